@@ -1,0 +1,1 @@
+"""The reference responder with known delays, and the self-test against it."""

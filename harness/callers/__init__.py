@@ -1,0 +1,1 @@
+"""One call over one transport, and the conversation held in it."""

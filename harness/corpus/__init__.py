@@ -1,0 +1,1 @@
+"""The audio that callers speak: manifest, loading, building."""

@@ -1,0 +1,1 @@
+"""The process that hosts calls, and its wire format."""

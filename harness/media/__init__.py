@@ -1,0 +1,1 @@
+"""The media loop, sockets and kernel timestamps, Opus, onset, playback, recording."""

@@ -1,0 +1,1 @@
+"""The ground: records, errors, clock, histogram. No I/O, standard library only; everything may import it."""

@@ -1,0 +1,89 @@
+"""What a call is going to do, drawn from the scenario's seed before the run starts.
+
+Plans are pure data: they cross the wire to the engine, and two runs with the same seed have equal plans.
+"""
+
+from dataclasses import dataclass, field
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """Who is calling. Invented by faker from the seed; no real person."""
+
+    name: str
+    phone_number: str
+    region: str
+    accent: str
+    patience: str
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How much a caller bears, as an accumulated hazard (harness/callers/patience.py says how it grows)."""
+
+    name: str
+    # Multiplies every hazard; 0 = never leaves.
+    scale: float
+    # The call's hazard budget, a draw from Exp(1): the caller leaves when the accumulated hazard exceeds it.
+    budget: float
+    # How often an unanswered utterance is said again.
+    max_repeats: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTurn:
+    """One utterance to be spoken."""
+
+    utterance_id: str
+    # Pause between the agent's end of speech and the start of this utterance.
+    think_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """Where to call and how."""
+
+    url: str
+    transport: str = "webrtc"
+    # webrtc: "pipecat" (SmallWebRTC offer + RTVI) or "json" (plain {sdp, type} both ways).
+    dialect: str = "pipecat"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """Time-outs of one call; a turn is censored at `answer_timeout_ms`."""
+
+    connect_timeout_ms: float = 15_000
+    greeting_timeout_ms: float = 15_000
+    answer_timeout_ms: float = 15_000
+    # The agent counts as finished after this much silence.
+    quiet_ms: float = 900
+    # No RTP at all for this long ends the call as media_lost.
+    media_timeout_ms: float = 8_000
+    call_timeout_ms: float = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class CallPlan:
+    """One call, complete: who, when, what is said, what is borne."""
+
+    call_id: str
+    index: int
+    # Due time after the start of the run; None in closed-loop load, where a free slot decides.
+    due_ms: float | None
+    # Name of the scenario's caller entry.
+    caller: str
+    persona: Persona
+    patience: Patience
+    turns: tuple[PlannedTurn, ...]
+    target: TargetSpec
+    limits: CallLimits
+    # False when the target does not greet.
+    expect_greeting: bool = True
+    # Keep both directions of the call's audio in the run directory.
+    record: bool = False
+    # Seeds what the engine draws for this call (RTP start values are random by RFC 3550 and not drawn from it).
+    seed: int = 0

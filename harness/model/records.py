@@ -1,0 +1,196 @@
+"""The rows a run leaves on disk. Every number and report is computed from them, now or months later.
+
+All `_ns` fields are CLOCK_MONOTONIC of the host that ran the engine. `None` means "not measured".
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.model.plan import Persona
+
+SCHEMA_VERSION = 1
+
+
+class Outcome(StrEnum):
+    """How a call ended."""
+
+    # Every planned turn was spoken and answered, and the caller hung up.
+    COMPLETED = "completed"
+    # Connected, but ended before its goal.
+    DROPPED = "dropped"
+    # Never connected.
+    FAILED = "failed"
+    # Ended by the operator (SIGINT, end of the run); counted apart, in no ratio.
+    INTERRUPTED = "interrupted"
+    # Our engine died under it: the generator's fault, counted apart, voids the run.
+    LOST = "lost"
+
+
+class Cause(StrEnum):
+    """Why a call ended before its goal; `none` for a completed one."""
+
+    NONE = "none"
+    # The caller's patience ran out; the part that weighed most names the cause.
+    PATIENCE_SLOW_ANSWERS = "patience_slow_answers"
+    PATIENCE_DEAD_AIR = "patience_dead_air"
+    PATIENCE_REPEATS = "patience_repeats"
+    PATIENCE_MISHEARD = "patience_misheard"
+    # The agent did not answer a turn (nor its repeats) and the caller had patience left.
+    NO_ANSWER = "no_answer"
+    NO_GREETING = "no_greeting"
+    AGENT_HUNG_UP = "agent_hung_up"
+    MEDIA_LOST = "media_lost"
+    CALL_TIMEOUT = "call_timeout"
+    # Set-up failures.
+    SIGNALLING_REFUSED = "signalling_refused"
+    SIGNALLING_UNREACHABLE = "signalling_unreachable"
+    SIGNALLING_TIMEOUT = "signalling_timeout"
+    ICE_FAILED = "ice_failed"
+    DTLS_FAILED = "dtls_failed"
+    # Not the agent's.
+    OPERATOR = "operator"
+    ENGINE_DIED = "engine_died"
+    GENERATOR_ERROR = "generator_error"
+
+
+@dataclass(frozen=True, slots=True)
+class SetupTimes:
+    """Steps of a call's set-up in ms; each is the duration of its own step, `total_ms` from due start to media up."""
+
+    signalling_ms: float | None = None
+    ice_ms: float | None = None
+    dtls_ms: float | None = None
+    total_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaStats:
+    """One call's RTP, names after W3C webrtc-stats. Loss is counted by sequence number (RFC 3550 A.3)."""
+
+    packets_sent: int = 0
+    packets_received: int = 0
+    packets_lost: int = 0
+    packets_discarded: int = 0
+    jitter_ms: float | None = None
+    round_trip_ms: float | None = None
+    # Packets the kernel or we refused to send.
+    send_errors: int = 0
+    # Datagrams our own socket dropped before we read them (SO_RXQ_OVFL).
+    socket_drops: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """What the agent says of its own turn, in ms, on the agent's clock; consecutive, so they may be added.
+
+    endpointing: last voiced audio arrived -> end of turn decided. stt: -> final transcript. llm: -> first sentence
+    ready for speech. tts: -> first audio of it ready. playout: -> first audible packet handed to the network.
+    """
+
+    endpointing_ms: float | None = None
+    stt_ms: float | None = None
+    llm_ms: float | None = None
+    tts_ms: float | None = None
+    playout_ms: float | None = None
+    # Which message told: "turn-timing" (the bundled stack) or "rtvi-metrics" (any Pipecat agent).
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """One user utterance and what the agent made of it."""
+
+    call_id: str
+    # 1 for the first turn of the call.
+    turn: int
+    # 0 for the first saying of the utterance, 1 for its first repeat.
+    attempt: int
+    caller: str
+    utterance_id: str
+    reference: str
+    accent: str
+    native: bool
+    noise: str
+    snr_db: float | None
+    vocabulary: str
+    utterance_ms: float
+    codec: str
+    speech_started_at_ns: int
+    # Real send time of the packet with the last voiced sample; None when the call ended before it.
+    speech_ended_at_ns: int | None
+    # Kernel receive time of the packet that begins the first sustained audible agent speech.
+    onset_at_ns: int | None
+    ttfb_ms: float | None
+    # No answer until `timeout_ms`: the turn enters every distribution as at least that.
+    censored: bool
+    # How long this turn was waited for: the answer time-out, or less when the call ended first.
+    waited_ms: float
+    # The agent started while the user still spoke.
+    false_endpoint: bool
+    # The call ended (operator, engine) before the turn could: in no ratio.
+    cut: bool
+    agent_speech_ended_at_ns: int | None = None
+    # What the agent's STT returned; None when nothing was received.
+    hypothesis: str | None = None
+    # The side channel that carries transcripts, "rtvi"; None when the target has none.
+    transcript_channel: str | None = None
+    agent_text: str | None = None
+    stages: StageTimes | None = None
+    # RTCP round trip nearest to this turn (RFC 3550 6.4.1); stands for the network's share of the TTFB.
+    network_ms: float | None = None
+    # Packets of the agent's stream missing between end of speech and onset.
+    lost_packets: int = 0
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call from its due time to its end."""
+
+    call_id: str
+    index: int
+    worker: str
+    caller: str
+    persona: Persona
+    outcome: Outcome
+    cause: Cause
+    # Free text for people: the exception, the HTTP status, the ICE state.
+    detail: str
+    transport: str
+    codec: str | None
+    due_at_ns: int | None
+    started_at_ns: int
+    connected_at_ns: int | None
+    ended_at_ns: int
+    arrival_lateness_ms: float | None
+    setup: SetupTimes
+    # Connected -> onset of the greeting; its own metric, in no TTFB.
+    greeting_ms: float | None
+    turns_planned: int
+    turns_answered: int
+    media: MediaStats
+    candidate_types: tuple[str, str] | None = None
+    # Path of the recording, relative to the run directory.
+    recording: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSample:
+    """Once a second and per engine: could the generator keep time?"""
+
+    worker: str
+    at_ns: int
+    interval_ms: float
+    calls_active: int
+    ticks: int
+    # Histogram.to_json() of the 20 ms ticks' lateness in ms.
+    tick_lateness_ms: dict[str, object]
+    # Share of one core used by the engine process (user + system).
+    cpu_ratio: float
+    # Share of all cores of the machine in use, whoever uses them.
+    host_cpu_ratio: float
+    packets_sent: int
+    packets_received: int
+    send_errors: int
+    socket_drops: int
+    loop_lag_ms: float

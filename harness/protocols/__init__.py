@@ -1,0 +1,1 @@
+"""Bytes in, events out; time is an argument; no sockets, no asyncio."""

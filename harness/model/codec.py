@@ -1,8 +1,12 @@
-"""Records and plans to JSON values and back. One rule: a missing optional field takes its default, an unknown one is kept out."""
+"""Records and plans to JSON values and back.
+
+One rule: a missing optional field takes its default, an unknown one is left out.
+"""
 
 import dataclasses
 import types
 import typing
+from collections.abc import Hashable
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar
@@ -24,7 +28,7 @@ def to_json(value: Any) -> Any:
 
 
 @cache
-def _hints(cls: Any) -> dict[str, Any]:
+def _hints(cls: Hashable) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 

@@ -176,7 +176,7 @@ class CallRecord:
 
 @dataclass(frozen=True, slots=True)
 class HealthSample:
-    """Once a second and per engine: could the generator keep time?"""
+    """Once a second and per engine: what tells whether the generator could keep time."""
 
     worker: str
     at_ns: int

@@ -1,0 +1,1 @@
+"""The bundled voice agent: the target Callquake is demonstrated, tested and taught on."""

@@ -6,9 +6,7 @@ One rule: a missing optional field takes its default, an unknown one is left out
 import dataclasses
 import types
 import typing
-from collections.abc import Hashable
 from enum import Enum
-from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -27,9 +25,14 @@ def to_json(value: Any) -> Any:
     return value
 
 
-@cache
-def _hints(cls: Hashable) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+_HINTS: dict[Any, dict[str, Any]] = {}
+
+
+def _hints(cls: Any) -> dict[str, Any]:
+    """Resolve the annotations of a dataclass once."""
+    if cls not in _HINTS:
+        _HINTS[cls] = typing.get_type_hints(cls)
+    return _HINTS[cls]
 
 
 def from_json(cls: type[T], raw: Any) -> T:

@@ -1,0 +1,101 @@
+"""Counts of calls and the two metrics that belong to a call, not a turn: set-up time and greeting.
+
+A call counts for or against the agent unless its end was ours: ended by the operator, lost with our engine, or failed
+by an error of the generator. Those are counted, and enter no ratio.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.measure.distribution import Sample
+from harness.model.clock import ms_between
+from harness.model.records import CallRecord, Cause, Outcome, TurnRecord
+
+OURS = frozenset({Cause.OPERATOR, Cause.ENGINE_DIED, Cause.GENERATOR_ERROR})
+PATIENCE = frozenset(
+    {Cause.PATIENCE_SLOW_ANSWERS, Cause.PATIENCE_DEAD_AIR, Cause.PATIENCE_REPEATS, Cause.PATIENCE_MISHEARD}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CallCounts:
+    """Calls by how they ended. placed = completed + dropped + failed + interrupted + lost."""
+
+    placed: int
+    connected: int
+    completed: int
+    dropped: int
+    failed: int
+    interrupted: int
+    lost: int
+    # Calls among `dropped` and `failed` that an error of the generator ended.
+    generator_errors: int
+    by_cause: dict[str, int]
+
+
+def is_ours(call: CallRecord) -> bool:
+    """Return whether the call's end says nothing about the agent."""
+    return call.outcome in {Outcome.INTERRUPTED, Outcome.LOST} or call.cause in OURS
+
+
+def is_error(call: CallRecord) -> bool:
+    """Return whether the call never connected, or ended early through anything but the caller's patience."""
+    if is_ours(call):
+        return False
+    return call.outcome is Outcome.FAILED or (call.outcome is Outcome.DROPPED and call.cause not in PATIENCE)
+
+
+def count(calls: Sequence[CallRecord]) -> CallCounts:
+    """Return the counts of `calls`."""
+    outcomes = Counter(call.outcome for call in calls)
+    causes = Counter(call.cause.value for call in calls if call.cause is not Cause.NONE)
+    return CallCounts(
+        placed=len(calls),
+        connected=sum(call.connected_at_ns is not None for call in calls),
+        completed=outcomes[Outcome.COMPLETED],
+        dropped=outcomes[Outcome.DROPPED],
+        failed=outcomes[Outcome.FAILED],
+        interrupted=outcomes[Outcome.INTERRUPTED],
+        lost=outcomes[Outcome.LOST],
+        generator_errors=sum(call.cause is Cause.GENERATOR_ERROR for call in calls),
+        by_cause=dict(causes.most_common()),
+    )
+
+
+def error_rate(calls: Iterable[CallRecord]) -> tuple[float | None, int]:
+    """Return the share of calls that ended in an error, and how many calls it is a share of."""
+    counted = [call for call in calls if not is_ours(call)]
+    return (sum(map(is_error, counted)) / len(counted) if counted else None), len(counted)
+
+
+def setup_sample(calls: Iterable[CallRecord]) -> Sample:
+    """Return the set-up times in ms; a call that never connected took at least as long as it was tried."""
+    observed: list[float] = []
+    censored: list[float] = []
+    for call in calls:
+        if call.setup.total_ms is not None:
+            observed.append(call.setup.total_ms)
+        elif call.connected_at_ns is None and not is_ours(call):
+            since = call.started_at_ns if call.due_at_ns is None else min(call.due_at_ns, call.started_at_ns)
+            censored.append(ms_between(since, call.ended_at_ns))
+    return Sample(observed, censored)
+
+
+def greeting_sample(calls: Sequence[CallRecord], turns: Iterable[TurnRecord]) -> Sample:
+    """Return connected -> greeting in ms; a greeting that was awaited in vain took at least the wait.
+
+    Awaited in vain: the call says so, or it ended before any turn in a run whose agent greets.
+    """
+    spoke = {turn.call_id for turn in turns}
+    agent_greets = any(call.greeting_ms is not None for call in calls)
+    observed: list[float] = []
+    censored: list[float] = []
+    for call in calls:
+        if call.greeting_ms is not None:
+            observed.append(call.greeting_ms)
+        elif call.connected_at_ns is None or is_ours(call):
+            continue
+        elif call.cause is Cause.NO_GREETING or (agent_greets and call.call_id not in spoke):
+            censored.append(ms_between(call.connected_at_ns, call.ended_at_ns))
+    return Sample(observed, censored)

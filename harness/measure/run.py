@@ -1,0 +1,68 @@
+"""Everything measured of one run, in one object: records in, figures out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.measure import calls as call_metrics
+from harness.measure import drop_off, generator_health, stages, ttfb, wer
+from harness.measure.distribution import Sample
+from harness.model.records import CallRecord, HealthSample, TurnRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The records of a run and all that is computed from them."""
+
+    calls: Sequence[CallRecord]
+    turns: Sequence[TurnRecord]
+    counts: call_metrics.CallCounts
+    ttfb: ttfb.TtfbResult
+    stages: stages.StagesResult
+    wer: wer.WerResult
+    drop_off: drop_off.DropOffResult
+    error_rate: float | None
+    setup: Sample
+    greeting: Sample
+    health: generator_health.HealthResult
+
+
+def measure(
+    calls: Sequence[CallRecord],
+    turns: Sequence[TurnRecord],
+    health: Sequence[HealthSample],
+    *,
+    answer_timeout_ms: float | None = None,
+    engine_died: bool = False,
+    seed: int = 0,
+) -> Measured:
+    """Return the figures of a run; without `answer_timeout_ms` the longest wait of the run stands for it."""
+    counts = call_metrics.count(calls)
+    timeout = answer_timeout_ms if answer_timeout_ms is not None else _longest_wait(turns)
+    return Measured(
+        calls=calls,
+        turns=turns,
+        counts=counts,
+        ttfb=ttfb.measure(turns),
+        stages=stages.measure(turns),
+        wer=wer.measure(turns, timeout, seed),
+        drop_off=drop_off.measure(calls),
+        error_rate=call_metrics.error_rate(calls)[0],
+        setup=call_metrics.setup_sample(calls),
+        greeting=call_metrics.greeting_sample(calls, turns),
+        health=generator_health.measure(health, calls, counts, engine_died),
+    )
+
+
+def find_answer_timeout_ms(scenario: Mapping[str, Any]) -> float | None:
+    """Return the scenario's `answer_timeout_ms`, wherever it stands in it."""
+    for key, value in scenario.items():
+        if key == "answer_timeout_ms" and isinstance(value, int | float):
+            return float(value)
+        if isinstance(value, Mapping) and (found := find_answer_timeout_ms(value)) is not None:
+            return found
+    return None
+
+
+def _longest_wait(turns: Sequence[TurnRecord]) -> float | None:
+    return max((t.waited_ms for t in turns if ttfb.entry_of(t) is ttfb.Entry.CENSORED), default=None)

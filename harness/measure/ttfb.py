@@ -1,0 +1,106 @@
+"""TTFB: from the end of user speech on the wire to the first audible agent speech arriving, per turn.
+
+How a turn enters, in this order; every turn of the run is in exactly one count:
+  cut              the operator or the engine ended the call: in no distribution
+  false endpoint   the agent started before the user had finished: its TTFB is negative or has no meaning, so it is
+                   counted apart and enters no percentile
+  unspoken         the call ended before the last voiced sample was sent: there was nothing to answer yet
+  answered         an observed value
+  censored         no answer, whether until the time-out or until the call ended first: at least `waited_ms`
+A repeat of an unanswered utterance is a turn of its own. The greeting is in none of these.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.measure.bands import TTFB_MS, band_of
+from harness.measure.distribution import Estimate, Sample
+from harness.model.records import TurnRecord
+
+PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+UNDECIDED = "undecided"
+
+
+class Entry(StrEnum):
+    """How a turn enters the TTFB distribution."""
+
+    CUT = "cut"
+    FALSE_ENDPOINT = "false_endpoint"
+    UNSPOKEN = "unspoken"
+    ANSWERED = "answered"
+    CENSORED = "censored"
+
+
+@dataclass(frozen=True, slots=True)
+class TtfbResult:
+    """TTFB of a set of turns, in ms."""
+
+    sample: Sample
+    n_answered: int
+    n_censored: int
+    n_cut: int
+    n_false_endpoints: int
+    n_unspoken: int
+    percentiles: dict[str, Estimate | None]
+    ci95: dict[str, tuple[float, float | None] | None]
+    # Turns by runbook band; "undecided" are censored ones whose wait ended before the last band began.
+    bands: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def false_endpoint_ratio(self) -> float | None:
+        """False endpoints over the turns in which the agent could have made one, None without such turns."""
+        n = self.sample.n + self.n_false_endpoints
+        return self.n_false_endpoints / n if n else None
+
+
+def entry_of(turn: TurnRecord) -> Entry:
+    """Return how `turn` enters the distribution."""
+    if turn.cut:
+        return Entry.CUT
+    if turn.false_endpoint:
+        return Entry.FALSE_ENDPOINT
+    if turn.speech_ended_at_ns is None:
+        return Entry.UNSPOKEN
+    return Entry.CENSORED if turn.censored or turn.ttfb_ms is None else Entry.ANSWERED
+
+
+def sample_of(turns: Iterable[TurnRecord]) -> Sample:
+    """Return the answered TTFBs and the censored waits of `turns`, in ms."""
+    observed: list[float] = []
+    censored: list[float] = []
+    for turn in turns:
+        entry = entry_of(turn)
+        if entry is Entry.ANSWERED and turn.ttfb_ms is not None:
+            observed.append(turn.ttfb_ms)
+        elif entry is Entry.CENSORED:
+            censored.append(turn.waited_ms)
+    return Sample(observed, censored)
+
+
+def measure(turns: Sequence[TurnRecord]) -> TtfbResult:
+    """Return the TTFB of `turns`."""
+    sample = sample_of(turns)
+    entries = [entry_of(turn) for turn in turns]
+    return TtfbResult(
+        sample=sample,
+        n_answered=len(sample.observed),
+        n_censored=len(sample.censored),
+        n_cut=entries.count(Entry.CUT),
+        n_false_endpoints=entries.count(Entry.FALSE_ENDPOINT),
+        n_unspoken=entries.count(Entry.UNSPOKEN),
+        percentiles={name: sample.percentile(q) for name, q in PERCENTILES.items()},
+        ci95={name: sample.interval(q) for name, q in PERCENTILES.items()},
+        bands=_bands(sample),
+    )
+
+
+def _bands(sample: Sample) -> dict[str, int]:
+    """Count values by band. A censored value is known to be in the last band only, and only once it has reached it."""
+    counts = {band.name: 0 for band in TTFB_MS} | {UNDECIDED: 0}
+    for value in sample.observed:
+        counts[band_of(TTFB_MS, value).name] += 1
+    last = TTFB_MS[-1].name
+    for bound in sample.censored:
+        counts[last if band_of(TTFB_MS, bound).name == last else UNDECIDED] += 1
+    return counts

@@ -1,0 +1,57 @@
+"""The metrics a threshold may name: unit, legal aggregations and tags, and how many samples make it believable."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.measure.segments import CALL_TAGS, TURN_TAGS
+from harness.measure.stages import STAGES
+
+TREND = "trend"
+RATIO = "ratio"
+COUNT = "count"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. `scope` "turn" or "call" decides its tags; `unit` is "ms", "ratio" or "count"."""
+
+    name: str
+    kind: str
+    scope: str
+    min_samples: int
+    # What a sample is, as reports write it.
+    sample: str
+    meaning: str
+    # The largest value the metric can take, None without bound.
+    maximum: float | None = None
+
+    @property
+    def unit(self) -> str:
+        """Return "ms" for durations, else the kind."""
+        return "ms" if self.kind == TREND else self.kind
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Return the tag keys a filter on this metric may use."""
+        own = TURN_TAGS if self.scope == "turn" else CALL_TAGS
+        return ("stage", *own) if self.name == "stage_ms" else own
+
+
+_MIN_TURNS, _MIN_CALLS, _MIN_WORDS = 5, 3, 20
+
+METRICS: Mapping[str, Metric] = {
+    m.name: m
+    for m in (
+        Metric("ttfb_ms", TREND, "turn", _MIN_TURNS, "turns", "end of user speech to agent onset"),
+        Metric("stage_ms", TREND, "turn", _MIN_TURNS, "turns", f"one stage of it: {', '.join(STAGES)}"),
+        Metric("setup_ms", TREND, "call", _MIN_CALLS, "calls", "due start to media up"),
+        Metric("greeting_ms", TREND, "call", _MIN_CALLS, "calls", "connected to onset of the greeting"),
+        Metric("wer", RATIO, "turn", _MIN_WORDS, "words", "word error rate of the agent's STT"),
+        Metric("response_ratio", RATIO, "turn", _MIN_TURNS, "turns", "answered turns of those that awaited one", 1),
+        Metric("false_endpoint_ratio", RATIO, "turn", _MIN_TURNS, "turns", "turns the agent cut into", 1),
+        Metric("drop_off", RATIO, "call", _MIN_CALLS, "calls", "calls that ended before their goal", 1),
+        Metric("error_rate", RATIO, "call", _MIN_CALLS, "calls", "calls that ended in an error", 1),
+        Metric("turns_answered", COUNT, "turn", 0, "turns", "answered turns"),
+        Metric("calls_completed", COUNT, "call", 0, "calls", "calls that reached their goal"),
+    )
+}

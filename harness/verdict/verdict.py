@@ -1,0 +1,101 @@
+"""The verdict of a run and the line that decided it.
+
+Order: VOID beats FAILED beats NO DATA beats PASSED. A void run's numbers must not be believed, whichever way they
+point. PASSED needs thresholds, all of them passed, and at least one answered turn: a run in which nothing was heard,
+or nothing was asked, proves nothing. An interrupted run keeps its verdict on what it saw, and exits as interrupted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.exit_codes import ExitCode
+from harness.measure.run import Measured
+from harness.verdict.evaluate import ThresholdResult
+from harness.verdict.thresholds import ThresholdVerdict
+
+
+class VerdictKind(StrEnum):
+    """What a run says of the agent."""
+
+    PASSED = "PASSED"
+    FAILED = "FAILED"
+    NO_DATA = "NO DATA"
+    VOID = "VOID"
+
+
+class RunStatus(StrEnum):
+    """How the run itself ended, as run.json says; RUNNING on disk means it was killed before it could say."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    ENGINE_DIED = "engine_died"
+    TARGET_UNREACHABLE = "target_unreachable"
+
+
+EXIT_OF = {
+    VerdictKind.PASSED: ExitCode.PASSED,
+    VerdictKind.FAILED: ExitCode.FAILED,
+    VerdictKind.NO_DATA: ExitCode.NO_DATA,
+    VerdictKind.VOID: ExitCode.VOID,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The verdict, the line that decided it, every further reason, and the exit code."""
+
+    kind: VerdictKind
+    deciding: str
+    reasons: tuple[str, ...]
+    exit_code: ExitCode
+
+
+def decide(run: Measured, results: Sequence[ThresholdResult], status: RunStatus, target: str = "") -> Verdict:
+    """Return the verdict of a run that ended with `status`; `target` is the address named when it was unreachable."""
+    kind, reasons = _reasons(run, results, status, target)
+    return Verdict(kind, reasons[0], tuple(reasons), _exit_code(kind, status))
+
+
+def _exit_code(kind: VerdictKind, status: RunStatus) -> ExitCode:
+    if status in {RunStatus.INTERRUPTED, RunStatus.RUNNING}:
+        return ExitCode.INTERRUPTED
+    if status is RunStatus.TARGET_UNREACHABLE:
+        return ExitCode.TARGET_UNREACHABLE
+    return EXIT_OF[kind]
+
+
+def _reasons(
+    run: Measured, results: Sequence[ThresholdResult], status: RunStatus, target: str
+) -> tuple[VerdictKind, list[str]]:
+    """Return the kind and its reasons, the deciding one first."""
+    if run.health.void_reasons:
+        return VerdictKind.VOID, list(run.health.void_reasons)
+    failed = [r for r in results if r.verdict is ThresholdVerdict.FAILED]
+    if failed:
+        return VerdictKind.FAILED, [_line(r) for r in failed]
+    missing = [*_nothing_heard(run, status, target), *_undecided(results)]
+    if missing:
+        return VerdictKind.NO_DATA, missing
+    return VerdictKind.PASSED, [f"all {len(results)} thresholds passed"] if len(results) > 1 else [_line(results[0])]
+
+
+def _nothing_heard(run: Measured, status: RunStatus, target: str) -> list[str]:
+    if status is RunStatus.TARGET_UNREACHABLE:
+        return [f"the target {target} could not be reached".replace("  ", " ")]
+    if not run.counts.placed:
+        return ["no call was placed"]
+    if not run.ttfb.n_answered:
+        return [f"no turn was answered in {run.counts.placed} calls"]
+    return []
+
+
+def _undecided(results: Sequence[ThresholdResult]) -> list[str]:
+    if not results:
+        return ["the scenario has no thresholds, so there is nothing to pass"]
+    return [_line(r) for r in results if r.verdict is ThresholdVerdict.NO_DATA]
+
+
+def _line(result: ThresholdResult) -> str:
+    return f"{result.threshold.expression}: {result.detail}"

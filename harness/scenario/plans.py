@@ -1,0 +1,117 @@
+"""A scenario, a corpus and a seed to call plans. Call i depends on these and i alone, never on timing.
+
+Calls are dealt to the caller kinds by weight along a golden-ratio sequence, so that even a short run has the mix it was
+asked for. Within a call one person speaks: one accent, no utterance twice, and no sentence twice in another noise while
+there are others.
+"""
+
+import bisect
+import hashlib
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from harness.corpus.manifest import Corpus, Utterance
+from harness.model.plan import CallPlan, Patience, PlannedTurn, TargetSpec
+from harness.scenario import arrivals, personas
+from harness.scenario.schema import MAX_CALLS, Caller, Scenario
+
+_GOLDEN = 0.6180339887498949
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A caller kind with its utterances, by accent in manifest order."""
+
+    caller: Caller
+    by_accent: dict[str, list[Utterance]]
+
+
+class Planner:
+    """Plans the calls of one run. Raises ScenarioError when a caller's selection matches nothing."""
+
+    def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, url: str | None = None) -> None:
+        self._scenario, self._seed = scenario, seed
+        self._target: TargetSpec = scenario.target_spec(url)
+        self._limits = scenario.limits.to_plan()
+        calling = [c for c in scenario.callers if c.weight > 0]
+        self._kinds = [_Kind(c, by_accent(utterances_of(c, corpus))) for c in calling]
+        self._shares = list(accumulate(c.weight for c in calling))
+        self._offset = random.Random(f"{seed}/mix").random()
+
+    def plan_for_index(self, index: int, due_ms: float | None = None) -> CallPlan:
+        """Return call `index` (from 0), due `due_ms` after the start of the run."""
+        seed = call_seed(self._seed, index)
+        rng = random.Random(f"{seed}/call")
+        kind = self._kinds[self._kind_of(index)]
+        caller = kind.caller
+        accent = rng.choice(list(kind.by_accent))
+        spoken = draw_utterances(kind.by_accent[accent], rng.randint(*caller.turns), rng)
+        patience = caller.patience
+        return CallPlan(
+            call_id=f"call-{index:06d}",
+            index=index,
+            due_ms=due_ms,
+            caller=caller.name,
+            persona=personas.invent(accent, patience.name, seed),
+            patience=Patience(patience.name, patience.scale, rng.expovariate(1.0), patience.max_repeats),
+            turns=tuple(PlannedTurn(u.id, round(rng.uniform(*caller.think_ms), 1)) for u in spoken),
+            target=self._target,
+            limits=self._limits,
+            expect_greeting=self._scenario.target.expect_greeting,
+            record=random.Random(f"{seed}/record").random() < self._scenario.record,
+            seed=seed,
+        )
+
+    def due_times_ms(self, calls: int | None = None) -> list[float] | None:
+        """Return when the calls of an open-loop scenario are due; None in closed loop. `calls` lowers the cap."""
+        load = self._scenario.load.arrivals
+        if load is None:
+            return None
+        caps = [cap for cap in (load.calls, calls) if cap is not None]
+        return arrivals.due_times_ms(load.ramps(), load.distribution, self._seed, min(caps, default=MAX_CALLS))
+
+    def _kind_of(self, index: int) -> int:
+        point = (self._offset + index * _GOLDEN) % 1.0 * self._shares[-1]
+        return min(bisect.bisect_right(self._shares, point), len(self._kinds) - 1)
+
+
+def plan_calls(scenario: Scenario, corpus: Corpus, seed: int, url: str | None = None) -> list[CallPlan]:
+    """Return every call of an open-loop scenario in the order of their due times; [] for a closed-loop one."""
+    planner = Planner(scenario, corpus, seed, url)
+    return [planner.plan_for_index(i, due) for i, due in enumerate(planner.due_times_ms() or [])]
+
+
+def call_seed(seed: int, index: int) -> int:
+    """Return the seed of one call, 53 bits so that it survives JSON readers that only know doubles."""
+    digest = hashlib.sha256(f"{seed}/{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 11
+
+
+def utterances_of(caller: Caller, corpus: Corpus) -> list[Utterance]:
+    """Return the clips a caller may say, in manifest order."""
+    return corpus.select(**caller.select.model_dump())
+
+
+def by_accent(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
+    """Group clips by accent, accents in order of first appearance."""
+    groups: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in utterances:
+        groups[utterance.accent].append(utterance)
+    return dict(groups)
+
+
+def draw_utterances(pool: Sequence[Utterance], n: int, rng: random.Random) -> list[Utterance]:
+    """Draw `n` clips without replacement, every sentence once before any sentence twice. `n` <= len(pool)."""
+    sentences: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in pool:
+        sentences[utterance.base_id].append(utterance)
+    for variants in sentences.values():
+        rng.shuffle(variants)
+    drawn: list[Utterance] = []
+    while len(drawn) < n:
+        left = [variants for variants in sentences.values() if variants]
+        drawn += [variants.pop() for variants in rng.sample(left, min(len(left), n - len(drawn)))]
+    return drawn

@@ -1,0 +1,90 @@
+"""YAML to plain values, remembering the line of every key and item, and refusing what YAML lets pass silently."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+Path = tuple[str | int, ...]
+_MAX_NODES = 100_000
+
+
+@dataclass
+class YamlError(Exception):
+    """The text is not the YAML we accept; `line` counts from 1."""
+
+    line: int
+    message: str
+
+
+@dataclass
+class Document:
+    """A parsed file: its value and the line (from 1) on which each path begins."""
+
+    value: Any
+    lines: dict[Path, int] = field(default_factory=dict)
+
+    def line_of(self, path: Path) -> int:
+        """Line of `path`, or of its nearest ancestor that stands in the file."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+
+def parse(text: str) -> Document:
+    """Parse one YAML document. Raises YamlError on bad syntax, a duplicate key or a key that is not text."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        document = Document(None)
+        if node is not None:
+            document.value = _Reader(loader, document.lines).read(node, (), ())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = " ".join(filter(None, [error.context, error.problem])) or "not YAML"
+        raise YamlError(mark.line + 1 if mark else 1, f"not valid YAML: {problem}") from error
+    except yaml.YAMLError as error:
+        raise YamlError(1, f"not valid YAML: {error}") from error
+    except ValueError as error:
+        # A date like 2026-02-30 fits YAML's pattern and no calendar.
+        raise YamlError(1, f"not valid YAML: {error}") from error
+    finally:
+        loader.dispose()
+    return document
+
+
+class _Reader:
+    def __init__(self, loader: yaml.SafeLoader, lines: dict[Path, int]) -> None:
+        self._loader, self._lines, self._nodes = loader, lines, 0
+
+    def read(self, node: yaml.Node, path: Path, above: tuple[int, ...]) -> Any:
+        line = node.start_mark.line + 1
+        self._lines.setdefault(path, line)
+        self._nodes += 1
+        if id(node) in above:
+            raise YamlError(line, "an alias that contains itself")
+        if self._nodes > _MAX_NODES:
+            raise YamlError(line, f"more than {_MAX_NODES} values")
+        inside = (*above, id(node))
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, inside)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.read(item, (*path, i), inside) for i, item in enumerate(node.value)]
+        return self._loader.construct_object(node, deep=True)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path, above: tuple[int, ...]) -> dict[str, Any]:
+        own = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        self._loader.flatten_mapping(node)
+        result: dict[str, Any] = {}
+        # Merged keys come first, so that a key of the mapping itself overrides one it merged.
+        merged = len(node.value) - len(own)
+        for index, (key_node, value_node) in enumerate(node.value):
+            line = key_node.start_mark.line + 1
+            key = self._loader.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise YamlError(line, f"key {key!r} is not text; quote it")
+            if index >= merged and key in own[: index - merged]:
+                raise YamlError(line, f"key {key!r} stands twice in one mapping")
+            self._lines[(*path, key)] = line
+            result[key] = self.read(value_node, (*path, key), above)
+        return result

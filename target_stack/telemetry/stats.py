@@ -45,7 +45,7 @@ class Stats:
 
     active_sessions: int = 0
     sessions: int = 0
-    # Turns by outcome: answered, reprompted, fallback, interrupted, failed, cancelled.
+    # Turns by outcome: answered, reprompted, fallback, failed, merged, cancelled.
     turns: Counter[str] = field(default_factory=Counter)
     barge_ins: int = 0
     # The user went on speaking before any reply was heard: the two halves became one turn.
@@ -58,4 +58,6 @@ class Stats:
     stage_failures: Counter[str] = field(default_factory=Counter)
     # Waiting now, by queue: stt, tts.
     queue_depths: dict[str, int] = field(default_factory=dict)
-    durations: dict[str, DurationHistogram] = field(default_factory=lambda: {name: DurationHistogram() for name in STAGES})
+    durations: dict[str, DurationHistogram] = field(
+        default_factory=lambda: {name: DurationHistogram() for name in STAGES}
+    )

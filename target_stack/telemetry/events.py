@@ -1,0 +1,104 @@
+"""Structured events, one JSON object a line: what happened in which call, without anybody's words in it."""
+
+import json
+from collections import deque
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from target_stack.frames import TurnTiming
+
+# answered: the model's reply was heard. reprompted: nothing was understood. fallback: the stock sentence stood in for
+# the model. failed: a stage gave up. merged: the user went on speaking first. cancelled: the call ended first.
+Outcome = Literal["answered", "reprompted", "fallback", "failed", "merged", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """An edge opened a session."""
+
+    call_id: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFinished:
+    """A turn's outcome is known; `timing` is None for a turn whose reply was never heard."""
+
+    call_id: str
+    at_ns: int
+    turn: int
+    outcome: Outcome
+    timing: TurnTiming | None
+    # Sizes instead of words: what was said stays out of the log.
+    user_audio_ms: float
+    transcript_words: int
+    # The stage that failed, "" for none.
+    failed_stage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BargedIn:
+    """The user interrupted turn `turn` after `heard_ms` of it."""
+
+    call_id: str
+    at_ns: int
+    turn: int
+    heard_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The session closed."""
+
+    call_id: str
+    at_ns: int
+    turns: int
+
+
+Event = CallStarted | TurnFinished | BargedIn | CallEnded
+
+NAMES: dict[type, str] = {
+    CallStarted: "call_started",
+    TurnFinished: "turn_finished",
+    BargedIn: "barged_in",
+    CallEnded: "call_ended",
+}
+
+
+def to_json(event: Event) -> str:
+    """Return the line, without its newline; `timing` is laid flat beside the other fields."""
+    fields = asdict(event)
+    timing = fields.pop("timing", None) or {}
+    rounded = {
+        name: round(value, 2) if isinstance(value, float) else value for name, value in (timing | fields).items()
+    }
+    return json.dumps({"event": NAMES[type(event)], **rounded})
+
+
+class EventLog:
+    """Keeps the last `kept` events in memory and, given a path, appends every event to that file at once."""
+
+    def __init__(self, path: Path | None = None, kept: int = 1000) -> None:
+        self.recent: deque[Event] = deque(maxlen=kept)
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def open(self) -> None:
+        """Open the file; raises OSError when it cannot be written."""
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Line buffered: an event is on disk before the next one happens.
+            self._file = self._path.open("a", buffering=1, encoding="utf-8")
+
+    def write(self, event: Event) -> None:
+        """Record one event."""
+        self.recent.append(event)
+        if self._file is not None:
+            self._file.write(to_json(event) + "\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None

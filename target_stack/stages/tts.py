@@ -55,7 +55,8 @@ def trim_lead(samples: npt.NDArray[np.float32], rate: int = SPEECH_RATE) -> npt.
 
 def to_int16(samples: npt.NDArray[np.floating[Any]]) -> Pcm:
     """Scale -1..1 to int16, clipped."""
-    return (np.clip(samples, -1.0, 1.0) * 32767).astype(np.int16)
+    scaled: Pcm = (np.clip(samples, -1.0, 1.0) * 32767).astype(np.int16)
+    return scaled
 
 
 class KokoroTts:

@@ -1,0 +1,93 @@
+"""junit.xml as Jenkins and GitLab read it: one test case per threshold, one for the generator, one for the run's data.
+
+Only a FAILED threshold is a `failure`. NO DATA and VOID are an `error`: the test could not tell, and CI must not go
+green on it.
+"""
+
+from xml.etree import ElementTree as ET
+
+from harness.report.analysis import Analysis
+from harness.verdict.evaluate import ThresholdResult
+from harness.verdict.thresholds import ThresholdVerdict
+from harness.verdict.verdict import VerdictKind
+
+
+def render(analysis: Analysis) -> bytes:
+    """Return the XML document, UTF-8."""
+    info = analysis.run.info
+    suite_name = f"callquake.{info.scenario_name}"
+    cases = [
+        *(_threshold_case(suite_name, result) for result in analysis.thresholds),
+        _generator_case(suite_name, analysis),
+        _data_case(suite_name, analysis),
+    ]
+    counts = {
+        "tests": str(len(cases)),
+        "failures": str(sum(case.find("failure") is not None for case in cases)),
+        "errors": str(sum(case.find("error") is not None for case in cases)),
+        "skipped": "0",
+        "time": f"{info.duration_s or 0:.3f}",
+    }
+    root = ET.Element("testsuites", {"name": "callquake", **counts})
+    suite = ET.SubElement(root, "testsuite", {"name": suite_name, **counts})
+    if info.started_at is not None:
+        suite.set("timestamp", info.started_at.replace(tzinfo=None, microsecond=0).isoformat())
+    properties = ET.SubElement(suite, "properties")
+    for name, value in _properties(analysis):
+        ET.SubElement(properties, "property", {"name": name, "value": _legal(value)})
+    suite.extend(cases)
+    ET.indent(root)
+    return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def _properties(analysis: Analysis) -> list[tuple[str, str]]:
+    info = analysis.run.info
+    return [
+        ("run_id", info.run_id),
+        ("verdict", analysis.verdict.kind.value),
+        ("exit_code", str(int(analysis.verdict.exit_code))),
+        ("seed", str(info.seed)),
+        ("target", str(info.target.get("url", ""))),
+    ]
+
+
+def _case(suite: str, name: str) -> ET.Element:
+    return ET.Element("testcase", {"classname": suite, "name": _legal(name), "time": "0"})
+
+
+def _threshold_case(suite: str, result: ThresholdResult) -> ET.Element:
+    case = _case(suite, result.threshold.expression)
+    if result.verdict is ThresholdVerdict.FAILED:
+        _reason(case, "failure", "threshold", result.detail)
+    elif result.verdict is ThresholdVerdict.NO_DATA:
+        _reason(case, "error", "no-data", f"NO DATA: {result.detail}")
+    return case
+
+
+def _generator_case(suite: str, analysis: Analysis) -> ET.Element:
+    case = _case(suite, "generator kept time")
+    reasons = analysis.measured.health.void_reasons
+    if reasons:
+        _reason(case, "error", "void", "VOID: " + "\n".join(reasons))
+    return case
+
+
+def _data_case(suite: str, analysis: Analysis) -> ET.Element:
+    """Carry what no threshold carries: no calls, no answers, no thresholds, a run that did not end."""
+    case = _case(suite, "run is complete")
+    verdict = analysis.verdict
+    if verdict.kind is VerdictKind.NO_DATA and all(r.verdict is ThresholdVerdict.PASSED for r in analysis.thresholds):
+        _reason(case, "error", "no-data", f"NO DATA: {verdict.deciding}")
+    elif analysis.run.info.status != "finished":
+        _reason(case, "error", "incomplete", f"the run ended as: {analysis.run.info.status.value}")
+    return case
+
+
+def _reason(case: ET.Element, tag: str, kind: str, text: str) -> None:
+    element = ET.SubElement(case, tag, {"message": _legal(text.splitlines()[0]), "type": kind})
+    element.text = _legal(text)
+
+
+def _legal(text: str) -> str:
+    """Replace the characters that XML 1.0 forbids even when escaped."""
+    return "".join(c if c in "\t\n\r" or ord(c) >= 0x20 else "\ufffd" for c in text)

@@ -1,0 +1,61 @@
+"""What a reader must know beside the numbers: how the run ended, what was simulated, what was not measured."""
+
+from harness.measure.run import Measured
+from harness.report.store import StoredRun
+from harness.verdict.verdict import RunStatus
+
+_ENDINGS = {
+    RunStatus.INTERRUPTED: "The run was interrupted; this is a report on the part that ran.",
+    RunStatus.RUNNING: "The run was killed before it could end; this is a report on what reached the disk.",
+    RunStatus.ENGINE_DIED: "An engine process died; calls it held are counted as lost, in no ratio.",
+    RunStatus.TARGET_UNREACHABLE: "The target could not be reached.",
+}
+PATIENCE_NOTE = (
+    "When a caller hangs up is decided by a model of patience (seeded, set per persona): drop-off is that model's "
+    "answer to the measured behaviour. It compares runs; it does not forecast what people would do."
+)
+PRECISION_NOTE = (
+    "TTFB runs from the real send time of the last voiced packet to the kernel's receive time of the packet that "
+    "begins audible speech. An agent sends a packet every 20 ms, so no single TTFB is finer than 20 ms."
+)
+
+
+def notes_of(run: StoredRun, measured: Measured) -> list[str]:
+    """Return the notes of a run, the gravest first, each a sentence."""
+    ending = _ENDINGS.get(run.info.status)
+    return [
+        *([ending] if ending else []),
+        *run.info.notes,
+        *run.notes,
+        *(f"Simulated: {what}." for what in run.info.simulated),
+        *_not_measured(measured),
+        *_left_out(run, measured),
+        *(f"Generator: {warning}." for warning in measured.health.warnings),
+        *([PATIENCE_NOTE] if run.calls else []),
+        *([PRECISION_NOTE] if measured.ttfb.n_answered else []),
+    ]
+
+
+def _not_measured(measured: Measured) -> list[str]:
+    notes = []
+    if measured.wer.overall is None and measured.turns:
+        notes.append(f"WER was not measured: {measured.wer.reason}.")
+    if measured.ttfb.n_answered and not measured.stages.n:
+        notes.append("The stages of a turn were not measured: the target tells nothing of its own times.")
+    return notes
+
+
+def _left_out(run: StoredRun, measured: Measured) -> list[str]:
+    """Name every record that is in no ratio, with the reason."""
+    ended = {call.call_id for call in run.calls}
+    open_calls = len({turn.call_id for turn in run.turns} - ended)
+    figures = measured.ttfb
+    pairs = [
+        (figures.n_cut, "turns were cut when the operator or the engine ended their call: in no ratio"),
+        (figures.n_unspoken, "turns ended before the caller had finished speaking: they awaited no answer yet"),
+        (figures.n_false_endpoints, "turns were false endpoints: counted apart, in no TTFB percentile"),
+        (measured.wer.n_unscored, "utterances have no WER: no transcript came, and their calls ended first"),
+        (open_calls, "calls have turns but no end on record"),
+        (measured.counts.generator_errors, "calls failed by an error of the generator: in no ratio"),
+    ]
+    return [f"{count} {text}." for count, text in pairs if count]

@@ -1,0 +1,227 @@
+"""summary.json: the run in numbers, for CI, trend charts and comparison. `null` means "not measured"."""
+
+from typing import Any
+
+from harness.measure.bands import DROP_OFF, TTFB_MS, WER, band_of
+from harness.measure.distribution import Estimate, Sample
+from harness.measure.normaliser import identity
+from harness.measure.ttfb import PERCENTILES, UNDECIDED
+from harness.measure.wer import WerRate
+from harness.model.codec import to_json
+from harness.report.analysis import Analysis
+
+SCHEMA_VERSION = 1
+
+
+def summary_of(analysis: Analysis) -> dict[str, Any]:
+    """Return summary.json's content."""
+    info, measured, verdict = analysis.run.info, analysis.measured, analysis.verdict
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": info.run_id,
+        "verdict": verdict.kind.value,
+        "deciding": verdict.deciding,
+        "exit_code": int(verdict.exit_code),
+        "status": info.status.value,
+        "scenario": info.scenario_name,
+        "seed": info.seed,
+        "target": dict(info.target),
+        "started_at": info.started_at.isoformat() if info.started_at else None,
+        "ended_at": info.ended_at.isoformat() if info.ended_at else None,
+        "duration_s": info.duration_s,
+        "calls": to_json(measured.counts),
+        "ttfb_ms": _ttfb(analysis),
+        "greeting_ms": _trend(measured.greeting),
+        "setup_ms": _trend(measured.setup),
+        "stages_ms": _stages(analysis),
+        "stage_means_ms": [to_json(group) for group in measured.stages.groups],
+        "false_endpoints": {
+            "n": measured.ttfb.n_false_endpoints,
+            "ratio": _round(measured.ttfb.false_endpoint_ratio, 6),
+        },
+        "wer": _wer(analysis),
+        "drop_off": _drop_off(analysis),
+        "error_rate": _round(measured.error_rate, 6),
+        "thresholds": [threshold_row(r) for r in analysis.thresholds],
+        "runbook": _runbook(analysis),
+        "generator": _generator(analysis),
+        "simulated": list(info.simulated),
+        "notes": analysis.notes,
+    }
+
+
+def threshold_row(result: Any) -> dict[str, Any]:
+    """Return one threshold as summary.json and verdict.json write it."""
+    return {
+        "expression": result.threshold.expression,
+        "value": _round(result.value, 6),
+        "is_lower_bound": result.is_lower_bound,
+        "n": result.n,
+        "min_samples": result.threshold.min_samples,
+        "verdict": result.verdict.value,
+        "detail": result.detail,
+    }
+
+
+def verdict_of(analysis: Analysis) -> dict[str, Any]:
+    """Return verdict.json's content."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": analysis.run.info.run_id,
+        "verdict": analysis.verdict.kind.value,
+        "exit_code": int(analysis.verdict.exit_code),
+        "exit_code_name": analysis.verdict.exit_code.name,
+        "deciding": analysis.verdict.deciding,
+        "reasons": list(analysis.verdict.reasons),
+        "thresholds": [threshold_row(r) for r in analysis.thresholds],
+    }
+
+
+def _round(value: float | None, digits: int = 3) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _value(estimate: Estimate | None) -> float | None:
+    return _round(estimate.value) if estimate else None
+
+
+def _trend(sample: Sample) -> dict[str, Any]:
+    """Percentiles as plain numbers; `is_lower_bound` names those that rest on censored values."""
+    estimates = {name: sample.percentile(q) for name, q in PERCENTILES.items()}
+    estimates |= {"min": sample.minimum(), "max": sample.maximum(), "mean": sample.mean()}
+    intervals = {name: sample.interval(q) for name, q in PERCENTILES.items()}
+    return {
+        "n": sample.n,
+        "n_answered": len(sample.observed),
+        "n_censored": len(sample.censored),
+        "response_ratio": _round(sample.response_ratio, 6),
+        **{name: _value(estimate) for name, estimate in estimates.items()},
+        "is_lower_bound": {name: bool(e and e.is_lower_bound) for name, e in estimates.items()},
+        "ci95": {name: [_round(ci[0]), _round(ci[1])] if ci else None for name, ci in intervals.items()},
+    }
+
+
+def _ttfb(analysis: Analysis) -> dict[str, Any]:
+    figures = analysis.measured.ttfb
+    n = figures.sample.n
+    meanings = {band.name: band.meaning for band in TTFB_MS} | {UNDECIDED: "ended before the last band began"}
+    return {
+        **_trend(figures.sample),
+        "bands": {
+            name: {"n": count, "ratio": _round(count / n, 6) if n else None, "meaning": meanings[name]}
+            for name, count in figures.bands.items()
+        },
+        "excluded": {
+            "cut": figures.n_cut,
+            "false_endpoint": figures.n_false_endpoints,
+            "unspoken": figures.n_unspoken,
+        },
+    }
+
+
+def _stages(analysis: Analysis) -> dict[str, Any]:
+    budgets = {row.part.stage: row.part.p95_ms for row in analysis.budget if row.part.stage}
+    return {
+        name: {
+            "n": stage.n if stage else 0,
+            "p50": _round(stage.p50) if stage else None,
+            "p95": _round(stage.p95) if stage else None,
+            "mean": _round(stage.mean) if stage else None,
+            "budget_p95": budgets.get(name),
+        }
+        for name, stage in analysis.measured.stages.stages.items()
+    }
+
+
+def _rate(rate: WerRate) -> dict[str, Any]:
+    return {
+        "n_utterances": rate.n_utterances,
+        "n_words": rate.n_words,
+        "substitutions": rate.substitutions,
+        "deletions": rate.deletions,
+        "insertions": rate.insertions,
+        "wer": _round(rate.wer, 6),
+        "ci95": [_round(end, 6) for end in rate.ci95] if rate.ci95 else None,
+        "band": band_of(WER, rate.wer).name if rate.wer is not None else None,
+    }
+
+
+def _wer(analysis: Analysis) -> dict[str, Any]:
+    result = analysis.measured.wer
+    base: dict[str, Any] = {"normaliser": identity(), "not_measured": result.reason or None}
+    if result.overall is None:
+        return {**base, "n_words": 0, "wer": None, "ci95": None, "by_segment": []}
+    return {
+        **base,
+        **_rate(result.overall),
+        "n_unscored": result.n_unscored,
+        "by_segment": [{"segment": key, "value": value, **_rate(rate)} for key, value, rate in result.by_segment],
+        "worst_words": [to_json(word) for word in result.worst_words],
+    }
+
+
+def _drop_off(analysis: Analysis) -> dict[str, Any]:
+    result = analysis.measured.drop_off
+    return {
+        "n": result.n,
+        "n_dropped": result.n_dropped,
+        "ratio": _round(result.ratio, 6),
+        "ci95": [_round(end, 6) for end in result.ci95] if result.ci95 else None,
+        "band": band_of(DROP_OFF, result.ratio).name if result.ratio is not None else None,
+        "by_cause": result.by_cause,
+        "patience": "modelled",
+    }
+
+
+def _runbook(analysis: Analysis) -> dict[str, Any]:
+    return {
+        "triggers": [
+            {
+                "name": row.trigger.name,
+                "above": row.trigger.above,
+                "unit": row.trigger.unit,
+                "value": _round(row.value, 6),
+                "state": row.state,
+                "action": row.trigger.action,
+            }
+            for row in analysis.triggers
+        ],
+        "budget": [
+            {
+                "part": row.part.title,
+                "budget_p95_ms": row.part.p95_ms,
+                "p95_ms": _round(row.p95_ms),
+                "over": row.is_over,
+            }
+            for row in analysis.budget
+        ],
+    }
+
+
+def _generator(analysis: Analysis) -> dict[str, Any]:
+    health = analysis.measured.health
+    arrivals = health.arrival_lateness
+    return {
+        "tick_lateness_ms": {
+            "p50": _round(health.tick_lateness_p50_ms),
+            "p99": _round(health.tick_lateness_p99_ms),
+            "max": _round(health.tick_lateness_max_ms),
+            "n": health.n_ticks,
+        },
+        "arrival_lateness_ms": {
+            "p50": _value(arrivals.percentile(0.5)),
+            "p99": _value(arrivals.percentile(0.99)),
+            "max": _value(arrivals.maximum()),
+            "n": arrivals.n,
+        },
+        "cpu_ratio": _round(health.cpu_ratio_mean, 4),
+        "cpu_ratio_max": _round(health.cpu_ratio_max, 4),
+        "host_cpu_ratio_max": _round(health.host_cpu_ratio_max, 4),
+        "loop_lag_max_ms": _round(health.loop_lag_max_ms),
+        "packets": health.packets,
+        "lost_packets": health.lost_packets,
+        "workers": health.workers,
+        "peak_calls": health.peak_calls,
+        "samples": health.n_samples,
+        "void_reasons": health.void_reasons,
+    }

@@ -1,0 +1,143 @@
+"""The report on a terminal: the verdict first, then why, then the numbers. At most 96 columns."""
+
+import textwrap
+from collections.abc import Iterable
+
+from harness.measure.bands import DROP_OFF, TTFB_MS, WER, band_of
+from harness.measure.stages import STAGES
+from harness.report.analysis import Analysis
+from harness.report.words import NOT_MEASURED, bounded_ms, interval, ms, percent, seconds, words
+from harness.verdict.thresholds import ThresholdVerdict
+
+WIDTH = 96
+_MARKS = {ThresholdVerdict.PASSED: "pass", ThresholdVerdict.FAILED: "FAIL", ThresholdVerdict.NO_DATA: "no data"}
+_SEGMENTS = ("accent", "noise")
+
+
+def render(analysis: Analysis, report_path: str) -> str:
+    """Return the report; ends with the path of the full one."""
+    blocks = [
+        _verdict(analysis),
+        _thresholds(analysis),
+        _ttfb(analysis),
+        _stages(analysis),
+        _wer(analysis),
+        _calls(analysis),
+        _generator(analysis),
+        _notes(analysis),
+        [f"Report: {report_path}"],
+    ]
+    return "\n" + "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _wrap(text: str, indent: str = "  ", first: str | None = None) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=indent if first is None else first, subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+def _verdict(analysis: Analysis) -> list[str]:
+    info, verdict = analysis.run.info, analysis.verdict
+    lines = [f"{verdict.kind.value}  {info.scenario_name}, seed {info.seed}, {seconds(info.duration_s)}"]
+    if info.status.value != "finished":
+        lines[0] += f", {words(info.status.value)}"
+    for reason in verdict.reasons[:5]:
+        lines += _wrap(reason)
+    if len(verdict.reasons) > 5:
+        lines.append(f"  and {len(verdict.reasons) - 5} more")
+    return lines
+
+
+def _thresholds(analysis: Analysis) -> list[str]:
+    if not analysis.thresholds:
+        return []
+    lines = ["Thresholds"]
+    for result in analysis.thresholds:
+        mark = f"  {_MARKS[result.verdict]:<8}"
+        lines += _wrap(f"{result.threshold.expression:<34} {result.detail}", " " * 10, mark)
+    return lines
+
+
+def _ttfb(analysis: Analysis) -> list[str]:
+    figures = analysis.measured.ttfb
+    if not figures.sample.n:
+        return ["TTFB   " + NOT_MEASURED]
+    marks = "   ".join(f"{name} {bounded_ms(value)}" for name, value in figures.percentiles.items())
+    bands = "   ".join(f"{band.name} {figures.bands[band.name]}" for band in TTFB_MS)
+    lines = [
+        f"TTFB   {marks}   n {figures.sample.n}",
+        f"       response ratio {percent(figures.sample.response_ratio)}   {bands}",
+    ]
+    if figures.n_false_endpoints:
+        lines.append(f"       false endpoints {figures.n_false_endpoints} ({percent(figures.false_endpoint_ratio)})")
+    greeting = analysis.measured.greeting
+    if greeting.n:
+        p50, p95 = bounded_ms(greeting.percentile(0.5)), bounded_ms(greeting.percentile(0.95))
+        lines.append(f"       greeting p50 {p50}   p95 {p95}   n {greeting.n}")
+    return lines
+
+
+def _stages(analysis: Analysis) -> list[str]:
+    result = analysis.measured.stages
+    if not result.groups:
+        return ["Stages " + NOT_MEASURED]
+    whole = result.groups[0]
+    lines = [f"Stages {'':<13}{'share of mean':>14}{'p50':>10}{'p95':>10}"]
+    for name in STAGES:
+        stage = result.stages[name]
+        p50, p95 = (ms(stage.p50), ms(stage.p95)) if stage else (NOT_MEASURED, "")
+        lines.append(f"       {name:<13}{ms(whole.parts[name]):>14}{p50:>{12 if not stage else 10}}{p95:>10}")
+    lines.append(f"       {'TTFB':<13}{ms(whole.ttfb_ms):>14}   over {whole.n} turns")
+    return [line.rstrip() for line in lines]
+
+
+def _wer(analysis: Analysis) -> list[str]:
+    result = analysis.measured.wer
+    if result.overall is None:
+        return _wrap(f"{NOT_MEASURED}: {result.reason}", " " * 7, "WER    ")
+    rate = result.overall
+    band = f", {band_of(WER, rate.wer).name}" if rate.wer is not None else ""
+    head = f"WER    {percent(rate.wer)}{band}   95 % {interval(rate.ci95) or 'interval: too few utterances'}"
+    lines = [
+        f"{head}   {rate.n_words} words",
+        f"       {rate.substitutions} substituted, {rate.deletions} deleted, {rate.insertions} inserted",
+    ]
+    for key, value, segment in result.by_segment:
+        if key in _SEGMENTS:
+            name = f"{key} {value}"
+            lines.append(
+                f"       {name:<28}{percent(segment.wer):>7}  {interval(segment.ci95):<14}{segment.n_words:>6} words"
+            )
+    return lines
+
+
+def _calls(analysis: Analysis) -> list[str]:
+    counts, drop = analysis.measured.counts, analysis.measured.drop_off
+    parts = [f"{counts.completed} completed", f"{counts.dropped} dropped", f"{counts.failed} failed"]
+    parts += [f"{n} {name}" for n, name in ((counts.interrupted, "interrupted"), (counts.lost, "lost")) if n]
+    lines = [f"Calls  {counts.placed} placed: {', '.join(parts)}"]
+    if drop.ratio is not None:
+        band = band_of(DROP_OFF, drop.ratio).name
+        lines.append(f"Drop-off {percent(drop.ratio)}, {band}   95 % {interval(drop.ci95)}   n {drop.n}")
+        lines += [f"       {words(cause):<28}{n:>5}" for cause, n in drop.by_cause.items()]
+    return lines
+
+
+def _generator(analysis: Analysis) -> list[str]:
+    health = analysis.measured.health
+    arrivals = health.arrival_lateness.percentile(0.99)
+    cpu = NOT_MEASURED if health.cpu_ratio_mean is None else f"{health.cpu_ratio_mean:.0%} of a core"
+    state = "void" if health.void_reasons else "kept time"
+    line = (
+        f"Generator {state}: tick lateness p99 {ms(health.tick_lateness_p99_ms)}, arrivals p99 {bounded_ms(arrivals)}, "
+        f"CPU {cpu}, own packets lost {health.lost_packets} of {health.packets}"
+    )
+    return _wrap(line, " " * 10, "")
+
+
+def _notes(analysis: Analysis) -> list[str]:
+    return list(_bullets(analysis.notes)) and ["Notes", *_bullets(analysis.notes)]
+
+
+def _bullets(notes: Iterable[str]) -> list[str]:
+    return [line for note in notes for line in _wrap(note, "    ", "  - ")]

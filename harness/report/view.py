@@ -1,0 +1,221 @@
+"""What the HTML template shows, section by section: charts drawn, tiles worded, calls sorted."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from harness.measure.bands import DROP_OFF, TTFB_MS, WER, Band, band_of
+from harness.measure.distribution import Estimate
+from harness.measure.generator_health import (
+    MAX_ARRIVAL_LATENESS_P99_MS,
+    MAX_LOST_PACKET_RATIO,
+    MAX_TICK_LATENESS_P99_MS,
+)
+from harness.measure.normaliser import identity
+from harness.measure.stages import STAGES
+from harness.measure.ttfb import UNDECIDED
+from harness.measure.wer import WerResult
+from harness.report.analysis import Analysis
+from harness.report.charts import health as health_chart
+from harness.report.charts import response, shares
+from harness.report.view_calls import call_rows, turn_points
+from harness.report.words import NOT_MEASURED, bounded_ms, interval, ms, percent
+
+MAX_CALLS_SHOWN = 200
+_VERDICT_TONES = {"PASSED": "good", "FAILED": "bad", "NO DATA": "unknown", "VOID": "void"}
+_SEGMENT_CHARTS = ("accent", "noise")
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One headline figure; `tone` colours its mark, `tag` says the tone in words."""
+
+    title: str
+    value: str
+    detail: str
+    tone: str = "unknown"
+    tag: str = ""
+
+
+def view_of(analysis: Analysis) -> dict[str, Any]:
+    """Return the template's variables."""
+    rows = call_rows(analysis)
+    return {
+        "info": analysis.run.info,
+        "verdict": analysis.verdict,
+        "verdict_tone": _VERDICT_TONES[analysis.verdict.kind.value],
+        "measured": analysis.measured,
+        "tiles": _tiles(analysis),
+        "thresholds": analysis.thresholds,
+        "triggers": analysis.triggers,
+        "budget": {row.part.stage: row for row in analysis.budget if row.part.stage},
+        "stages": STAGES,
+        "ttfb_bands": _ttfb_bands(analysis),
+        "charts": _charts(analysis),
+        "normaliser": identity(),
+        "worst_utterances": _worst_utterances(analysis.measured.wer),
+        "health_rows": _health_rows(analysis),
+        "calls": rows[:MAX_CALLS_SHOWN],
+        "n_calls": len(rows),
+        "notes": analysis.notes,
+        "not_measured": NOT_MEASURED,
+    }
+
+
+def _charts(analysis: Analysis) -> dict[str, Any]:
+    measured, info = analysis.measured, analysis.run.info
+    bars = {
+        key: [shares.Bar(_segment_name(key, v), rate) for k, v, rate in measured.wer.by_segment if k == key]
+        for key in _SEGMENT_CHARTS
+    }
+    top = shares.wer_top([bar for group in bars.values() for bar in group])
+    started = info.started_monotonic_ns or min((p.at_ns for p in measured.health.timeline), default=0)
+    return {
+        "histogram": response.histogram(measured.ttfb.sample, measured.ttfb.percentiles),
+        "scatter": response.scatter(turn_points(analysis)),
+        "stages": response.stage_bars(measured.stages.groups),
+        "wer": {key: shares.wer_bars(group, top, f"WER by {key}") for key, group in bars.items()},
+        "causes": shares.cause_bars(measured.drop_off.by_cause, measured.drop_off.n),
+        "lateness": health_chart.lateness(measured.health.timeline, started),
+    }
+
+
+def _segment_name(key: str, value: str) -> str:
+    return "clean" if key == "noise" and value in {"", "none"} else value.replace("_", " ")
+
+
+def _tiles(analysis: Analysis) -> list[Tile]:
+    return [
+        _ttfb_tile(analysis),
+        _response_tile(analysis),
+        _wer_tile(analysis),
+        _drop_tile(analysis),
+        _own_tile(analysis),
+    ]
+
+
+def _ttfb_tile(analysis: Analysis) -> Tile:
+    figures = analysis.measured.ttfb.percentiles
+    p95 = figures["p95"]
+    if p95 is None:
+        return Tile("TTFB p95", "n/a", NOT_MEASURED)
+    detail = f"p50 {bounded_ms(figures['p50'])} · p99 {bounded_ms(figures['p99'])}"
+    return Tile("TTFB p95", bounded_ms(p95), detail, *_band_mark(TTFB_MS, _certain(p95)))
+
+
+def _certain(estimate: Estimate) -> float | None:
+    """Return the value where its band is certain: exact, or a lower bound already in the last band."""
+    is_worst = band_of(TTFB_MS, estimate.value) is TTFB_MS[-1]
+    return estimate.value if is_worst or not estimate.is_lower_bound else None
+
+
+def _band_mark(bands: tuple[Band, ...], value: float | None) -> tuple[str, str]:
+    if value is None:
+        return "unknown", ""
+    band = band_of(bands, value)
+    return band.tone, band.name
+
+
+def _response_tile(analysis: Analysis) -> Tile:
+    figures = analysis.measured.ttfb
+    ratio = figures.sample.response_ratio
+    if ratio is None:
+        return Tile("Turns answered", "n/a", "no turn awaited an answer")
+    detail = f"{figures.n_answered} of {figures.sample.n} turns"
+    if figures.n_false_endpoints:
+        detail += f" · {figures.n_false_endpoints} false endpoint{'s' if figures.n_false_endpoints > 1 else ''}"
+    return Tile("Turns answered", percent(ratio), detail, "good" if ratio == 1 else "poor" if ratio >= 0.95 else "bad")
+
+
+def _wer_tile(analysis: Analysis) -> Tile:
+    rate = analysis.measured.wer.overall
+    if rate is None or rate.wer is None:
+        return Tile("Word error rate", "n/a", NOT_MEASURED)
+    detail = f"95 % {interval(rate.ci95)} · {rate.n_words} words" if rate.ci95 else f"{rate.n_words} words"
+    return Tile("Word error rate", percent(rate.wer), detail, *_band_mark(WER, rate.wer))
+
+
+def _drop_tile(analysis: Analysis) -> Tile:
+    drop, counts = analysis.measured.drop_off, analysis.measured.counts
+    if drop.ratio is None:
+        return Tile("Drop-off", "n/a", f"{counts.placed} calls placed, none counts")
+    detail = f"{counts.completed} completed of {drop.n} calls"
+    return Tile("Drop-off", percent(drop.ratio), detail, *_band_mark(DROP_OFF, drop.ratio))
+
+
+def _own_tile(analysis: Analysis) -> Tile:
+    health = analysis.measured.health
+    if health.void_reasons:
+        return Tile("Generator", "void", "its numbers must not be believed", "void")
+    if health.tick_lateness_p99_ms is None:
+        return Tile("Generator", "n/a", NOT_MEASURED)
+    detail = f"packets late p99 · {health.lost_packets} of {health.packets:,} lost"
+    return Tile("Generator", ms(health.tick_lateness_p99_ms), detail, "good", "kept time")
+
+
+def _ttfb_bands(analysis: Analysis) -> list[dict[str, Any]]:
+    figures = analysis.measured.ttfb
+    n = figures.sample.n
+    lower = 0.0
+    rows: list[dict[str, Any]] = []
+    for band in TTFB_MS:
+        span = f"over {lower:g} ms" if band.upper is None else f"{lower:g} to {band.upper:g} ms"
+        rows.append(
+            _band_row(
+                name=band.name,
+                span=span,
+                tone=band.tone,
+                meaning=band.meaning,
+                count=figures.bands.get(band.name, 0),
+                n=n,
+            )
+        )
+        lower = band.upper or lower
+    if undecided := figures.bands.get(UNDECIDED, 0):
+        rows.append(
+            _band_row(
+                name=UNDECIDED,
+                span="no answer",
+                tone="unknown",
+                meaning="the call ended before the last band",
+                count=undecided,
+                n=n,
+            )
+        )
+    return rows
+
+
+def _band_row(*, name: str, span: str, tone: str, meaning: str, count: int, n: int) -> dict[str, Any]:
+    return {"name": name, "span": span, "tone": tone, "meaning": meaning, "n": count, "ratio": count / n if n else 0.0}
+
+
+def _worst_utterances(result: WerResult, limit: int = 6) -> list[Any]:
+    wrong = [s for s in result.scored if s.errors]
+    return sorted(wrong, key=lambda s: (-s.errors / max(1, s.n_words), -s.errors, s.turn.call_id))[:limit]
+
+
+def _health_rows(analysis: Analysis) -> list[tuple[str, str, str]]:
+    """Return (what, figure, limit) of the generator."""
+    health = analysis.measured.health
+    arrivals = health.arrival_lateness.percentile(0.99)
+    share = health.lost_packets / max(1, health.packets + health.lost_packets)
+    cpu = NOT_MEASURED
+    if health.cpu_ratio_mean is not None and health.cpu_ratio_max is not None:
+        cpu = f"{health.cpu_ratio_mean:.0%} mean, {health.cpu_ratio_max:.0%} peak"
+    tick = NOT_MEASURED
+    if health.tick_lateness_p99_ms is not None:
+        tick = f"{ms(health.tick_lateness_p99_ms)} p99, {ms(health.tick_lateness_max_ms)} worst of {health.n_ticks:,}"
+    return [
+        ("20 ms packets sent late", tick, f"p99 {MAX_TICK_LATENESS_P99_MS:g} ms"),
+        (
+            "Calls placed late",
+            f"{bounded_ms(arrivals)} p99" if arrivals else NOT_MEASURED,
+            f"p99 {MAX_ARRIVAL_LATENESS_P99_MS:g} ms",
+        ),
+        (
+            "Packets this machine lost",
+            f"{health.lost_packets} of {health.packets:,} ({share:.2%})",
+            f"{MAX_LOST_PACKET_RATIO:.1%}",
+        ),
+        ("Engine CPU, one core", cpu, "watched"),
+        ("Calls at once, peak", str(health.peak_calls) if health.n_samples else NOT_MEASURED, "watched"),
+    ]

@@ -1,0 +1,193 @@
+"""One call from its due time to its record: set-up, conversation, end. The I/O shell around Conversation."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from harness.callers.conversation import (
+    Action,
+    CallEvent,
+    Conversation,
+    HangUp,
+    MediaView,
+    Milestone,
+    Speak,
+    Spoken,
+    TurnEnded,
+)
+from harness.callers.setup_failure import SetupFailure
+from harness.callers.webrtc import CODEC, WebRtcCaller
+from harness.media.loop import MediaLoop
+from harness.media.opus import Clip
+from harness.model.clock import monotonic_ns, ms_between
+from harness.model.errors import CallquakeError
+from harness.model.plan import CallPlan
+from harness.model.records import CallRecord, Cause, MediaStats, Outcome, TurnRecord
+
+RECORDINGS = "audio"
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What every call of an engine shares."""
+
+    worker: str
+    run_dir: Path
+    http: aiohttp.ClientSession
+    media_loop: MediaLoop
+    utterances: Mapping[str, Spoken]
+    # Encoded on first use, then shared by all calls.
+    clip: Callable[[str], Clip]
+    on_turn: Callable[[TurnRecord], None]
+    on_milestone: Callable[[str, Milestone], None]
+
+
+class Call:
+    """Runs one plan to its CallRecord; never raises but for cancellation."""
+
+    def __init__(self, plan: CallPlan, due_at_ns: int | None, context: CallContext) -> None:
+        self._plan = plan
+        self._due_at_ns = due_at_ns
+        self._context = context
+        self._events: asyncio.Queue[CallEvent | None] = asyncio.Queue()
+        self._caller = WebRtcCaller(plan, context.http, context.media_loop, self._events.put_nowait)
+        utterances = {t.utterance_id: context.utterances[t.utterance_id] for t in plan.turns}
+        self._conversation = Conversation(plan, utterances, CODEC)
+        self._interrupted: HangUp | None = None
+        self._end: HangUp | None = None
+        self._started_at_ns = 0
+        self._connected_at_ns: int | None = None
+
+    def interrupt(self, cause: Cause, detail: str) -> None:
+        """End the call early, by the operator's wish."""
+        self._interrupted = HangUp(Outcome.INTERRUPTED, cause, detail)
+        self._events.put_nowait(None)
+
+    def media_stats(self) -> MediaStats:
+        """Return the call's RTP counts so far."""
+        return self._caller.media_stats()
+
+    async def run(self) -> CallRecord:
+        """Place the call and hold the conversation; return its row."""
+        self._started_at_ns = monotonic_ns()
+        try:
+            await self._place_and_talk()
+        except SetupFailure as error:
+            self._end = HangUp(Outcome.FAILED, error.cause, error.detail)
+        except CallquakeError as error:
+            self._end = HangUp(Outcome.FAILED, Cause.GENERATOR_ERROR, str(error))
+        except Exception as error:
+            _logger.exception("call %s failed inside the harness", self._plan.call_id)
+            self._end = HangUp(Outcome.LOST, Cause.GENERATOR_ERROR, repr(error))
+        ended_at_ns = monotonic_ns()
+        media = self._caller.media_stats()
+        with contextlib.suppress(Exception):
+            await self._caller.close()
+        recording = await self._write_recording()
+        end = self._interrupted or self._end or HangUp(Outcome.LOST, Cause.GENERATOR_ERROR, "no outcome")
+        return CallRecord(
+            call_id=self._plan.call_id,
+            index=self._plan.index,
+            worker=self._context.worker,
+            caller=self._plan.caller,
+            persona=self._plan.persona,
+            outcome=end.outcome,
+            cause=end.cause,
+            detail=end.detail,
+            transport=self._plan.target.transport,
+            codec=CODEC if self._connected_at_ns is not None else None,
+            due_at_ns=self._due_at_ns,
+            started_at_ns=self._started_at_ns,
+            connected_at_ns=self._connected_at_ns,
+            ended_at_ns=ended_at_ns,
+            arrival_lateness_ms=None if self._due_at_ns is None else ms_between(self._due_at_ns, self._started_at_ns),
+            setup=self._caller.setup,
+            greeting_ms=self._conversation.greeting_ms,
+            turns_planned=len(self._plan.turns),
+            turns_answered=self._conversation.turns_answered,
+            media=media,
+            candidate_types=self._caller.candidate_types,
+            recording=recording,
+        )
+
+    async def _place_and_talk(self) -> None:
+        clips = {t.utterance_id: self._context.clip(t.utterance_id) for t in self._plan.turns}
+        connecting = asyncio.ensure_future(self._caller.connect())
+        interrupted = asyncio.ensure_future(self._wait_for_interrupt())
+        try:
+            await asyncio.wait({connecting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                self._end = self._interrupted
+                return
+            self._connected_at_ns = connecting.result()
+        finally:
+            for task in (connecting, interrupted):
+                task.cancel()
+            await asyncio.gather(connecting, interrupted, return_exceptions=True)
+        setup_ms = self._caller.setup.total_ms
+        self._context.on_milestone(self._plan.call_id, Milestone("connected", self._connected_at_ns, setup_ms))
+        self._act(self._conversation.start(self._connected_at_ns), clips)
+        while self._end is None:
+            await self._step(clips)
+
+    async def _wait_for_interrupt(self) -> None:
+        """Wait for the operator while the call is being set up; events of the call itself stay queued."""
+        early: list[CallEvent] = []
+        try:
+            while self._interrupted is None:
+                event = await self._events.get()
+                if event is not None:
+                    early.append(event)
+        finally:
+            for event in early:
+                self._events.put_nowait(event)
+
+    async def _step(self, clips: dict[str, Clip]) -> None:
+        deadline = self._conversation.deadline_ns
+        left_s = None if deadline is None else max(0.0, (deadline - monotonic_ns()) / 1e9)
+        try:
+            event = await asyncio.wait_for(self._events.get(), left_s)
+        except TimeoutError:
+            self._act(self._conversation.expire(monotonic_ns()), clips)
+            return
+        now = monotonic_ns()
+        if self._interrupted is not None:
+            stop = self._interrupted
+            self._act(self._conversation.interrupt(now, stop.outcome, stop.cause, stop.detail), clips)
+        elif event is not None:
+            self._act(self._conversation.handle(event, now, self._media_view()), clips)
+
+    def _media_view(self) -> MediaView:
+        stream = self._caller.stream
+        return MediaView() if stream is None else MediaView(stream.reception.lost, stream.round_trip_ms)
+
+    def _act(self, actions: list[Action], clips: dict[str, Clip]) -> None:
+        for action in actions:
+            match action:
+                case Speak():
+                    if self._caller.stream is not None:
+                        self._caller.stream.play(clips[action.utterance_id])
+                case TurnEnded():
+                    self._context.on_turn(action.record)
+                case Milestone():
+                    self._context.on_milestone(self._plan.call_id, action)
+                case HangUp():
+                    self._end = action
+
+    async def _write_recording(self) -> str | None:
+        recorder = self._caller.recorder
+        if recorder is None:
+            return None
+        relative = f"{RECORDINGS}/{self._plan.call_id}.flac"
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, recorder.write, self._context.run_dir / relative)
+        except Exception:
+            _logger.exception("call %s: the recording could not be written", self._plan.call_id)
+            return None
+        return relative

@@ -1,0 +1,481 @@
+"""One caller's side of a conversation, without I/O: events and `now` in, actions and records out.
+
+    GREETING --onset--> LISTENING --agent quiet--> THINKING --due--> SPEAKING --last voiced packet--> AWAITING
+        \\--time-out, or no greeting expected--------^    ^                                             |  |
+                                                         \\------- agent quiet <-- LISTENING <--onset---/  |
+                                                                                 time-out: say it again, or hang up
+
+The caller speaks its planned utterances in order, waits for the agent to finish before each, repeats an unanswered one
+as often as the persona does, and hangs up when done, when nothing more can come, or when patience runs out.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from typing import Protocol
+
+from harness.callers.patience import MISHEARD_BELOW, PatienceMeter, heard_share
+from harness.media.events import MediaEvent, MediaLost, RemoteBye, SpeechEnded, SpeechStarted
+from harness.media.onset import AgentOnset, AgentStopped
+from harness.model.clock import NS_PER_MS, ms_between
+from harness.model.plan import CallPlan, PlannedTurn
+from harness.model.records import Cause, Outcome, StageTimes, TurnRecord
+
+# After the agent's last audible packet a side channel may still say "speaking": a sentence is on its way.
+SPEAKING_GRACE_NS = 10_000 * NS_PER_MS
+
+
+class Spoken(Protocol):
+    """What a turn's record quotes of the utterance it spoke (harness.corpus's Utterance)."""
+
+    @property
+    def transcript(self) -> str:
+        """The words."""
+
+    @property
+    def accent(self) -> str:
+        """Accent label."""
+
+    @property
+    def native(self) -> bool:
+        """Whether the accent is a native one."""
+
+    @property
+    def noise(self) -> str:
+        """Noise kind."""
+
+    @property
+    def snr_db(self) -> float | None:
+        """Speech-to-noise ratio."""
+
+    @property
+    def vocabulary(self) -> str:
+        """Vocabulary label."""
+
+    @property
+    def duration_ms(self) -> float:
+        """Length."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserTranscript:
+    """The agent's STT returned text for what the caller said."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentText:
+    """Text the agent is saying. Agents tell it in several ways; `source` is the way, see TEXT_SOURCES."""
+
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpeaking:
+    """The side channel says that the agent began (or ended) speaking; never used for timing."""
+
+    speaking: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStages:
+    """The agent's own stage times of the current turn."""
+
+    stages: StageTimes
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptChannel:
+    """A side channel that carries transcripts is up."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The agent ended the connection."""
+
+    detail: str
+
+
+# The nearest to what was spoken first; a turn's record quotes one source only.
+TEXT_SOURCES = ("tts", "output", "transcription")
+
+SideEvent = UserTranscript | AgentText | AgentSpeaking | AgentStages | TranscriptChannel | Disconnected
+CallEvent = MediaEvent | SideEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Speak:
+    """Play this utterance."""
+
+    utterance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """A turn is over; here is its row."""
+
+    record: TurnRecord
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the call."""
+
+    outcome: Outcome
+    cause: Cause
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """For the live display: "greeting", "turn_started", "turn_answered"."""
+
+    name: str
+    at_ns: int
+    value_ms: float | None = None
+
+
+Action = Speak | TurnEnded | HangUp | Milestone
+
+
+class State(Enum):
+    """Where the caller is."""
+
+    GREETING = auto()
+    LISTENING = auto()
+    THINKING = auto()
+    SPEAKING = auto()
+    AWAITING = auto()
+    OVER = auto()
+
+
+@dataclass(slots=True)
+class _Turn:
+    number: int
+    attempt: int
+    planned: PlannedTurn
+    started_at_ns: int | None = None
+    ended_at_ns: int | None = None
+    onset_at_ns: int | None = None
+    false_endpoint: bool = False
+    censored: bool = False
+    waited_ms: float = 0.0
+    agent_stopped_at_ns: int | None = None
+    hypothesis: list[str] = field(default_factory=list)
+    agent_text: dict[str, list[str]] = field(default_factory=dict)
+    stages: StageTimes | None = None
+    network_ms: float | None = None
+    lost_at_end: int = 0
+    lost_packets: int = 0
+
+    @property
+    def is_answered(self) -> bool:
+        return self.onset_at_ns is not None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaView:
+    """What the media path knows at the moment of an event."""
+
+    packets_lost: int = 0
+    round_trip_ms: float | None = None
+
+
+class Conversation:
+    """One call's conversation. Call `start` at media up, `handle` per event, `expire` at `deadline_ns`."""
+
+    def __init__(self, plan: CallPlan, utterances: dict[str, Spoken], codec: str) -> None:
+        self._plan = plan
+        self._utterances = utterances
+        self._codec = codec
+        self._patience = PatienceMeter(plan.patience)
+        self._limits = plan.limits
+        self._turn: _Turn | None = None
+        self._next = 0
+        self._state = State.GREETING
+        self._connected_at_ns = 0
+        self._transcript_channel: str | None = None
+        self._side_speaking = False
+        self._quiet_since_ns: int | None = None
+        self._ends_at_ns = 0
+        self.deadline_ns: int | None = None
+        self.greeting_ms: float | None = None
+        self.turns_answered = 0
+
+    @property
+    def state(self) -> State:
+        """Where the caller is."""
+        return self._state
+
+    def start(self, now_ns: int) -> list[Action]:
+        """Begin at media up."""
+        self._connected_at_ns = now_ns
+        self._ends_at_ns = now_ns + int(self._limits.call_timeout_ms * NS_PER_MS)
+        if self._plan.expect_greeting:
+            self._wait(State.GREETING, now_ns, self._limits.greeting_timeout_ms)
+            return []
+        return self._think(now_ns, now_ns)
+
+    def handle(self, event: CallEvent, now_ns: int, media: MediaView | None = None) -> list[Action]:
+        """Take one event; return what to do, in order."""
+        if self._state is State.OVER:
+            return []
+        view = media or MediaView()
+        match event:
+            case AgentOnset():
+                return self._on_onset(event, now_ns, view)
+            case AgentStopped():
+                return self._on_stopped(event, now_ns)
+            case SpeechStarted():
+                return self._on_speech_started(event)
+            case SpeechEnded():
+                return self._on_speech_ended(event, view)
+            case UserTranscript() | AgentText() | AgentStages() | AgentSpeaking() | TranscriptChannel():
+                return self._on_side(event, now_ns)
+            case MediaLost():
+                seconds = ms_between(event.since_ns, now_ns) / 1000
+                detail = f"nothing was received for {seconds:.1f} s"
+                return self._end(Outcome.DROPPED, Cause.MEDIA_LOST, now_ns, detail)
+            case Disconnected():
+                return self._end(Outcome.DROPPED, Cause.AGENT_HUNG_UP, now_ns, event.detail)
+            case RemoteBye():
+                return self._end(Outcome.DROPPED, Cause.AGENT_HUNG_UP, now_ns, "RTCP BYE")
+
+    def expire(self, now_ns: int) -> list[Action]:
+        """Act on a deadline that has passed."""
+        if self._state is State.OVER or self.deadline_ns is None or now_ns < self.deadline_ns:
+            return []
+        if now_ns >= self._ends_at_ns:
+            limit = f"{self._limits.call_timeout_ms / 1000:.0f} s"
+            return self._end(Outcome.DROPPED, Cause.CALL_TIMEOUT, now_ns, f"longer than {limit}")
+        match self._state:
+            case State.GREETING:
+                return self._greeting_missed(now_ns)
+            case State.THINKING:
+                return self._speak(now_ns)
+            case State.AWAITING:
+                return self._answer_missed(now_ns)
+            case State.LISTENING:
+                return self._agent_finished(now_ns)
+            case _:
+                self._arm(None)
+                return []
+
+    def interrupt(self, now_ns: int, outcome: Outcome, cause: Cause, detail: str) -> list[Action]:
+        """End the call from outside: the operator, or a failure of the generator."""
+        return self._end(outcome, cause, now_ns, detail) if self._state is not State.OVER else []
+
+    # --- transitions -----------------------------------------------------------------------------------------------
+
+    def _arm(self, at_ns: int | None) -> None:
+        self.deadline_ns = self._ends_at_ns if at_ns is None else min(at_ns, self._ends_at_ns)
+
+    def _wait(self, state: State, since_ns: int, timeout_ms: float) -> None:
+        """Wait in dead air: until the time-out, or until patience runs out before it."""
+        bearable = self._patience.longest_wait_ms()
+        self._state = state
+        self._arm(since_ns + int((timeout_ms if bearable is None else min(timeout_ms, bearable)) * NS_PER_MS))
+
+    def _think(self, since_ns: int, now_ns: int) -> list[Action]:
+        if self._next >= len(self._plan.turns):
+            return self._end(Outcome.COMPLETED, Cause.NONE, now_ns)
+        self._state = State.THINKING
+        self._arm(max(now_ns, since_ns + int(self._plan.turns[self._next].think_ms * NS_PER_MS)))
+        return []
+
+    def _speak(self, now_ns: int) -> list[Action]:
+        actions = self._close_turn()
+        planned = self._plan.turns[self._next]
+        attempt = 0
+        if self._turn is not None and self._turn.number == self._next + 1:
+            attempt = self._turn.attempt + 1
+        self._turn = _Turn(self._next + 1, attempt, planned)
+        self._state = State.SPEAKING
+        self._arm(None)
+        return [*actions, Speak(planned.utterance_id), Milestone("turn_started", now_ns)]
+
+    def _on_speech_started(self, event: SpeechStarted) -> list[Action]:
+        if self._turn is not None:
+            self._turn.started_at_ns = event.at_ns
+        return []
+
+    def _on_speech_ended(self, event: SpeechEnded, view: MediaView) -> list[Action]:
+        if self._turn is None or self._state is not State.SPEAKING:
+            return []
+        self._turn.ended_at_ns = event.at_ns
+        self._turn.lost_at_end = view.packets_lost
+        self._wait(State.AWAITING, event.at_ns, self._limits.answer_timeout_ms)
+        return []
+
+    def _on_onset(self, event: AgentOnset, now_ns: int, view: MediaView) -> list[Action]:
+        self._quiet_since_ns = None
+        match self._state:
+            case State.GREETING:
+                self.greeting_ms = ms_between(self._connected_at_ns, event.at_ns)
+                self._state = State.LISTENING
+                self._arm(None)
+                return [Milestone("greeting", event.at_ns, self.greeting_ms)]
+            case State.SPEAKING:
+                if self._turn is not None:
+                    self._turn.false_endpoint = True
+                return []
+            case State.AWAITING:
+                return self._answered(event, now_ns, view)
+            case State.THINKING:
+                self._state = State.LISTENING
+                self._arm(None)
+                return []
+            case _:
+                return []
+
+    def _answered(self, event: AgentOnset, now_ns: int, view: MediaView) -> list[Action]:
+        turn = self._turn
+        if turn is None or turn.ended_at_ns is None:
+            return []
+        if event.at_ns < turn.ended_at_ns:
+            # Looked back to a packet that came while the user still spoke.
+            turn.false_endpoint = True
+            return []
+        turn.onset_at_ns = event.at_ns
+        turn.waited_ms = ms_between(turn.ended_at_ns, event.at_ns)
+        turn.lost_packets = max(0, view.packets_lost - turn.lost_at_end)
+        turn.network_ms = view.round_trip_ms
+        self.turns_answered += 1
+        self._patience.answered(turn.waited_ms)
+        self._state = State.LISTENING
+        self._arm(None)
+        answered = Milestone("turn_answered", event.at_ns, turn.waited_ms)
+        return [answered, *self._leave_if_fed_up(now_ns)]
+
+    def _on_stopped(self, event: AgentStopped, now_ns: int) -> list[Action]:
+        if self._turn is not None and self._turn.is_answered:
+            self._turn.agent_stopped_at_ns = event.at_ns
+        if self._state is not State.LISTENING:
+            return []
+        self._quiet_since_ns = event.at_ns
+        if self._side_speaking:
+            self._arm(event.at_ns + SPEAKING_GRACE_NS)
+            return []
+        return self._agent_finished(now_ns)
+
+    def _agent_finished(self, now_ns: int) -> list[Action]:
+        since = now_ns if self._quiet_since_ns is None else self._quiet_since_ns
+        if self._turn is None or not self._turn.is_answered:
+            # The greeting ended, or the agent spoke before the turn was said.
+            return self._think(since, now_ns)
+        turn = self._turn
+        if turn.hypothesis and self._heard_badly(turn):
+            self._patience.misheard()
+        self._next = turn.number
+        actions = self._close_turn()
+        self._turn = None
+        return [*actions, *(self._leave_if_fed_up(now_ns) or self._think(since, now_ns))]
+
+    def _heard_badly(self, turn: _Turn) -> bool:
+        reference = self._utterances[turn.planned.utterance_id].transcript
+        return heard_share(reference, " ".join(turn.hypothesis)) < MISHEARD_BELOW
+
+    def _greeting_missed(self, now_ns: int) -> list[Action]:
+        self._patience.dead_air(ms_between(self._connected_at_ns, now_ns))
+        return self._leave_if_fed_up(now_ns) or self._think(now_ns, now_ns)
+
+    def _answer_missed(self, now_ns: int) -> list[Action]:
+        turn = self._turn
+        if turn is None or turn.ended_at_ns is None:
+            return []
+        turn.censored = not turn.false_endpoint
+        turn.waited_ms = ms_between(turn.ended_at_ns, now_ns)
+        self._patience.dead_air(turn.waited_ms)
+        left = self._leave_if_fed_up(now_ns)
+        if left:
+            return left
+        if turn.attempt >= self._plan.patience.max_repeats:
+            detail = f"turn {turn.number} was said {turn.attempt + 1} times"
+            return self._end(Outcome.DROPPED, Cause.NO_ANSWER, now_ns, detail)
+        self._patience.repeated()
+        return self._leave_if_fed_up(now_ns) or self._speak(now_ns)
+
+    def _leave_if_fed_up(self, now_ns: int) -> list[Action]:
+        cause = self._patience.ran_out()
+        return [] if cause is None else self._end(Outcome.DROPPED, cause, now_ns)
+
+    def _on_side(
+        self, event: UserTranscript | AgentText | AgentStages | AgentSpeaking | TranscriptChannel, now_ns: int
+    ) -> list[Action]:
+        turn = self._turn
+        match event:
+            case TranscriptChannel():
+                self._transcript_channel = event.name
+            case AgentSpeaking():
+                self._side_speaking = event.speaking
+                if not event.speaking and self._state is State.LISTENING and self._quiet_since_ns is not None:
+                    return self._agent_finished(now_ns)
+            case UserTranscript() if turn is not None and event.text.strip():
+                turn.hypothesis.append(event.text.strip())
+            case AgentText() if turn is not None:
+                turn.agent_text.setdefault(event.source, []).append(event.text.strip())
+            case AgentStages() if turn is not None:
+                turn.stages = event.stages
+            case _:
+                pass
+        return []
+
+    def _end(self, outcome: Outcome, cause: Cause, now_ns: int, detail: str = "") -> list[Action]:
+        turn = self._turn
+        actions: list[Action] = []
+        if turn is not None and turn.started_at_ns is not None:
+            own = outcome in (Outcome.INTERRUPTED, Outcome.LOST)
+            cut = not turn.is_answered and not turn.censored and (own or turn.ended_at_ns is None)
+            if not turn.is_answered and not cut and turn.ended_at_ns is not None:
+                turn.censored = not turn.false_endpoint
+                turn.waited_ms = ms_between(turn.ended_at_ns, now_ns)
+            actions = [TurnEnded(replace(self._record(turn), cut=cut))]
+        self._turn = None
+        self._state = State.OVER
+        self.deadline_ns = None
+        return [*actions, HangUp(outcome, cause, detail)]
+
+    # --- records ---------------------------------------------------------------------------------------------------
+
+    def _close_turn(self) -> list[Action]:
+        turn = self._turn
+        return [] if turn is None or turn.started_at_ns is None else [TurnEnded(self._record(turn))]
+
+    def _record(self, turn: _Turn) -> TurnRecord:
+        spoken = self._utterances[turn.planned.utterance_id]
+        ttfb_ms = None
+        if turn.onset_at_ns is not None and turn.ended_at_ns is not None:
+            ttfb_ms = ms_between(turn.ended_at_ns, turn.onset_at_ns)
+        return TurnRecord(
+            call_id=self._plan.call_id,
+            turn=turn.number,
+            attempt=turn.attempt,
+            caller=self._plan.caller,
+            utterance_id=turn.planned.utterance_id,
+            reference=spoken.transcript,
+            accent=spoken.accent,
+            native=spoken.native,
+            noise=spoken.noise,
+            snr_db=spoken.snr_db,
+            vocabulary=spoken.vocabulary,
+            utterance_ms=spoken.duration_ms,
+            codec=self._codec,
+            speech_started_at_ns=turn.started_at_ns or 0,
+            speech_ended_at_ns=turn.ended_at_ns,
+            onset_at_ns=turn.onset_at_ns,
+            ttfb_ms=ttfb_ms,
+            censored=turn.censored,
+            waited_ms=turn.waited_ms,
+            false_endpoint=turn.false_endpoint,
+            cut=False,
+            agent_speech_ended_at_ns=turn.agent_stopped_at_ns,
+            hypothesis=" ".join(turn.hypothesis) if turn.hypothesis else None,
+            transcript_channel=self._transcript_channel,
+            agent_text=next((" ".join(turn.agent_text[s]) for s in TEXT_SOURCES if s in turn.agent_text), None),
+            stages=turn.stages,
+            network_ms=turn.network_ms,
+            lost_packets=turn.lost_packets,
+        )

@@ -1,0 +1,50 @@
+"""`python -m harness.engine --fd N`: the engine process, started by the load generator with one end of a socket pair."""
+
+import argparse
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import sys
+
+from harness.engine import wire
+from harness.engine.engine import Engine, fault_of
+from harness.engine.health import raise_priority
+from harness.model.errors import CallquakeError
+
+
+async def _run(descriptor: int) -> int:
+    sock = socket.socket(fileno=descriptor)
+    reader, writer = await asyncio.open_connection(sock=sock)
+    try:
+        await Engine(reader, writer).serve()
+    except CallquakeError as error:
+        writer.write(wire.encode("error", message=str(error), fault=fault_of(error)))
+        await writer.drain()
+        print(f"engine: {error}", file=sys.stderr)
+        return 1
+    finally:
+        writer.close()
+    return 0
+
+
+def main() -> int:
+    """Serve the given socket until its other end stops us."""
+    parser = argparse.ArgumentParser(prog="python -m harness.engine", description=__doc__)
+    parser.add_argument("--fd", type=int, required=True, help="inherited descriptor of a connected stream socket")
+    parser.add_argument("--log-level", default="WARNING", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    options = parser.parse_args()
+    logging.basicConfig(level=options.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Ctrl-C goes to the whole process group; the load generator decides when we stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The media thread must get the GIL at once; and no collection may stop a tick.
+    sys.setswitchinterval(0.0005)
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    raise_priority()
+    return asyncio.run(_run(options.fd))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""The engine: hosts calls in an asyncio process without gevent and talks wire.py to Locust over one socket."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from harness.callers.call import Call, CallContext
+from harness.callers.conversation import Milestone
+from harness.corpus.audio import read_pcm
+from harness.corpus.manifest import Corpus, load_corpus
+from harness.engine import wire
+from harness.engine.health import HealthMeter, Totals, sleep_and_measure_lag
+from harness.media import opus, takeover
+from harness.media.loop import MediaLoop
+from harness.model.clock import monotonic_ns
+from harness.model.codec import from_json, to_json
+from harness.model.errors import CallquakeError, LocalProtocolError, ScenarioError
+from harness.model.plan import CallPlan
+from harness.model.records import Cause, TurnRecord
+
+HEALTH_INTERVAL_S = 1.0
+
+
+class ClipStore:
+    """Utterances of a corpus encoded once, on first use."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+        self._clips: dict[str, opus.Clip] = {}
+
+    def clip(self, utterance_id: str) -> opus.Clip:
+        """Return the encoded clip of `utterance_id`."""
+        found = self._clips.get(utterance_id)
+        if found is None:
+            spoken = self._corpus.utterances[utterance_id]
+            samples = read_pcm(spoken, opus.RATE)
+            found = opus.encode_clip(utterance_id, samples, spoken.speech_start_ms, spoken.speech_end_ms)
+            self._clips[utterance_id] = found
+        return found
+
+
+class Engine:
+    """Serves one Locust worker over `reader`/`writer` until told to stop, or until the worker is gone."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._media_loop = MediaLoop()
+        self._calls: dict[str, Call] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._corpus: Corpus | None = None
+        self._context: CallContext | None = None
+        self._finished = Totals()
+
+    async def serve(self) -> None:
+        """Run to the end."""
+        if "gevent" in sys.modules:
+            raise LocalProtocolError("the engine must not share a process with gevent: it falsifies its timing")
+        takeover.guard_versions()
+        decoder = wire.Decoder()
+        self._media_loop.start()
+        health: asyncio.Task[None] | None = None
+        try:
+            async with aiohttp.ClientSession() as http:
+                while data := await self._reader.read(65536):
+                    for message in decoder.feed(data):
+                        if message["t"] == "hello":
+                            self._hello(message, http)
+                            health = asyncio.create_task(self._report_health(str(message["worker"])))
+                        elif message["t"] == "stop":
+                            await self._drain("the run was stopped")
+                            self._send("stopped")
+                            await self._writer.drain()
+                            return
+                        else:
+                            self._command(message)
+                # The worker is gone: nobody reads our records any more, so hang up and leave.
+                await self._drain("the load generator went away")
+        finally:
+            if health is not None:
+                health.cancel()
+            self._media_loop.stop()
+
+    def _send(self, kind: str, **fields: Any) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(wire.encode(kind, **fields))
+
+    def _hello(self, message: wire.Message, http: aiohttp.ClientSession) -> None:
+        if message["protocol"] != wire.PROTOCOL_VERSION:
+            raise LocalProtocolError(f"wire protocol {message['protocol']} is not {wire.PROTOCOL_VERSION}")
+        self._corpus = load_corpus(Path(message["corpus"]))
+        self._context = CallContext(
+            worker=str(message["worker"]),
+            run_dir=Path(message["run_dir"]),
+            http=http,
+            media_loop=self._media_loop,
+            utterances=self._corpus.utterances,
+            clip=ClipStore(self._corpus).clip,
+            on_turn=self._on_turn,
+            on_milestone=self._on_milestone,
+        )
+        self._send("ready", protocol=wire.PROTOCOL_VERSION, pid=os.getpid(), media_loop="python")
+
+    def _command(self, message: wire.Message) -> None:
+        kind = message["t"]
+        if kind == "place":
+            plan = from_json(CallPlan, message["plan"])
+            self._tasks[plan.call_id] = asyncio.create_task(self._run_call(plan, message.get("due_at_ns")))
+        elif kind == "hang_up":
+            call = self._calls.get(message["call_id"])
+            if call is not None:
+                call.interrupt(Cause.OPERATOR, "hung up by the operator")
+        else:
+            raise LocalProtocolError(f"unknown message '{kind}'; legal: hello, place, hang_up, stop")
+
+    async def _run_call(self, plan: CallPlan, due_at_ns: int | None) -> None:
+        context = self._context
+        if context is None:
+            raise LocalProtocolError("'place' came before 'hello'")
+        unknown = [t.utterance_id for t in plan.turns if t.utterance_id not in context.utterances]
+        if unknown:
+            raise ScenarioError(f"call {plan.call_id}: the corpus has no utterance '{unknown[0]}'")
+        if due_at_ns is not None:
+            await asyncio.sleep(max(0.0, (due_at_ns - monotonic_ns()) / 1e9))
+        call = Call(plan, due_at_ns, context)
+        self._calls[plan.call_id] = call
+        try:
+            record = await call.run()
+        finally:
+            del self._calls[plan.call_id]
+            del self._tasks[plan.call_id]
+        media = record.media
+        self._finished.packets_sent += media.packets_sent
+        self._finished.packets_received += media.packets_received
+        self._finished.send_errors += media.send_errors
+        self._finished.socket_drops += media.socket_drops
+        self._send("call", record=to_json(record))
+
+    def _on_turn(self, record: TurnRecord) -> None:
+        self._send("turn", record=to_json(record))
+
+    def _on_milestone(self, call_id: str, milestone: Milestone) -> None:
+        self._send(
+            "milestone", call_id=call_id, name=milestone.name, at_ns=milestone.at_ns, value_ms=milestone.value_ms
+        )
+
+    async def _drain(self, why: str) -> None:
+        for call in list(self._calls.values()):
+            call.interrupt(Cause.OPERATOR, why)
+        waiting = [t for call_id, t in self._tasks.items() if call_id not in self._calls]
+        for task in waiting:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()), timeout=10)
+
+    def _totals(self) -> Totals:
+        done = self._finished
+        live = [call.media_stats() for call in self._calls.values()]
+        return Totals(
+            done.packets_sent + sum(m.packets_sent for m in live),
+            done.packets_received + sum(m.packets_received for m in live),
+            done.send_errors + sum(m.send_errors for m in live),
+            done.socket_drops + sum(m.socket_drops for m in live),
+        )
+
+    async def _report_health(self, worker: str) -> None:
+        meter = HealthMeter(worker, self._media_loop)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                lag_ms = await sleep_and_measure_lag(HEALTH_INTERVAL_S)
+                self._send("health", sample=to_json(meter.sample(len(self._calls), self._totals(), lag_ms)))
+
+
+def fault_of(error: CallquakeError) -> str:
+    """Return whose fault a fatal error is, as the wire says it."""
+    return "scenario" if isinstance(error, ScenarioError) else "generator"

@@ -1,0 +1,85 @@
+"""Once a second: could this engine keep time, and what did it lose of its own?"""
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.media.loop import MediaLoop
+from harness.model.clock import NS_PER_MS, monotonic_ns, ms_between
+from harness.model.records import HealthSample
+
+_STAT = Path("/proc/stat")
+
+
+def _host_cpu() -> tuple[int, int]:
+    """Return (busy, total) jiffies of the whole machine; (0, 0) where /proc is absent."""
+    try:
+        fields = [int(v) for v in _STAT.read_text().split("\n", 1)[0].split()[1:9]]
+    except (OSError, ValueError):
+        return 0, 0
+    idle = fields[3] + fields[4]
+    return sum(fields) - idle, sum(fields)
+
+
+@dataclass(slots=True)
+class Totals:
+    """Cumulative media counts of every call an engine has hosted."""
+
+    packets_sent: int = 0
+    packets_received: int = 0
+    send_errors: int = 0
+    socket_drops: int = 0
+
+
+class HealthMeter:
+    """Takes a sample per second; differences of totals, CPU time and the media loop's lateness."""
+
+    def __init__(self, worker: str, media_loop: MediaLoop) -> None:
+        self._worker = worker
+        self._media_loop = media_loop
+        self._last_ns = monotonic_ns()
+        self._last_cpu = time.process_time()
+        self._last_host = _host_cpu()
+        self._last = Totals()
+
+    def sample(self, calls_active: int, totals: Totals, loop_lag_ms: float) -> HealthSample:
+        """Return what happened since the last sample."""
+        now, cpu, host = monotonic_ns(), time.process_time(), _host_cpu()
+        stats = self._media_loop.take_stats()
+        interval_ms = ms_between(self._last_ns, now)
+        host_total = host[1] - self._last_host[1]
+        result = HealthSample(
+            worker=self._worker,
+            at_ns=now,
+            interval_ms=interval_ms,
+            calls_active=calls_active,
+            ticks=stats.ticks,
+            tick_lateness_ms=stats.tick_lateness_ms.to_json(),
+            cpu_ratio=(cpu - self._last_cpu) * 1000 / interval_ms if interval_ms > 0 else 0.0,
+            host_cpu_ratio=(host[0] - self._last_host[0]) / host_total if host_total > 0 else 0.0,
+            packets_sent=totals.packets_sent - self._last.packets_sent,
+            packets_received=totals.packets_received - self._last.packets_received,
+            send_errors=totals.send_errors - self._last.send_errors,
+            socket_drops=totals.socket_drops - self._last.socket_drops,
+            loop_lag_ms=loop_lag_ms,
+        )
+        self._last_ns, self._last_cpu, self._last_host = now, cpu, host
+        self._last = Totals(totals.packets_sent, totals.packets_received, totals.send_errors, totals.socket_drops)
+        return result
+
+
+async def sleep_and_measure_lag(seconds: float) -> float:
+    """Sleep; return by how many ms the event loop woke late."""
+    due = monotonic_ns() + int(seconds * 1000) * NS_PER_MS
+    await asyncio.sleep(seconds)
+    return max(0.0, ms_between(due, monotonic_ns()))
+
+
+def raise_priority() -> None:
+    """Ask for a better scheduling priority where allowed (root): the generator must keep time beside its target."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -10)
+    except (PermissionError, OSError):
+        return

@@ -1,0 +1,38 @@
+"""What a media stream tells the call it belongs to. All times are CLOCK_MONOTONIC in ns; onset.py has two more."""
+
+from dataclasses import dataclass
+
+from harness.media.onset import AgentOnset, AgentStopped
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The packet with the first voiced sample of an utterance was sent."""
+
+    utterance_id: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """The packet with the last voiced sample of an utterance was sent."""
+
+    utterance_id: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class MediaLost:
+    """Nothing at all (RTP, RTCP, STUN) came from the agent since `since_ns`, longer than the call bears."""
+
+    since_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteBye:
+    """The agent said goodbye by RTCP."""
+
+    at_ns: int
+
+
+MediaEvent = SpeechStarted | SpeechEnded | AgentOnset | AgentStopped | MediaLost | RemoteBye

@@ -1,8 +1,8 @@
 """The reference responder: an agent that answers a known delay after the end of the caller's speech.
 
 It is what Callquake's own error is measured against, so it keeps its own truth, on its own clock reads, independent of
-the caller's: when the packet with the last audible caller audio reached this host (kernel time), and when the packet with
-the first audible sample of its answer was sent. Both are written to the truth file, one JSON line per answer.
+the caller's: when the packet with the last audible caller audio reached this host (kernel time), and when the packet
+with the first audible sample of its answer was sent. Both are written to the truth file, one JSON line per answer.
 
 Its answers open with a chosen amount of leading silence; between answers it sends silence packets on and on, or nothing
 (DTX). Packets can be lost on purpose in both directions; the truth is taken before the loss.
@@ -143,9 +143,7 @@ class AnsweringStream:
     def _advance(self, clip: Clip, position: int, sent_at_ns: int, lost: bool) -> None:
         if position == clip.first_voiced_packet and self._ended_ns is not None:
             self._turn += 1
-            row = Truth(
-                self._call, self._turn, self._ended_ns, sent_at_ns, self._delay_ms, self._leading_ms, lost
-            )
+            row = Truth(self._call, self._turn, self._ended_ns, sent_at_ns, self._delay_ms, self._leading_ms, lost)
             self._truth.write(json.dumps({**asdict(row), "ttfb_ms": row.ttfb_ms}) + "\n")
             self._truth.flush()
             self._ended_ns = None
@@ -260,7 +258,9 @@ class Responder:
 
     async def _health(self, _request: web.Request) -> web.Response:
         about = {"name": "callquake reference responder", "behaviour": asdict(self._behaviour)}
-        return web.json_response({**about, "simulated": ["the whole agent: a reference responder with scripted delays"]})
+        return web.json_response(
+            {**about, "simulated": ["the whole agent: a reference responder with scripted delays"]}
+        )
 
     async def _offer(self, request: web.Request) -> web.Response:
         try:
@@ -318,7 +318,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.calibrate.responder", description=__doc__.splitlines()[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 = any free port; it is printed (default: %(default)s)")
-    parser.add_argument("--delay-ms", type=_range, default=(200.0, 2000.0), metavar="A:B", help="end of speech to answer")
+    parser.add_argument(
+        "--delay-ms", type=_range, default=(200.0, 2000.0), metavar="A:B", help="end of speech to answer"
+    )
     parser.add_argument("--leading-silence-ms", type=_range, default=(0.0, 0.0), metavar="A:B")
     parser.add_argument("--answer-ms", type=float, default=700.0)
     parser.add_argument("--greeting-ms", type=float, default=700.0, help="0 = no greeting")

@@ -1,4 +1,4 @@
-"""A voice-like test signal whose first and last audible samples are known exactly: it starts and ends without a ramp."""
+"""A voice-like test signal without a ramp, so that its first and last audible samples are known exactly."""
 
 import numpy as np
 import numpy.typing as npt

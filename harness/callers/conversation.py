@@ -1,8 +1,8 @@
-"""One caller's side of a conversation, without I/O: events and `now` in, actions and records out.
+r"""One caller's side of a conversation, without I/O: events and `now` in, actions and records out.
 
     GREETING --onset--> LISTENING --agent quiet--> THINKING --due--> SPEAKING --last voiced packet--> AWAITING
-        \\--time-out, or no greeting expected--------^    ^                                             |  |
-                                                         \\------- agent quiet <-- LISTENING <--onset---/  |
+        \--time-out, or no greeting expected--------^    ^                                             |  |
+                                                         \------- agent quiet <-- LISTENING <--onset---/  |
                                                                                  time-out: say it again, or hang up
 
 The caller speaks its planned utterances in order, waits for the agent to finish before each, repeats an unanswered one

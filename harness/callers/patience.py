@@ -1,12 +1,14 @@
 """When does a synthetic caller give up? A hazard model, not a measurement; reports say so.
 
-Each thing a caller bears adds hazard, scaled by the persona; the caller leaves when the sum exceeds the call's budget, a
-seeded draw from Exp(1). So over many callers the share that survives is exp(-hazard), and one seed leaves the same way
-given the same behaviour of the agent.
+Each thing a caller bears adds hazard, scaled by the persona; the caller leaves when the sum exceeds the call's budget,
+a seeded draw from Exp(1). So over many callers the share that survives is exp(-hazard), and one seed leaves the same
+way given the same behaviour of the agent.
 
 The wait for an answer weighs as WAIT_CURVE says: nothing up to the runbook's target of 500 ms, a steep climb beyond its
 800 ms ("users hang up or repeat themselves"). It runs on while no answer comes, so dead air ends a call by itself.
 """
+
+from itertools import pairwise
 
 from harness.model.plan import Patience
 from harness.model.records import Cause
@@ -32,7 +34,7 @@ def wait_hazard(wait_ms: float) -> float:
     """Return the hazard of one wait of `wait_ms`, for a caller of normal patience."""
     if wait_ms <= WAIT_CURVE[0][0]:
         return 0.0
-    for (x0, y0), (x1, y1) in zip(WAIT_CURVE, WAIT_CURVE[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(WAIT_CURVE):
         if wait_ms <= x1:
             return y0 + (y1 - y0) * (wait_ms - x0) / (x1 - x0)
     (x0, y0), (x1, y1) = WAIT_CURVE[-2:]
@@ -41,7 +43,7 @@ def wait_hazard(wait_ms: float) -> float:
 
 def wait_for_hazard(hazard: float) -> float:
     """Return the wait in ms that carries `hazard`: the inverse of `wait_hazard` above its flat part."""
-    for (x0, y0), (x1, y1) in zip(WAIT_CURVE, WAIT_CURVE[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(WAIT_CURVE):
         if hazard <= y1:
             return x0 + (x1 - x0) * (hazard - y0) / (y1 - y0)
     (x0, y0), (x1, y1) = WAIT_CURVE[-2:]

@@ -4,7 +4,7 @@ from harness.model.errors import TargetError
 from harness.model.records import Cause
 
 
-class SetupFailure(TargetError):
+class SetupFailure(TargetError):  # noqa: N818 - the field's word; "error" is what the peer sent
     """The call could not be set up; `cause` is what the record says."""
 
     def __init__(self, cause: Cause, detail: str) -> None:

@@ -30,12 +30,8 @@ class RtviSideChannel:
             case rtvi.UserTranscription(text=text, is_final=True):
                 self._metrics = StageTimes(source="rtvi-metrics")
                 found.append(UserTranscript(text))
-            case rtvi.BotTtsText(text=text):
-                found.append(AgentText(text, "tts"))
-            case rtvi.BotOutput(text=text, will_be_spoken=True, spoken_status="new" | ""):
-                found.append(AgentText(text, "output"))
-            case rtvi.BotTranscription(text=text):
-                found.append(AgentText(text, "transcription"))
+            case rtvi.BotTtsText() | rtvi.BotOutput() | rtvi.BotTranscription():
+                found.extend(_agent_text(message))
             case rtvi.BotStartedSpeaking():
                 found.append(AgentSpeaking(True))
             case rtvi.BotStoppedSpeaking() | rtvi.BotInterrupted():
@@ -63,6 +59,17 @@ class RtviSideChannel:
             source="rtvi-metrics",
         )
         return self._metrics
+
+
+def _agent_text(message: rtvi.BotTtsText | rtvi.BotOutput | rtvi.BotTranscription) -> list[SideEvent]:
+    match message:
+        case rtvi.BotTtsText():
+            return [AgentText(message.text, "tts")]
+        case rtvi.BotTranscription():
+            return [AgentText(message.text, "transcription")]
+        case rtvi.BotOutput(will_be_spoken=True, spoken_status="new" | ""):
+            return [AgentText(message.text, "output")]
+    return []
 
 
 def _from_turn_timing(message: rtvi.TurnTimingMessage) -> StageTimes:

@@ -52,7 +52,9 @@ def _check(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     for clip in load_corpus(options.corpus).utterances.values():
         snr = "" if clip.snr_db is None else f"{clip.snr_db:g} dB"
-        print(f"{clip.id:44} {clip.accent:11} {clip.noise:7} {snr:6} {clip.duration_ms / 1000:5.2f} s  {clip.transcript}")
+        print(
+            f"{clip.id:44} {clip.accent:11} {clip.noise:7} {snr:6} {clip.duration_ms / 1000:5.2f} s  {clip.transcript}"
+        )
     return ExitCode.PASSED
 
 

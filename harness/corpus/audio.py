@@ -6,7 +6,6 @@ how many samples to drop at each end; `read_pcm` insists that what is left is th
 
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
 
 import av
 import numpy as np
@@ -19,7 +18,7 @@ Pcm = NDArray[np.int16]
 
 
 def read_pcm(utterance: Utterance, rate: int = 48000) -> Pcm:
-    """The clip as int16 mono samples at `rate` Hz, shape (samples,).
+    """Decode the clip to int16 mono samples at `rate` Hz, shape (samples,).
 
     At the clip's own rate the length is exactly `duration_ms`; at another rate it is `duration_ms` rounded to a sample.
     Raises ScenarioError where the file does not decode or its length is not the manifest's.
@@ -66,7 +65,7 @@ def write_opus(path: Path, pcm: Pcm, bit_rate: int) -> None:
     rate = 48000
     with av.open(str(path), "w", format="ogg", options={"fflags": "+bitexact"}) as container:
         options = {"application": "audio", "frame_duration": "20", "vbr": "on"}
-        stream = cast("av.AudioStream", container.add_stream("libopus", rate=rate, options=options))
+        stream = container.add_stream("libopus", rate=rate, options=options)
         stream.layout = "mono"
         stream.bit_rate = bit_rate
         stream.codec_context.flags |= av.codec.context.Flags.bitexact

@@ -5,11 +5,13 @@ What the manifest says about a clip is measured on the file that ships (edges, l
 """
 
 import json
+import shutil
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from pydub import AudioSegment
@@ -36,25 +38,34 @@ Say = Callable[[str], None]
 def build_corpus(recipe: Recipe, out: Path, synthesiser: Synthesiser, say: Say = print) -> int:
     """Build every clip of `recipe` under `out` and write the manifest; return the number of clips.
 
-    Clips of an earlier build that the recipe no longer makes are removed. Raises ScenarioError.
+    Clips, beds and manifest of an earlier build are replaced together when all is done, so a build that fails or is
+    interrupted changes nothing. Raises ScenarioError.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".building-", dir=out) as work:
+        entries = _build_all(recipe, Path(work), synthesiser, say)
+        for name in (CLIPS, BEDS):
+            shutil.rmtree(out / name, ignore_errors=True)
+            (Path(work) / name).rename(out / name)
+        (Path(work) / MANIFEST_NAME).replace(out / MANIFEST_NAME)
+    return len(entries)
+
+
+def _build_all(recipe: Recipe, out: Path, synthesiser: Synthesiser, say: Say) -> list[Utterance]:
     for folder in (out / CLIPS, out / BEDS):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
     beds = _build_beds(recipe, out, synthesiser, say)
     entries: list[Utterance] = []
     for number, spec in enumerate(recipe.utterances, 1):
         say(f"[{number}/{len(recipe.utterances)}] {spec.id}: {spec.text}")
         entries += _build_family(recipe, spec, out, synthesiser, beds)
-    kept = {out / entry.path for entry in entries}
-    for stale in set((out / CLIPS).glob("*.opus")) - kept:
-        stale.unlink()
     document = {"schema_version": SCHEMA_VERSION, "utterances": [entry.to_json() for entry in entries]}
     (out / MANIFEST_NAME).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return len(entries)
+    return entries
 
 
 def _build_beds(recipe: Recipe, out: Path, synthesiser: Synthesiser, say: Say) -> dict[str, Pcm]:
-    """Noise beds are shipped too: clips are mixed from what the shipped bed decodes to, so a check can find it again."""
+    """Write the beds and return what they decode to: clips are mixed from that, so a check can find the bed in them."""
     beds = {}
     for name, spec in recipe.noises.items():
         say(f"noise {name}: {spec.kind}, {spec.bed_ms / 1000:g} s")
@@ -80,7 +91,7 @@ def _bed(recipe: Recipe, name: str, spec: BabbleSpec | StreetSpec, synthesiser: 
 def _build_family(
     recipe: Recipe, spec: UtteranceSpec, out: Path, synthesiser: Synthesiser, beds: dict[str, Pcm]
 ) -> Iterator[Utterance]:
-    """The clean clip of one utterance, then each of its noisy ones."""
+    """Write and yield the clean clip of one utterance, then each of its noisy ones."""
     spoken = synthesiser.speak(spec.spoken or spec.text, spec.speaker, recipe.accents[spec.accent], spec.speed)
     clean = _framed(recipe, spec, spoken)
     entry = _write_clean(recipe, spec, out, clean)
@@ -92,9 +103,8 @@ def _build_family(
             cut, offset_ms = _cut(beds[name], len(clean), _rng(recipe.seed, clip_id))
             background = segment(cut).apply_gain(speech_dbfs - snr_db - rms_dbfs(cut))
             mixed = _checked(samples(clean.overlay(background)), clip_id)
-            path = f"{CLIPS}/{clip_id}.opus"
-            write_opus(out / path, mixed, recipe.opus_bit_rate)
-            yield _derived(entry, clip_id, path, name, snr_db, offset_ms, out)
+            write_opus(out / _clip_path(clip_id), mixed, recipe.opus_bit_rate)
+            yield _derived(entry, out, clip_id=clip_id, noise=name, snr_db=snr_db, offset_ms=offset_ms)
 
 
 def _framed(recipe: Recipe, spec: UtteranceSpec, spoken: Pcm) -> AudioSegment:
@@ -112,7 +122,7 @@ def _framed(recipe: Recipe, spec: UtteranceSpec, spoken: Pcm) -> AudioSegment:
 
 
 def _write_clean(recipe: Recipe, spec: UtteranceSpec, out: Path, clean: AudioSegment) -> Utterance:
-    path = f"{CLIPS}/{spec.id}.opus"
+    path = _clip_path(spec.id)
     write_opus(out / path, samples(clean), recipe.opus_bit_rate)
     shipped = decode_file(out / path, RATE)
     edges = _edges(shipped, spec.id)
@@ -140,16 +150,15 @@ def _write_clean(recipe: Recipe, spec: UtteranceSpec, out: Path, clean: AudioSeg
     )
 
 
-def _derived(
-    clean: Utterance, clip_id: str, path: str, noise: str, snr_db: float, offset_ms: int, out: Path
-) -> Utterance:
+def _derived(clean: Utterance, out: Path, *, clip_id: str, noise: str, snr_db: float, offset_ms: int) -> Utterance:
+    path = _clip_path(clip_id)
     own = {"id": clip_id, "path": path, "noise": noise, "snr_db": float(snr_db), "sha256": _hash(out / path)}
     tags = [*clean.tags, f"noise-offset-ms:{offset_ms}"]
     return Utterance(**{**clean.to_json(), **own, "tags": tuple(tags)})
 
 
 def _cut(bed: Pcm, length_ms: int, rng: np.random.Generator) -> tuple[Pcm, int]:
-    """A stretch of the bed and where it begins, on a whole millisecond."""
+    """Take a stretch of the bed; return it and where it begins, on a whole millisecond."""
     room_ms = len(bed) * 1000 // RATE - length_ms
     if room_ms <= 0:
         raise ScenarioError(f"bed_ms must be above {length_ms}, the longest clip")
@@ -173,6 +182,10 @@ def _checked(pcm: Pcm, clip_id: str) -> Pcm:
 def _rng(seed: int, name: str) -> np.random.Generator:
     """Random numbers that depend on the seed and the name only, so that adding a clip changes no other."""
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
+
+
+def _clip_path(clip_id: str) -> str:
+    return f"{CLIPS}/{clip_id}.opus"
 
 
 def _spell_snr(snr_db: float) -> str:

@@ -1,10 +1,12 @@
 """Where speech begins and ends in a clean clip, by measurement.
 
-The energy of 5 ms windows, every 1 ms, is held against a threshold 35 dB under the active speech level (higher where
-the recording's own floor is). Stretches above it that lie within 120 ms of each other are one island, so the closure
-before a final /t/ does not cut its burst off; islands with less than 40 ms above the threshold are clicks and are
-ignored. Speech runs from the first sample of the first island to the last sample of the last. A decay or a breath
-under the threshold is not speech: no listener, and no VAD, hears it as such.
+Energy is taken in 5 ms windows, one every 1 ms, and held against two thresholds. The *core* threshold, 20 dB under the
+active speech level, says what surely is voice; the *edge* threshold, 30 dB under it or just over the recording's own
+background, says how far the voice reaches. Stretches over the edge threshold that lie within 120 ms of each other are
+one island, so the closure before a final /t/ does not cut its burst off; an island with less than 40 ms over the core
+threshold is a click or a breath and is ignored. Speech runs from the first sample of the first island to the last
+sample of the last, but no further than 160 ms beyond its core: a weak consonant is not longer, a breath is. The decay
+under the edge threshold is not speech: no listener, and no VAD, hears it as such.
 """
 
 from dataclasses import dataclass
@@ -16,15 +18,21 @@ from harness.corpus.levels import active_speech_level, as_float
 
 WINDOW_MS = 5
 HOP_MS = 1
-BELOW_ACTIVE_DB = 35.0
-# Distance kept from the recording's own floor, and how far the floor may lift the threshold towards the speech.
-ABOVE_FLOOR_DB = 10.0
-HIGHEST_BELOW_ACTIVE_DB = 12.0
-FLOOR_PERCENTILE = 5
+EDGE_BELOW_ACTIVE_DB = 30.0
+CORE_BELOW_ACTIVE_DB = 20.0
+# The background is what lies further than this from any core, where there is enough of it; else the quietest windows.
+GUARD_MS = 200
+LEAST_BACKGROUND_MS = 50
+# How far the edge threshold stays above the loud moments of the background, or above the quietest windows.
+ABOVE_BACKGROUND_DB = 3.0
+ABOVE_QUIETEST_DB = 10.0
+# However noisy the recording, the edge threshold rises no nearer to the speech.
+HIGHEST_BELOW_ACTIVE_DB = 14.0
 JOIN_GAP_MS = 120
-LEAST_SOUND_MS = 40
-# Hum and rumble below the voice are taken out, with a smooth flank so that they do not ring.
-_HIGH_PASS_HZ = (40.0, 80.0)
+LEAST_CORE_MS = 40
+REACH_MS = 160
+# Hum, rumble and what no telephone carries are taken out, with a smooth flank so that they do not ring.
+_HIGH_PASS_HZ = (80.0, 120.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +49,9 @@ def find_edges(signal: NDArray[np.generic], rate: int) -> Edges | None:
     power_db = window_power_db(x, rate)
     if not len(power_db):
         return None
-    threshold = edge_threshold_db(power_db, active_speech_level(x, rate).active_dbfs)
-    islands = _islands(np.flatnonzero(power_db > threshold))
+    active_dbfs = active_speech_level(x, rate).active_dbfs
+    is_core = power_db > active_dbfs - CORE_BELOW_ACTIVE_DB
+    islands = _islands(power_db > edge_threshold_db(power_db, is_core, active_dbfs), is_core)
     if not islands:
         return None
     # The first window over the threshold is there because of its newest hop, the last one because of its oldest.
@@ -58,23 +67,42 @@ def window_power_db(x: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
     hop, window = rate * HOP_MS // 1000, rate * WINDOW_MS // 1000
     starts = np.arange(0, len(x) - window + 1, hop)
     power = (total[starts + window] - total[starts]) / window
-    return 10 * np.log10(np.maximum(power, 1e-12))
+    decibels: NDArray[np.float64] = 10 * np.log10(np.maximum(power, 1e-12))
+    return decibels
 
 
-def edge_threshold_db(power_db: NDArray[np.float64], active_dbfs: float) -> float:
-    """What counts as sound in this clip."""
-    floor = float(np.percentile(power_db, FLOOR_PERCENTILE))
-    return min(max(active_dbfs - BELOW_ACTIVE_DB, floor + ABOVE_FLOOR_DB), active_dbfs - HIGHEST_BELOW_ACTIVE_DB)
+def edge_threshold_db(power_db: NDArray[np.float64], is_core: NDArray[np.bool_], active_dbfs: float) -> float:
+    """Return the power over which a window belongs to speech, if it is near enough to a core."""
+    background = power_db[~_near(is_core, GUARD_MS // HOP_MS)]
+    if len(background) >= LEAST_BACKGROUND_MS // HOP_MS:
+        floor = float(np.percentile(background, 95)) + ABOVE_BACKGROUND_DB
+    else:
+        floor = float(np.percentile(power_db, 5)) + ABOVE_QUIETEST_DB
+    return min(max(active_dbfs - EDGE_BELOW_ACTIVE_DB, floor), active_dbfs - HIGHEST_BELOW_ACTIVE_DB)
 
 
-def _islands(loud: NDArray[np.intp]) -> list[tuple[int, int]]:
-    """Group loud window numbers; keep (first, last) of the groups with enough sound in them."""
+def _near(flags: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """Windows within `reach` of a set flag."""
+    counted = np.concatenate([[0], np.cumsum(flags)])
+    index = np.arange(len(flags))
+    return counted[np.minimum(index + reach + 1, len(flags))] > counted[np.maximum(index - reach, 0)]
+
+
+def _islands(is_loud: NDArray[np.bool_], is_core: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Group loud windows; return (first, last) window of each group with enough core in it."""
+    loud = np.flatnonzero(is_loud)
     if not len(loud):
         return []
     groups = np.split(loud, np.flatnonzero(np.diff(loud) > JOIN_GAP_MS // HOP_MS) + 1)
     # A lone sample lights WINDOW_MS windows, which is not WINDOW_MS of sound.
-    least = (LEAST_SOUND_MS + WINDOW_MS) // HOP_MS
-    return [(int(group[0]), int(group[-1])) for group in groups if len(group) >= least]
+    least = (LEAST_CORE_MS + WINDOW_MS) // HOP_MS
+    reach = REACH_MS // HOP_MS
+    islands = []
+    for group in groups:
+        core = group[is_core[group]]
+        if len(core) >= least:
+            islands.append((max(int(group[0]), int(core[0]) - reach), min(int(group[-1]), int(core[-1]) + reach)))
+    return islands
 
 
 def _high_pass(x: NDArray[np.float64], rate: int) -> NDArray[np.float64]:

@@ -47,7 +47,7 @@ class Utterance:
     root: Path = field(default=Path(), compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """The entry as the manifest holds it."""
+        """Return the entry as the manifest holds it."""
         entry = {**asdict(self), "tags": list(self.tags)}
         del entry["root"]
         return entry

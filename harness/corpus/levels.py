@@ -77,7 +77,7 @@ def _envelope(x: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
 
 
 def _active_samples(is_above: NDArray[np.bool_], hangover: int) -> int:
-    """Samples at or above the threshold, or within the hangover after one."""
+    """Count the samples at or above the threshold, or within the hangover after one."""
     index = np.arange(len(is_above))
     last = np.maximum.accumulate(np.where(is_above, index, -hangover - 1))
     return int(np.count_nonzero(index - last <= hangover))

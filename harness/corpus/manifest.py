@@ -22,7 +22,15 @@ MANIFEST_NAME = "manifest.json"
 # What a scenario may filter on.
 SELECTABLE = ("accent", "noise", "native", "vocabulary", "snr_db")
 
-__all__ = ["MANIFEST_NAME", "SCHEMA_VERSION", "VOCABULARIES", "Corpus", "Utterance", "default_corpus_dir", "load_corpus"]
+__all__ = [
+    "MANIFEST_NAME",
+    "SCHEMA_VERSION",
+    "VOCABULARIES",
+    "Corpus",
+    "Utterance",
+    "default_corpus_dir",
+    "load_corpus",
+]
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Corpus:
 
         An unknown value, an empty list, or a combination that no clip has is a ScenarioError.
         """
-        given = {"accent": accent, "noise": noise, "native": native}
+        given: dict[str, Iterable[Any] | None] = {"accent": accent, "noise": noise, "native": native}
         given |= {"vocabulary": vocabulary, "snr_db": snr_db, "ids": ids}
         wanted = {name: list(values) for name, values in given.items() if values is not None}
         for name, values in wanted.items():
@@ -68,7 +76,7 @@ class Corpus:
         return chosen
 
     def clean_of(self, utterance: Utterance) -> Utterance:
-        """The clean clip that this one derives from (itself, when it is clean)."""
+        """Return the clean clip that this one derives from (itself, when it is clean)."""
         return self.utterances[utterance.base_id]
 
     def _check_values(self, name: str, values: list[Any]) -> None:
@@ -115,7 +123,7 @@ def load_corpus(directory: Path | str | None = None, *, verify: bool = True) -> 
 
 
 def verify_clip(utterance: Utterance) -> None:
-    """Compare the clip's bytes with its manifest entry; raise ScenarioError where they differ or the clip is missing."""
+    """Compare the clip's bytes with its manifest entry; ScenarioError where they differ or the clip is missing."""
     place = f"{utterance.root / MANIFEST_NAME}: {utterance.id}"
     path = utterance.file
     try:
@@ -154,7 +162,7 @@ def _entries(manifest: Path, raw: bytes) -> list[Any]:
 
 
 def _check_families(manifest: Path, utterances: Mapping[str, Utterance]) -> None:
-    """A noisy clip shares words, voice and edges with the clean clip it names."""
+    """Refuse a noisy clip that does not share words, voice and edges with the clean clip it names."""
     shared = [f.name for f in fields(Utterance) if f.name in _INHERITED]
     for utterance in utterances.values():
         place = f"{manifest}: {utterance.id}"

@@ -17,12 +17,12 @@ _ROAD_TOP_HZ = 9000.0
 
 
 def segment(pcm: Pcm) -> AudioSegment:
-    """Samples as a pydub segment (mono, 48 kHz)."""
+    """Wrap samples as a pydub segment (mono, 48 kHz)."""
     return AudioSegment(data=pcm.tobytes(), sample_width=2, frame_rate=RATE, channels=1)
 
 
 def samples(audio: AudioSegment) -> Pcm:
-    """A pydub segment's samples, shape (samples,)."""
+    """Return a pydub segment's samples, shape (samples,)."""
     return np.frombuffer(audio.raw_data, np.int16)
 
 
@@ -41,7 +41,7 @@ def street_bed(length_ms: int, rng: np.random.Generator) -> Pcm:
     """Road noise, an idling engine's harmonics, and vehicles that come and go."""
     count = RATE * length_ms // 1000
     road = _shaped(count, rng, lambda hz: 1 / np.sqrt(1 + (hz / _ROAD_CORNER_HZ) ** 2) * (hz < _ROAD_TOP_HZ))
-    tyres = _shaped(count, rng, lambda hz: np.exp(-(((hz - 1000) / 700) ** 2)))
+    tyres = _shaped(count, rng, lambda hz: np.asarray(np.exp(-(((hz - 1000) / 700) ** 2)), np.float64))
     traffic = 0.35 + _passing(count, rng)
     mixed = road * (0.6 + 0.4 * traffic) + 0.5 * tyres * traffic + 0.3 * _engine(count, rng)
     peak = float(np.max(np.abs(mixed)))
@@ -56,10 +56,11 @@ def _shaped(
     count: int, rng: np.random.Generator, gain: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ) -> NDArray[np.float64]:
     """White noise with the spectrum `gain(hz)`, RMS 1, cut off below 30 Hz."""
-    hz = np.fft.rfftfreq(count, 1 / RATE)
+    hz = np.fft.rfftfreq(count, 1 / RATE).astype(np.float64)
     spectrum = np.fft.rfft(rng.standard_normal(count)) * gain(hz) * (hz > 30)
     noise = np.fft.irfft(spectrum, count)
-    return noise / np.sqrt(np.mean(noise**2))
+    levelled: NDArray[np.float64] = noise / np.sqrt(np.mean(noise**2))
+    return levelled
 
 
 def _passing(count: int, rng: np.random.Generator) -> NDArray[np.float64]:

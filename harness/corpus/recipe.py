@@ -10,16 +10,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from harness.model.errors import ScenarioError
 
 
-def _pattern(text: str) -> str:
+def _applicable(pair: tuple[str, str]) -> tuple[str, str]:
     try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    return text
+        re.sub(pair[0], pair[1], "")
+    except (re.error, IndexError) as error:
+        raise ValueError(f"not a regular expression and its replacement: {error}") from error
+    return pair
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-Substitution = tuple[Annotated[str, AfterValidator(_pattern)], str]
+Substitution = Annotated[tuple[str, str], AfterValidator(_applicable)]
 
 
 class _Strict(BaseModel):

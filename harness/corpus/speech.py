@@ -17,7 +17,7 @@ RATE = 48000
 
 
 class Synthesiser:
-    """Text to 48 kHz speech. Equal calls in equal order give equal samples: the model's own noise is seeded."""
+    """Text to 48 kHz speech. Equal calls give equal samples."""
 
     def __init__(self, model: Path, voices: Path, seed: int) -> None:
         # onnxruntime phones home unless told not to before its import.
@@ -29,11 +29,13 @@ class Synthesiser:
             raise ScenarioError(f"building a corpus needs `pip install callquake[corpus]`: {error}") from error
         onnxruntime.set_seed(seed % 2**31)
         self._kokoro = kokoro_onnx.Kokoro(str(model), str(voices))
+        with np.load(voices) as archive:
+            self._voices = sorted(archive.files)
 
     @property
     def voices(self) -> list[str]:
         """Names of the voices at hand."""
-        return sorted(self._kokoro.voices.files)
+        return self._voices
 
     def speak(self, text: str, speaker: str, accent: AccentSpec, speed: float = 1.0) -> Pcm:
         """Say `text`; int16 mono at RATE, shape (samples,), with the model's own silence around it."""
@@ -50,13 +52,8 @@ class Synthesiser:
 def with_accent(phonemes: str, substitutions: Iterable[tuple[str, str]]) -> str:
     """Apply an accent's (pattern, replacement) pairs in order to a phoneme string."""
     for pattern, replacement in substitutions:
-        phonemes = re.sub(pattern, lambda m, r=replacement: _expand(m, r), phonemes)
+        phonemes = re.sub(pattern, replacement, phonemes)
     return phonemes
-
-
-def _expand(match: re.Match[str], replacement: str) -> str:
-    """Like Match.expand, but a group that did not take part is empty and other escapes are left alone."""
-    return re.sub(r"\\(\d)", lambda digit: match.group(int(digit[1])) or "", replacement)
 
 
 def _to_int16(audio: NDArray[np.floating]) -> Pcm:

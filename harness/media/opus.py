@@ -98,9 +98,9 @@ class Decoder:
         if not frames:
             return np.zeros(0, np.int16)
         interleaved = np.concatenate([f.to_ndarray().reshape(-1) for f in frames])
-        return interleaved.reshape(-1, 2).astype(np.int32).mean(axis=1).astype(np.int16)
+        return np.asarray(interleaved.reshape(-1, 2).astype(np.int32).mean(axis=1), dtype=np.int16)
 
 
 def is_silence_sized(payload: bytes) -> bool:
-    """Tell whether a payload is too small to carry speech (DTX or digital silence; RFC 6716 frames of <= 2 bytes + TOC)."""
+    """Tell whether a payload is too small to carry speech: DTX or digital silence (RFC 6716)."""
     return len(payload) <= 3

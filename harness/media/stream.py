@@ -1,7 +1,7 @@
 """One call's media: what goes out on each 20 ms tick and what a received packet means. No socket, no clock, no thread.
 
-Owned by the media loop: `tick` and `receive` run there. `play` and `stop_playing` may be called from elsewhere; they cross
-by a deque, which is atomic in CPython.
+Owned by the media loop: `tick` and `receive_...` run there. `play` and `stop_playing` may be called from elsewhere;
+they cross by a deque, which is atomic in CPython.
 """
 
 from collections import deque

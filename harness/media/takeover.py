@@ -1,8 +1,8 @@
 """The one place that reaches into aiortc and aioice: take a connected call's audio away from them.
 
-aiortc sets a call up (SDP, ICE, DTLS, data channel); then its RTP sender, receiver, decoder thread and RTCP timers are
-stopped and its socket is read by the media loop, because its receive path would falsify TTFB (a jitter buffer adds 80 ms,
-and 280 ms more after one lost packet). STUN and DTLS are fed back, so consent checks and the data channel go on.
+aiortc sets a call up (SDP, ICE, DTLS, data channel); then its RTP sender, receiver, decoder thread and RTCP timers
+are stopped and its socket is read by the media loop, because its receive path would falsify TTFB (a jitter buffer adds
+80 ms, and 280 ms more after one lost packet). STUN and DTLS are fed back, so consent checks and the data channel go on.
 
 Every name below that starts with an underscore is private there. The version guard refuses any minor version that this
 file was not proven with; tests/harness/media/test_takeover.py fails loudly when a name moves.
@@ -46,7 +46,8 @@ def guard_versions() -> None:
         found = version(package)
         if found.split(".")[:2] != proven.split("."):
             raise GeneratorError(
-                f"{package} {found} is installed, but callers are proven with {proven}.x only: pip install '{package}=={proven}.*'"
+                f"{package} {found} is installed, but callers are proven with {proven}.x only: "
+                f"pip install '{package}=={proven}.*'"
             )
 
 
@@ -136,10 +137,17 @@ async def take_over(pc: RTCPeerConnection) -> TakenMedia:
         link=SrtpLink(sock, pair.remote_addr, dtls._tx_srtp, dtls._rx_srtp),
         sock=sock,
         ssrc=sender._ssrc,
-        payload_type=transceiver._codecs[0].payloadType,
+        payload_type=_payload_type(transceiver),
         feed_back=feed_back,
         candidate_types=(pair.local_candidate.type, pair.remote_candidate.type),
     )
+
+
+def _payload_type(transceiver: Any) -> int:
+    codecs = transceiver._codecs
+    if not codecs:
+        raise TargetError("the agent's SDP answer shares no audio codec with our offer (legal: opus/48000/2)")
+    return int(codecs[0].payloadType)
 
 
 async def _stop_media(sender: Any, receiver: Any) -> None:

@@ -68,8 +68,8 @@ def timestamp_delta(newer: int, older: int) -> int:
 class ReceptionStats:
     """What arrived from one source: extended sequence numbers, loss (RFC 3550 A.3), interarrival jitter (A.8).
 
-    A duplicate counts as discarded, never as received, so it cannot hide a loss. A source that restarts (a new SSRC, or a
-    jump of the sequence number confirmed by the next packet) begins new counts; the old ones are kept in the totals.
+    A duplicate counts as discarded, never as received, so it cannot hide a loss. A source that restarts (a new SSRC, or
+    a jump of the sequence number confirmed by the next packet) begins new counts; the old ones stay in the totals.
     """
 
     def __init__(self, clock_rate: int) -> None:

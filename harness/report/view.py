@@ -51,6 +51,7 @@ def view_of(analysis: Analysis) -> dict[str, Any]:
         "stages": STAGES,
         "ttfb_bands": _ttfb_bands(analysis),
         "charts": _charts(analysis),
+        "outcomes": _outcomes(analysis),
         "normaliser": identity(),
         "worst_utterances": _worst_utterances(analysis.measured.wer),
         "health_rows": _health_rows(analysis),
@@ -74,9 +75,23 @@ def _charts(analysis: Analysis) -> dict[str, Any]:
         "scatter": response.scatter(turn_points(analysis)),
         "stages": response.stage_bars(measured.stages.groups),
         "wer": {key: shares.wer_bars(group, top, f"WER by {key}") for key, group in bars.items()},
+        "outcomes": shares.outcome_strip(_outcomes(analysis)),
         "causes": shares.cause_bars(measured.drop_off.by_cause, measured.drop_off.n),
         "lateness": health_chart.lateness(measured.health.timeline, started),
     }
+
+
+def _outcomes(analysis: Analysis) -> list[tuple[str, str, int]]:
+    """Return (name, tone, number of calls) of each way to end that occurred."""
+    counts = analysis.measured.counts
+    rows = [
+        ("completed", "good", counts.completed),
+        ("dropped", "bad", counts.dropped),
+        ("failed", "poor", counts.failed),
+        ("interrupted", "unknown", counts.interrupted),
+        ("lost with our engine", "void", counts.lost),
+    ]
+    return [row for row in rows if row[2]]
 
 
 def _segment_name(key: str, value: str) -> str:
@@ -98,7 +113,7 @@ def _ttfb_tile(analysis: Analysis) -> Tile:
     p95 = figures["p95"]
     if p95 is None:
         return Tile("TTFB p95", "n/a", NOT_MEASURED)
-    detail = f"p50 {bounded_ms(figures['p50'])} · p99 {bounded_ms(figures['p99'])}"
+    detail = f"p50 {bounded_ms(figures['p50'], unit=False)} · p99 {bounded_ms(figures['p99'])}"
     return Tile("TTFB p95", bounded_ms(p95), detail, *_band_mark(TTFB_MS, _certain(p95)))
 
 
@@ -130,7 +145,7 @@ def _wer_tile(analysis: Analysis) -> Tile:
     rate = analysis.measured.wer.overall
     if rate is None or rate.wer is None:
         return Tile("Word error rate", "n/a", NOT_MEASURED)
-    detail = f"95 % {interval(rate.ci95)} · {rate.n_words} words" if rate.ci95 else f"{rate.n_words} words"
+    detail = f"95 %: {interval(rate.ci95)}" if rate.ci95 else f"{rate.n_words} words"
     return Tile("Word error rate", percent(rate.wer), detail, *_band_mark(WER, rate.wer))
 
 
@@ -148,7 +163,7 @@ def _own_tile(analysis: Analysis) -> Tile:
         return Tile("Generator", "void", "its numbers must not be believed", "void")
     if health.tick_lateness_p99_ms is None:
         return Tile("Generator", "n/a", NOT_MEASURED)
-    detail = f"packets late p99 · {health.lost_packets} of {health.packets:,} lost"
+    detail = f"late p99 · {health.lost_packets} packets lost"
     return Tile("Generator", ms(health.tick_lateness_p99_ms), detail, "good", "kept time")
 
 

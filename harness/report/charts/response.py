@@ -45,7 +45,7 @@ def histogram(sample: Sample, percentiles: dict[str, Estimate | None]) -> Markup
         *_count_axis(peak, y, left, _WIDTH - 12),
         *_bars(bins, width, x, y, base),
         *_censored_bin(sample, y, base),
-        *_time_axis(n_bins * width, x, base),
+        *_time_axis(n_bins * width, x, base, bool(sample.censored)),
         *_marks(percentiles, x, top, base, right),
     ]
     return svg.chart(_WIDTH, 256, parts, f"Distribution of TTFB over {sample.n} turns")
@@ -113,8 +113,10 @@ def _censored_bin(sample: Sample, y: svg.Scale, base: float) -> list[Markup]:
     ]
 
 
-def _time_axis(top_ms: float, x: svg.Scale, base: float) -> list[Markup]:
-    return [svg.label(x(v), base + 15, svg.time_tick(v, top_ms), anchor="middle") for v in svg.ticks(top_ms, 6)]
+def _time_axis(top_ms: float, x: svg.Scale, base: float, leave_end: bool) -> list[Markup]:
+    """Label the axis; `leave_end` keeps its end free for the label of the bin beside it."""
+    marks = [v for v in svg.ticks(top_ms, 6) if not leave_end or x(v) < x.end - 24]
+    return [svg.label(x(v), base + 15, svg.time_tick(v, top_ms), anchor="middle") for v in marks]
 
 
 def _marks(

@@ -33,7 +33,7 @@ def wer_bars(bars: Sequence[Bar], top: float, summary: str) -> Markup:
     """Draw a bar a segment value with its 95 % interval as a whisker and the number of reference words."""
     if not bars:
         return Markup("")
-    left, right = 128.0, _WIDTH - 116
+    left, right = 112.0, _WIDTH - 146
     x = svg.Scale(top, left, right)
     base = 24 + len(bars) * _ROW
     parts: list[Markup] = []
@@ -66,6 +66,18 @@ def _wer_row(bar: Bar, x: svg.Scale, y: float, right: float) -> list[Markup]:
             svg.line(high, middle - 4, high, middle + 4, "whisker"),
         ]
     return parts
+
+
+def outcome_strip(outcomes: Sequence[tuple[str, str, int]]) -> Markup:
+    """Draw calls by how they ended as one bar; `outcomes` are (name, tone, number of calls)."""
+    x = svg.Scale(sum(n for _, _, n in outcomes), 0.0, _WIDTH)
+    parts: list[Markup] = []
+    at = 0
+    for name, tone, n in outcomes:
+        left, right = x(at), x(at + n)
+        parts.append(svg.box(left, 0, right - left, 22, f"tone-{tone} seam", title=f"{name}: {n} calls"))
+        at += n
+    return svg.chart(_WIDTH, 22, parts, "Calls by how they ended")
 
 
 def cause_bars(by_cause: Mapping[str, int], n_calls: int) -> Markup:

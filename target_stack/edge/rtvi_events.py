@@ -13,22 +13,23 @@ def messages_for(event: frames.AgentEvent, timestamp: str) -> tuple[rtvi.Message
     BotStartedSpeaking and BotStoppedSpeaking give none: the edge says them itself, when the packet leaves.
     """
     match event:
-        case frames.UserStartedSpeaking():
-            return (rtvi.UserStartedSpeaking(),)
-        case frames.UserStoppedSpeaking():
-            return (rtvi.UserStoppedSpeaking(),)
-        case frames.Transcript(_, text, is_final):
-            return (rtvi.UserTranscription(text, is_final, "caller", timestamp),)
         case frames.LlmText() | frames.TtsText():
             return _streamed(event)
-        case frames.Interrupted():
-            return (rtvi.BotInterrupted(),)
+        case frames.Transcript(_, text, is_final):
+            return (rtvi.UserTranscription(text, is_final, "caller", timestamp),)
         case frames.TurnTiming():
             return (_timing(event), _metrics(event))
         case frames.StageFailed(_, stage, message, fatal):
             return (rtvi.ErrorMessage(f"{stage}: {message}", fatal),)
         case _:
-            return ()
+            return _BARE.get(type(event), ())
+
+
+_BARE: dict[type[frames.AgentEvent], tuple[rtvi.Message, ...]] = {
+    frames.UserStartedSpeaking: (rtvi.UserStartedSpeaking(),),
+    frames.UserStoppedSpeaking: (rtvi.UserStoppedSpeaking(),),
+    frames.Interrupted: (rtvi.BotInterrupted(),),
+}
 
 
 def _streamed(event: frames.LlmText | frames.TtsText) -> tuple[rtvi.Message, ...]:

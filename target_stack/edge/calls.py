@@ -1,0 +1,124 @@
+"""The calls of one edge: who is let in, which offer belongs to which call, and that all are released."""
+
+import asyncio
+import re
+import secrets
+
+from harness.model.errors import CallquakeError
+from harness.protocols.small_webrtc import Answer, Candidates, Offer
+from target_stack.edge.counts import EdgeCounts
+from target_stack.edge.webrtc import CallLimits, EndReason, WebRtcCall
+from target_stack.frames import SessionFactory
+
+MAX_CALLS = 16
+_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+
+class RequestRefusedError(CallquakeError):
+    """A well-formed request that cannot be served; `status` is the HTTP status for it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Calls:
+    """Every call from its accepted offer to its release."""
+
+    def __init__(self, sessions: SessionFactory, counts: EdgeCounts, max_calls: int, limits: CallLimits) -> None:
+        self._sessions = sessions
+        self._counts = counts
+        self._max_calls = max_calls
+        self._limits = limits
+        self._calls: dict[str, WebRtcCall] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._is_closing = False
+
+    async def answer(self, offer: Offer, local_host: str) -> Answer:
+        """Answer an offer that came in on our address `local_host`.
+
+        Raises RequestRefusedError (full, unknown pc_id, renegotiation, call_id) and RemoteProtocolError (bad SDP).
+        """
+        call_id = _call_id(offer)
+        if offer.pc_id is not None:
+            await self._make_way(offer)
+        self._admit(call_id)
+        call = WebRtcCall(call_id, f"callquake-{secrets.token_hex(8)}", self._sessions, self._limits)
+        # Taken before the first await: two offers at once must not share the last place.
+        self._calls[call.pc_id] = call
+        self._counts.active_calls = len(self._calls)
+        try:
+            sdp = await call.answer(offer.sdp, local_host)
+        except BaseException:
+            self._forget(call)
+            raise
+        self._tasks[call.pc_id] = asyncio.create_task(self._serve(call), name=f"call {call_id}")
+        return Answer(sdp, call.pc_id)
+
+    async def add_candidates(self, late: Candidates) -> None:
+        """Give late candidates to their call; RequestRefusedError 404 for an unknown one."""
+        call = self._calls.get(late.pc_id)
+        if call is None:
+            raise RequestRefusedError(404, f"pc_id {late.pc_id[:64]!r} is no call here: it ended or never was")
+        for candidate in late.candidates:
+            await call.add_candidate(candidate)
+
+    def hang_up(self, call_id: str, reason: EndReason = EndReason.HUNG_UP) -> bool:
+        """End the call named `call_id`; tell whether there was one."""
+        call = next((c for c in self._calls.values() if c.call_id == call_id), None)
+        if call is not None:
+            call.hang_up(reason)
+        return call is not None
+
+    async def aclose(self) -> None:
+        """Refuse new calls, hang up the others and wait until all is released."""
+        self._is_closing = True
+        while self._calls:
+            for call in self._calls.values():
+                call.hang_up(EndReason.SHUTDOWN)
+            # A call whose offer is being answered has no task yet.
+            await (asyncio.wait(self._tasks.values()) if self._tasks else asyncio.sleep(0.01))
+
+    async def _make_way(self, offer: Offer) -> None:
+        """Let a restarted client replace its call; any other use of a pc_id is refused."""
+        call = self._calls.get(offer.pc_id or "")
+        if offer.restart_pc:
+            if call is not None and call.pc_id in self._tasks:
+                call.hang_up(EndReason.REPLACED)
+                await asyncio.wait({self._tasks[call.pc_id]})
+        elif call is None:
+            raise RequestRefusedError(404, "offer.pc_id is no call here: it ended or never was")
+        else:
+            raise RequestRefusedError(
+                409, "offer.pc_id: renegotiation is not supported; send restart_pc true or an offer without pc_id"
+            )
+
+    def _admit(self, call_id: str) -> None:
+        if self._is_closing:
+            raise RequestRefusedError(503, "the agent is shutting down")
+        if len(self._calls) >= self._max_calls:
+            raise RequestRefusedError(503, f"{len(self._calls)} calls are active, which is the limit")
+        if any(c.call_id == call_id for c in self._calls.values()):
+            raise RequestRefusedError(409, f"requestData.call_id {call_id} is an active call already")
+
+    async def _serve(self, call: WebRtcCall) -> None:
+        try:
+            reason = await call.run()
+            self._counts.calls_ended[reason.value] += 1
+        finally:
+            self._forget(call)
+
+    def _forget(self, call: WebRtcCall) -> None:
+        self._calls.pop(call.pc_id, None)
+        self._tasks.pop(call.pc_id, None)
+        self._counts.active_calls = len(self._calls)
+
+
+def _call_id(offer: Offer) -> str:
+    """Return the caller's own id for this call, by which its records and ours are joined, or a new one."""
+    call_id = offer.request_data.get("call_id")
+    if call_id is None:
+        return secrets.token_hex(8)
+    if not isinstance(call_id, str) or _CALL_ID.fullmatch(call_id) is None:
+        raise RequestRefusedError(400, "requestData.call_id must be 1 to 64 characters of A-Z a-z 0-9 _ -")
+    return call_id

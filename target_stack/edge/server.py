@@ -1,0 +1,238 @@
+"""The target's HTTP edge: offers in three dialects, health, metrics, and its own page.
+
+GET  /                            the page
+POST /offer                       {sdp, type}                        -> {sdp, type}
+POST /api/offer                   Pipecat SmallWebRTC                -> {sdp, type, pc_id}
+PATCH /api/offer                  late candidates                    -> {status}
+POST /start                       Pipecat, optional                  -> {sessionId, iceConfig}
+POST, PATCH /sessions/{id}/api/offer   as /api/offer
+GET  /healthz  /readyz  /metrics
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from typing import Any
+
+from aiohttp import web
+
+from harness.model.errors import RemoteProtocolError
+from harness.protocols import small_webrtc
+from harness.protocols.json_fields import Fields, load_object
+from target_stack.edge.calls import MAX_CALLS, Calls, RequestRefusedError
+from target_stack.edge.counts import EdgeCounts
+from target_stack.edge.rtvi_channel import library_name
+from target_stack.edge.webrtc import CallLimits
+from target_stack.frames import SessionFactory
+from target_stack.readiness import Readiness
+from target_stack.telemetry.metrics import render_edge
+
+_log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 256 * 1024
+# Issued by POST /start and not called yet; the oldest goes first.
+MAX_STARTED_SESSIONS = 256
+_RETRY_AFTER_S = "5"
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class EdgeServer:
+    """Takes calls on `host`:`port` (0 = any free port). `metrics` gives the pipeline's part of /metrics."""
+
+    def __init__(
+        self,
+        sessions: SessionFactory,
+        host: str,
+        port: int,
+        *,
+        readiness: Callable[[], Readiness],
+        metrics: Callable[[], str],
+        max_calls: int = MAX_CALLS,
+        limits: CallLimits = CallLimits(),  # noqa: B008 -- frozen
+    ) -> None:
+        self.counts = EdgeCounts()
+        self._sessions = sessions
+        self._host, self._port = host, port
+        self._readiness = readiness
+        self._metrics = metrics
+        self._max_calls = max_calls
+        self._limits = limits
+        self._page = files("target_stack.edge").joinpath("page.html").read_text(encoding="utf-8")
+        # Session id -> the request data that came with POST /start.
+        self._started: dict[str, dict[str, Any]] = {}
+        self._calls: Calls | None = None
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def calls(self) -> Calls:
+        """The active calls; only between `start` and `aclose`."""
+        if self._calls is None:
+            raise RuntimeError("the edge is not started")
+        return self._calls
+
+    async def start(self) -> int:
+        """Listen; return the bound port. OSError when the address cannot be bound."""
+        self._calls = Calls(self._sessions, self.counts, self._max_calls, self._limits)
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_errors_as_json])
+        app.add_routes(self._routes())
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except BaseException:
+            await self._runner.cleanup()
+            raise
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def aclose(self) -> None:
+        """Hang up every call, then stop listening."""
+        if self._calls is not None:
+            await self._calls.aclose()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self._get_page),
+            web.post("/offer", self._counted(self._post_plain_offer)),
+            web.post("/api/offer", self._counted(self._post_offer)),
+            web.patch("/api/offer", self._patch_offer),
+            web.post("/start", self._post_start),
+            web.post("/sessions/{session_id}/api/offer", self._counted(self._post_session_offer)),
+            web.patch("/sessions/{session_id}/api/offer", self._patch_offer),
+            web.get("/healthz", self._get_health),
+            web.get("/readyz", self._get_ready),
+            web.get("/metrics", self._get_metrics),
+        ]
+
+    def _counted(self, route: _Route) -> _Route:
+        """Count the offers by status."""
+
+        async def counted(request: web.Request) -> web.StreamResponse:
+            response = await _errors_as_json(request, route)
+            self.counts.offers[response.status] += 1
+            return response
+
+        return counted
+
+    async def _post_plain_offer(self, request: web.Request) -> web.Response:
+        answer = await self._answer(request, small_webrtc.parse_offer(await request.read()))
+        return _json_text(small_webrtc.build_answer(small_webrtc.Answer(answer.sdp)))
+
+    async def _post_offer(self, request: web.Request) -> web.Response:
+        answer = await self._answer(request, small_webrtc.parse_offer(await request.read()))
+        return _json_text(small_webrtc.build_answer(answer))
+
+    async def _post_session_offer(self, request: web.Request) -> web.Response:
+        session_id = request.match_info["session_id"]
+        if session_id not in self._started:
+            raise RequestRefusedError(404, "this session id was not issued by POST /start, or is too old")
+        offer = small_webrtc.parse_offer(await request.read())
+        data = {**self._started[session_id], **offer.request_data}
+        answer = await self._answer(
+            request, small_webrtc.Offer(offer.sdp, offer.pc_id, offer.restart_pc, request_data=data)
+        )
+        return _json_text(small_webrtc.build_answer(answer))
+
+    async def _answer(self, request: web.Request, offer: small_webrtc.Offer) -> small_webrtc.Answer:
+        readiness = self._readiness()
+        if not readiness.ready:
+            raise RequestRefusedError(503, _not_ready(readiness))
+        transport = request.transport
+        if transport is None:
+            raise RequestRefusedError(400, "the connection closed before the offer was answered")
+        # Where signalling came in, media can come in too.
+        return await self.calls.answer(offer, transport.get_extra_info("sockname")[0])
+
+    async def _patch_offer(self, request: web.Request) -> web.Response:
+        await self.calls.add_candidates(small_webrtc.parse_candidates(await request.read()))
+        return web.json_response({"status": "success"})
+
+    async def _post_start(self, request: web.Request) -> web.Response:
+        text = await request.read()
+        body = Fields("body", load_object(text, "body") if text.strip() else {})
+        if body.text("transport", "webrtc") != "webrtc":
+            raise RemoteProtocolError('body.transport must be "webrtc"')
+        session_id = secrets.token_hex(16)
+        self._started[session_id] = body.inner("body", {}).values
+        while len(self._started) > MAX_STARTED_SESSIONS:
+            del self._started[next(iter(self._started))]
+        return web.json_response({"sessionId": session_id, "iceConfig": {"iceServers": []}})
+
+    async def _get_page(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(text=self._page, content_type="text/html", headers={"Cache-Control": "no-store"})
+
+    async def _get_health(self, request: web.Request) -> web.Response:
+        del request
+        readiness = self._readiness()
+        return web.json_response(
+            {
+                "status": "alive",
+                "version": library_name(),
+                "ready": readiness.ready,
+                "stages": readiness.description,
+                "active_calls": self.counts.active_calls,
+                "max_calls": self._max_calls,
+            }
+        )
+
+    async def _get_ready(self, request: web.Request) -> web.Response:
+        del request
+        readiness = self._readiness()
+        body = {"ready": readiness.ready, "stages": readiness.stages}
+        if readiness.ready:
+            return web.json_response(body)
+        return web.json_response(
+            {**body, "error": _not_ready(readiness)}, status=503, headers={"Retry-After": _RETRY_AFTER_S}
+        )
+
+    async def _get_metrics(self, request: web.Request) -> web.Response:
+        del request
+        text = self._metrics() + render_edge(self.counts)
+        return web.Response(body=text.encode(), headers={"Content-Type": _METRICS_TYPE})
+
+
+def _not_ready(readiness: Readiness) -> str:
+    waiting = [f"{stage} is {state}" for stage, state in readiness.stages.items() if state != "ready"]
+    return f"the agent is not ready: {', '.join(waiting) or 'stages are loading'}"
+
+
+def _json_text(text: str) -> web.Response:
+    return web.Response(text=text, content_type="application/json")
+
+
+def _error(status: int, message: str) -> web.Response:
+    headers = {"Retry-After": _RETRY_AFTER_S} if status == 503 else None
+    return web.Response(
+        text=json.dumps({"error": message}), status=status, headers=headers, content_type="application/json"
+    )
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: _Route) -> web.StreamResponse:
+    """Turn every error into {"error": ...}; a 500 is a bug of ours and logged."""
+    try:
+        return await handler(request)
+    except RequestRefusedError as refusal:
+        return _error(refusal.status, str(refusal))
+    except RemoteProtocolError as error:
+        return _error(400, str(error))
+    except web.HTTPRequestEntityTooLarge:
+        return _error(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+    except web.HTTPException as error:
+        response = _error(error.status, f"{error.reason}: {request.method} {request.path}")
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except asyncio.CancelledError:
+        raise
+    except Exception:  # noqa: BLE001 -- one broken request must not look like a dead server
+        _log.exception("%s %s", request.method, request.path)
+        return _error(500, "the edge failed; see its log")

@@ -1,0 +1,412 @@
+"""One WebRTC call: answers the offer, hears the caller, speaks for the session. The only file here with aiortc in it.
+
+    offer ─► answer() ─► connected ─► session.start() ─► audio both ways ─► hang_up(reason) ─► everything released
+                             │ no connection in 30 s          │ no media for 15 s, peer gone, session failed
+                             └────────────────────────────────┴─► hang_up(reason)
+
+One task per call (`run`) owns every other; it is the only one that releases anything.
+"""
+
+import asyncio
+import contextvars
+import ipaddress
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any, cast
+
+import aioice.ice
+import av
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
+from aiortc.sdp import MediaDescription, SessionDescription, candidate_from_sdp
+
+from harness.model.errors import RemoteProtocolError
+from harness.protocols import rtvi
+from harness.protocols.small_webrtc import Candidate
+from target_stack.edge.playout import FRAME_MS, Playout
+from target_stack.edge.rtvi_channel import RtviChannel
+from target_stack.edge.rtvi_events import messages_for
+from target_stack.edge.speech_encoder import SpeechEncoder
+from target_stack.frames import INPUT_RATE, AgentEvent, AgentSession, Pcm, SessionFactory, SpeechOut, StageFailed
+
+_log = logging.getLogger(__name__)
+
+_OPUS_RATE = 48_000
+_OPUS_TIME_BASE = Fraction(1, _OPUS_RATE)
+_FRAME_NS = FRAME_MS * 1_000_000
+# After a stall longer than this the stream's clock jumps instead of bursting the missed packets.
+_MAX_LATENESS_NS = 200 * 1_000_000
+_MAX_MEDIA_SECTIONS = 8
+
+
+class EndReason(StrEnum):
+    """Why a call ended."""
+
+    PEER_LEFT = "peer_left"
+    CLIENT_DISCONNECTED = "client_disconnected"
+    CONNECT_TIMEOUT = "connect_timeout"
+    MEDIA_LOST = "media_lost"
+    STAGE_FAILED = "stage_failed"
+    REPLACED = "replaced"
+    SHUTDOWN = "shutdown"
+    HUNG_UP = "hung_up"
+    EDGE_FAILED = "edge_failed"
+
+
+# Ends of which the peer does not know yet.
+_OURS = frozenset({EndReason.STAGE_FAILED, EndReason.SHUTDOWN, EndReason.HUNG_UP, EndReason.EDGE_FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """How long a call waits for its peer."""
+
+    connect_s: float = 30.0
+    media_silence_s: float = 15.0
+
+
+class SpeechTrack(MediaStreamTrack):
+    """The agent's voice: a packet every 20 ms on an absolute schedule, silence when nothing is queued.
+
+    `on_started(turn, at_ns)` and `on_drained(turn, at_ns)` are called right after the packet went to the network.
+    """
+
+    kind = "audio"
+
+    def __init__(
+        self, playout: Playout, on_started: Callable[[int, int], None], on_drained: Callable[[int, int], None]
+    ) -> None:
+        super().__init__()
+        self._playout = playout
+        self._on_started = on_started
+        self._on_drained = on_drained
+        self._encoder = SpeechEncoder()
+        self._started_at_ns: int | None = None
+        self._sent = 0
+
+    async def recv(self) -> "av.Packet[Any]":
+        """Return the next packet when it is due."""
+        if self.readyState != "live":
+            raise MediaStreamError
+        await self._until_due()
+        frame = self._playout.next_frame()
+        packet = av.Packet(self._encoder.encode(frame.samples))
+        packet.pts = self._sent * _OPUS_RATE * FRAME_MS // 1000
+        packet.time_base = _OPUS_TIME_BASE
+        self._sent += 1
+        if frame.started is not None or frame.drained:
+            self._announce(frame.started, frame.drained)
+        return packet
+
+    async def _until_due(self) -> None:
+        now_ns = time.monotonic_ns()
+        if self._started_at_ns is None:
+            self._started_at_ns = now_ns
+        late_ns = now_ns - (self._started_at_ns + self._sent * _FRAME_NS)
+        if late_ns > _MAX_LATENESS_NS:
+            # The timestamp jumps with the clock, so the peer sees a pause and no drift.
+            self._sent += late_ns // _FRAME_NS
+        elif late_ns < 0:
+            await asyncio.sleep(-late_ns / 1e9)
+
+    def _announce(self, started: int | None, drained: tuple[int, ...]) -> None:
+        # aiortc sends the returned packet in this same step of the loop, so call_soon comes right after it.
+        loop, at_ns = asyncio.get_running_loop(), time.monotonic_ns()
+        if started is not None:
+            loop.call_soon(self._on_started, started, at_ns)
+        for turn in drained:
+            loop.call_soon(self._on_drained, turn, at_ns)
+
+
+class WebRtcCall:
+    """One call; the session's EdgeSink. `answer` once, then `run` until the call is over."""
+
+    def __init__(self, call_id: str, pc_id: str, sessions: SessionFactory, limits: CallLimits) -> None:
+        self.call_id = call_id
+        self.pc_id = pc_id
+        self._sessions = sessions
+        self._limits = limits
+        self._session: AgentSession | None = None
+        self._is_fed = False
+        self._playout = Playout()
+        self._channel = RtviChannel(call_id, lambda: self.hang_up(EndReason.CLIENT_DISCONNECTED))
+        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._is_on_loopback = False
+        self._caller_track: MediaStreamTrack | None = None
+        self._heard_at_ns = 0
+        loop = asyncio.get_running_loop()
+        self._connected: asyncio.Future[None] = loop.create_future()
+        self._ended: asyncio.Future[EndReason] = loop.create_future()
+
+    async def answer(self, sdp: str, local_host: str) -> str:
+        """Return the answer to an offer that came in on our address `local_host`; RemoteProtocolError when it is bad.
+
+        On a loopback address ICE stays on loopback, else it uses every other address of this host.
+        """
+        _check_offer(sdp)
+        self._is_on_loopback = ipaddress.ip_address(local_host.partition("%")[0]).is_loopback
+        self._pc.on("connectionstatechange", self._connection_changed)
+        self._pc.on("track", self._track_added)
+        self._pc.on("datachannel", self._channel_opened)
+        voice = self._pc.addTransceiver(SpeechTrack(self._playout, self._playout_started, self._playout_drained))
+        voice.setCodecPreferences([c for c in RTCRtpSender.getCapabilities("audio").codecs if "opus" in c.mimeType])
+        try:
+            await self._describe(sdp, voice, local_host)
+        # Whatever aiortc trips over in here came with the offer.
+        except Exception as error:
+            await self._close_connection()
+            raise RemoteProtocolError(f"offer.sdp cannot be answered: {type(error).__name__}: {error}") from error
+        except BaseException:
+            await self._close_connection()
+            raise
+        return str(self._pc.localDescription.sdp)
+
+    async def _describe(self, sdp: str, voice: RTCRtpTransceiver, local_host: str) -> None:
+        if self._is_on_loopback:
+            sdp = _without_mdns(sdp)
+        await self._pc.setRemoteDescription(RTCSessionDescription(sdp, "offer"))
+        for transceiver in self._pc.getTransceivers():
+            # A video or second audio section is refused: nothing here would drain it.
+            if transceiver is not voice:
+                transceiver.direction = "inactive"
+        answer = await self._pc.createAnswer()
+        with _IceHosts((local_host,) if self._is_on_loopback else None):
+            await self._pc.setLocalDescription(answer)
+
+    async def add_candidate(self, candidate: Candidate) -> None:
+        """Take a late candidate; RemoteProtocolError when it cannot be read."""
+        if not candidate.candidate:
+            await self._pc.addIceCandidate(None)
+            return
+        if self._is_on_loopback and ".local" in candidate.candidate:
+            return
+        try:
+            parsed = candidate_from_sdp(candidate.candidate.removeprefix("candidate:"))
+            parsed.sdpMid, parsed.sdpMLineIndex = candidate.sdp_mid, candidate.sdp_mline_index
+            await self._pc.addIceCandidate(parsed)
+        except (AssertionError, ValueError, IndexError) as error:
+            raise RemoteProtocolError(f"body.candidates: {candidate.candidate[:100]!r} is no candidate") from error
+
+    def hang_up(self, reason: EndReason = EndReason.HUNG_UP) -> None:
+        """End the call; `run` returns when everything is released."""
+        if not self._ended.done():
+            self._ended.set_result(reason)
+
+    async def run(self) -> EndReason:
+        """Serve the call to its end and release everything; return why it ended."""
+        reason = EndReason.EDGE_FAILED
+        try:
+            reason = await self._serve()
+        except Exception:  # noqa: BLE001 -- whatever failed, the call's sockets and tasks must go
+            _log.exception("call %s: the edge failed", self.call_id)
+        finally:
+            await self._release(reason)
+        _log.info("call %s ended: %s", self.call_id, reason)
+        return reason
+
+    async def _serve(self) -> EndReason:
+        first_step: set[asyncio.Future[Any]] = {self._connected, self._ended}
+        await asyncio.wait(first_step, timeout=self._limits.connect_s, return_when=asyncio.FIRST_COMPLETED)
+        if self._ended.done():
+            return self._ended.result()
+        if not self._connected.done():
+            return EndReason.CONNECT_TIMEOUT
+        self._heard_at_ns = time.monotonic_ns()
+        starting = asyncio.create_task(self._start())
+        listening: list[asyncio.Task[EndReason]] = [
+            asyncio.create_task(self._hear()),
+            asyncio.create_task(self._watch()),
+        ]
+        enders: list[asyncio.Future[EndReason]] = [self._ended, *listening]
+        either: list[asyncio.Future[Any]] = [starting, *enders]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                await asyncio.wait(enders, return_when=asyncio.FIRST_COMPLETED)
+            return next(f for f in enders if f.done()).result()
+        finally:
+            starting.cancel()
+            for task in listening:
+                task.cancel()
+            await asyncio.gather(starting, *listening, return_exceptions=True)
+
+    async def _start(self) -> None:
+        self._session = self._sessions(self.call_id, self)
+        await self._session.start()
+        self._is_fed = True
+
+    async def _hear(self) -> EndReason:
+        if self._caller_track is None:
+            return EndReason.MEDIA_LOST
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=INPUT_RATE)
+        while True:
+            try:
+                frame = await self._caller_track.recv()
+            except MediaStreamError:
+                return EndReason.PEER_LEFT
+            self._heard_at_ns = time.monotonic_ns()
+            # Drained but not kept until the session has started: late audio would look like a slow caller.
+            if self._session is None or not self._is_fed or not isinstance(frame, av.AudioFrame):
+                continue
+            for part in resampler.resample(frame):
+                self._session.push_audio(cast("Pcm", part.to_ndarray().reshape(-1)), self._heard_at_ns)
+
+    async def _watch(self) -> EndReason:
+        limit_ns = self._limits.media_silence_s * 1e9
+        while True:
+            await asyncio.sleep(min(1.0, self._limits.media_silence_s / 4))
+            now_ns = time.monotonic_ns()
+            self._channel.note_ping_silence(now_ns)
+            if now_ns - self._heard_at_ns > limit_ns:
+                return EndReason.MEDIA_LOST
+
+    async def _release(self, reason: EndReason) -> None:
+        if reason in _OURS and self._connected.done():
+            await self._say_goodbye()
+        await self._close_connection()
+        if self._session is not None:
+            try:
+                await self._session.aclose()
+            except Exception:  # noqa: BLE001 -- a pipeline's fault must not stop the edge
+                _log.exception("call %s: the session did not close", self.call_id)
+
+    async def _close_connection(self) -> None:
+        try:
+            await self._pc.close()
+        except Exception:  # noqa: BLE001 -- aiortc cannot close what it could only half set up
+            _log.warning("call %s: aiortc did not close cleanly", self.call_id, exc_info=True)
+
+    async def _say_goodbye(self) -> None:
+        self._channel.send(rtvi.PeerLeft())
+        for _ in range(10):
+            await asyncio.sleep(0.02)
+            if self._channel.is_drained:
+                return
+
+    # What aiortc calls.
+
+    def _connection_changed(self) -> None:
+        if self._pc.connectionState == "connected" and not self._connected.done():
+            self._connected.set_result(None)
+        elif self._pc.connectionState in {"failed", "closed"}:
+            self.hang_up(EndReason.PEER_LEFT)
+
+    def _track_added(self, track: MediaStreamTrack) -> None:
+        if track.kind == "audio" and self._caller_track is None:
+            self._caller_track = track
+
+    def _channel_opened(self, channel: RTCDataChannel) -> None:
+        channel.on("message", self._channel.receive)
+        self._channel.attach(channel)
+
+    def _playout_started(self, turn: int, at_ns: int) -> None:
+        self._channel.send(rtvi.BotStartedSpeaking())
+        if self._session is not None:
+            self._session.playout_started(turn, at_ns)
+
+    def _playout_drained(self, turn: int, at_ns: int) -> None:
+        self._channel.send(rtvi.BotStoppedSpeaking())
+        if self._session is not None:
+            self._session.playout_drained(turn, at_ns)
+
+    # EdgeSink: what the session calls.
+
+    def play(self, speech: SpeechOut) -> None:
+        """Queue speech for playout behind what is already queued."""
+        self._playout.play(speech)
+
+    def flush(self) -> float:
+        """Drop all speech not yet sent; return how many seconds of the current turn had been played."""
+        was_speaking = self._playout.speaking_turn is not None
+        played_s = self._playout.flush()
+        if was_speaking:
+            self._channel.send(rtvi.BotStoppedSpeaking())
+        return played_s
+
+    def tell(self, event: AgentEvent) -> None:
+        """Tell the client over RTVI; a fatal StageFailed also ends the call."""
+        for message in messages_for(event, datetime.now(UTC).isoformat(timespec="milliseconds")):
+            self._channel.send(message)
+        if isinstance(event, StageFailed) and event.fatal:
+            self.hang_up(EndReason.STAGE_FAILED)
+
+
+def _check_offer(sdp: str) -> None:
+    """Raise RemoteProtocolError naming what keeps us from answering."""
+    try:
+        description = SessionDescription.parse(sdp)
+    # The parser has no error of its own: anything from AssertionError to KeyError may come out of bad text.
+    except Exception as error:
+        raise RemoteProtocolError(f"offer.sdp cannot be read: {type(error).__name__}: {error}") from error
+    media = description.media
+    if len(media) > _MAX_MEDIA_SECTIONS:
+        raise RemoteProtocolError(f"offer.sdp has {len(media)} media sections, more than {_MAX_MEDIA_SECTIONS}")
+    mids = [m.rtp.muxId for m in media]
+    bundled = [mid for group in description.group if group.semantic == "BUNDLE" for mid in group.items]
+    if len(set(mids)) < len(mids) or not set(bundled) <= set(mids):
+        raise RemoteProtocolError("offer.sdp: each media section needs its own a=mid, and BUNDLE may name only those")
+    _check_audio(next((m for m in media if m.kind == "audio"), None))
+
+
+def _check_audio(audio: MediaDescription | None) -> None:
+    if audio is None or audio.port == 0:
+        raise RemoteProtocolError("offer.sdp has no audio: an agent needs an m=audio section with a port")
+    if audio.direction != "sendrecv":
+        raise RemoteProtocolError(f"offer.sdp: audio is {audio.direction}, it must be sendrecv")
+    if not any(c.mimeType.lower() == "audio/opus" for c in audio.rtp.codecs):
+        raise RemoteProtocolError("offer.sdp: audio offers no Opus (a=rtpmap:<payload type> opus/48000/2)")
+    if audio.dtls is None or not audio.dtls.fingerprints:
+        raise RemoteProtocolError("offer.sdp: audio has no a=fingerprint: only DTLS-SRTP is taken")
+    if audio.ice is None or not audio.ice.usernameFragment or not audio.ice.password:
+        raise RemoteProtocolError("offer.sdp: audio has no a=ice-ufrag or a=ice-pwd")
+
+
+def _without_mdns(sdp: str) -> str:
+    """Leave out candidates named <uuid>.local: resolving them would multicast, and on loopback no one answers."""
+    return "\r\n".join(x for x in sdp.splitlines() if not (x.startswith("a=candidate:") and ".local " in x)) + "\r\n"
+
+
+_ice_hosts: contextvars.ContextVar[tuple[str, ...] | None] = contextvars.ContextVar("ice_hosts", default=None)
+
+
+class _IceHosts:
+    """Within it, ICE gathers on `hosts` instead of every address but loopback.
+
+    aioice has no setting for this: its `get_host_addresses` skips 127.0.0.1. The choice is per context, so that other
+    users of aioice in this process keep theirs.
+    """
+
+    def __init__(self, hosts: tuple[str, ...] | None) -> None:
+        self._hosts = hosts
+        original = aioice.ice.get_host_addresses
+        if getattr(original, "asks_context", False):
+            return
+
+        def chosen(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+            hosts = _ice_hosts.get()
+            if hosts is None:
+                return list(original(use_ipv4, use_ipv6))
+            return [h for h in hosts if (use_ipv6 if ":" in h else use_ipv4)]
+
+        chosen.asks_context = True  # type: ignore[attr-defined]
+        aioice.ice.get_host_addresses = chosen
+
+    def __enter__(self) -> None:
+        self._token = _ice_hosts.set(self._hosts)
+
+    def __exit__(self, *_: object) -> None:
+        _ice_hosts.reset(self._token)

@@ -1,0 +1,45 @@
+import pytest
+
+from target_stack.edge.counts import EdgeCounts
+from target_stack.telemetry.metrics import render_edge, render_stats
+from target_stack.telemetry.stats import Stats
+
+pytestmark = pytest.mark.unit
+
+
+def test_counters_gauges_and_labels():
+    counts = EdgeCounts(active_calls=2)
+    counts.offers[200] += 3
+    counts.calls_ended['a"b\\c\n'] += 1
+    assert render_edge(counts) == (
+        "# HELP callquake_active_calls Calls now.\n"
+        "# TYPE callquake_active_calls gauge\n"
+        "callquake_active_calls 2\n"
+        "# HELP callquake_offers_total Offers by HTTP status.\n"
+        "# TYPE callquake_offers_total counter\n"
+        'callquake_offers_total{status="200"} 3\n'
+        "# HELP callquake_calls_ended_total Ended calls by reason.\n"
+        "# TYPE callquake_calls_ended_total counter\n"
+        'callquake_calls_ended_total{reason="a\\"b\\\\c\\n"} 1\n'
+    )
+
+
+def test_durations_are_a_histogram_in_seconds():
+    stats = Stats()
+    for ms in (4.0, 200.0, 99_000.0):
+        stats.durations["llm"].observe(ms)
+    lines = [x for x in render_stats(stats).splitlines() if 'stage="llm"' in x]
+    assert lines[0] == 'callquake_turn_stage_seconds_bucket{stage="llm",le="0.005"} 1'
+    assert 'callquake_turn_stage_seconds_bucket{stage="llm",le="0.2"} 2' in lines
+    assert lines[-3:] == [
+        'callquake_turn_stage_seconds_bucket{stage="llm",le="+Inf"} 3',
+        'callquake_turn_stage_seconds_sum{stage="llm"} 99.204',
+        'callquake_turn_stage_seconds_count{stage="llm"} 3',
+    ]
+
+
+def test_every_family_is_announced_once():
+    text = render_stats(Stats()) + render_edge(EdgeCounts())
+    names = [x.split()[2] for x in text.splitlines() if x.startswith("# TYPE")]
+    assert len(names) == len(set(names))
+    assert text.endswith("\n")

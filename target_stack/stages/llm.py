@@ -42,6 +42,10 @@ class LlmOptions:
     temperature: float = 0.2
     timeout_s: float = 15.0
     api_key: str = ""
+    # Requests at once; one more is refused, as a turn that waits behind them all is lost anyway.
+    max_in_flight: int = 32
+    # Off for servers that close idle connections without saying so: a request sent into that moment is lost.
+    keep_alive: bool = False
 
 
 class OpenAiClient:
@@ -50,12 +54,16 @@ class OpenAiClient:
     def __init__(self, options: LlmOptions, description: str) -> None:
         self.description = description
         self._options = options
+        self._in_flight = 0
         self._http: aiohttp.ClientSession | None = None
 
     async def stream(self, history: Sequence[Message]) -> AsyncGenerator[str]:
         """Yield text pieces. Leaving the loop early closes the request, which stops the server's generation."""
         path, body = self._request(history)
-        address = self._options.url.rstrip("/") + path
+        address = self._options.url + path
+        if self._in_flight >= self._options.max_in_flight:
+            raise LlmError(f"{address}: {self._in_flight} requests are in flight already")
+        self._in_flight += 1
         try:
             async with self._session().post(address, json=body) as response:
                 if response.status != 200:
@@ -68,13 +76,17 @@ class OpenAiClient:
             raise LlmError(f"{address}: silent for {self._options.timeout_s:g} s") from error
         except aiohttp.ClientError as error:
             raise LlmError(f"{address}: {error}") from error
+        finally:
+            self._in_flight -= 1
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=self._options.timeout_s)
             key = self._options.api_key
             self._http = aiohttp.ClientSession(
-                timeout=timeout, headers={"Authorization": f"Bearer {key}"} if key else {}
+                connector=aiohttp.TCPConnector(limit=0, force_close=not self._options.keep_alive),
+                timeout=timeout,
+                headers={"Authorization": f"Bearer {key}"} if key else {},
             )
         return self._http
 

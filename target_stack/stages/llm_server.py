@@ -43,6 +43,9 @@ def serve(model: Path, threads: int, slots: int, parent: int) -> int:
     params.n_parallel = slots
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
+    # One thread spinning for another that a busy machine has suspended turns 50 ms into seconds.
+    params.cpuparams.poll = 0
+    params.cpuparams_batch.poll = 0
     params.ui = False
     params.verbosity = 2
     server = xllamacpp.Server(params)

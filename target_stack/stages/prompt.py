@@ -26,9 +26,14 @@ SYSTEM = (
 # Each answer is complete and short: the model copies the manner, and speech over 5 s makes callers wait.
 EXAMPLES = (
     ("What time do you open on Saturday?", "We are open from nine in the morning until two on Saturday."),
-    ("I need to change my delivery address.", "Of course, what is the new address?"),
-    ("My order number is four five nine two.", "Thank you, your order will arrive on Thursday."),
+    ("Hi, I need to change my delivery address.", "Of course, what is the new address?"),
+    ("My order number is 4592.", "Thank you, your order will arrive on Thursday."),
+    ("How much is a ticket to the airport?", "A ticket to the airport is twelve dollars."),
+    ("My phone has not been working since Monday.", "I am sorry about that, I will send you a new one today."),
     ("Can I book a table for two tonight?", "Certainly, I have booked a table for two at seven."),
+    ("My name is Daniel Reyes and I have a question about my bill.", "Thank you, Daniel, what would you like to know?"),
+    ("Could you tell me my balance?", "Your balance is forty dollars."),
+    ("That was all, thank you, goodbye.", "You are welcome, have a lovely day."),
 )
 OPENING = "A friendly phone agent answers each customer in one short and helpful sentence."
 

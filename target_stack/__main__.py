@@ -1,0 +1,161 @@
+"""`python -m target_stack up | models`; `callquake up` and `callquake models` run exactly this."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.model.errors import CallquakeError, ScenarioError
+from target_stack import config
+from target_stack.models import cli as models_cli
+from target_stack.stages.tts import DEFAULT_VOICE
+
+# As `callquake` exits: harness/exit_codes.py.
+BAD_OPTION = 104
+START_FAILED = 1
+
+# Read by the model libraries when they are imported. onnxruntime otherwise looks for its telemetry host; OpenMP threads
+# otherwise spin for 200 ms after each job, on cores that the load generator needs.
+LIBRARY_ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+
+UP = """\
+Start the voice agent that ships with Callquake: WebRTC in, Silero VAD, faster-whisper, a language model, Kokoro, and
+speech out. HTTP is up at once; GET /readyz answers 200 when the models are loaded and calls are taken.
+
+  up                              everything real, on this CPU; weights are fetched on first use
+  up --llm scripted               fixed replies instead of a language model: less to fetch, same replies every run
+  up --llm-url http://host:8000   your own OpenAI-compatible server (key in CALLQUAKE_LLM_API_KEY)
+  up --port 0 --events turns.jsonl   any free port; one JSON line a turn with every stage's time
+
+Open http://HOST:PORT/ in a browser to talk to it. Ctrl-C stops it. Every option can also be set in the environment as
+CALLQUAKE_<OPTION>, for example CALLQUAKE_PORT=9000.
+"""
+
+
+def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    """Return the command line; defaults come from the environment."""
+    root = argparse.ArgumentParser(prog="python -m target_stack", description=__doc__)
+    commands = root.add_subparsers(required=True, metavar="up | models")
+    up = commands.add_parser(
+        "up", help="start the agent", description=UP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    _add_edge_options(up)
+    _add_llm_options(up)
+    _add_model_options(up)
+    _add_turn_options(up)
+    _read_environment(up, environment)
+    up.set_defaults(run=run_up)
+    models_cli.add_parser(commands)
+    return root
+
+
+def _add_edge_options(up: argparse.ArgumentParser) -> None:
+    up.add_argument("--profile", default="cpu", help="cpu (the only one yet)")
+    up.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    up.add_argument("--port", type=int, default=8080, help="TCP port for HTTP, 0 for any free one (%(default)s)")
+    up.add_argument("--max-calls", type=int, default=16, help="calls beyond this are refused (%(default)s)")
+    up.add_argument("--events", type=Path, metavar="FILE", help="append one JSON line per turn, barge-in and call")
+    up.add_argument("--log-level", default="warning", help="debug, info, warning or error (%(default)s)")
+
+
+def _add_llm_options(up: argparse.ArgumentParser) -> None:
+    up.add_argument("--llm", default="real", help="real or scripted (%(default)s)")
+    up.add_argument("--llm-url", default="", metavar="URL", help="OpenAI-compatible server to use instead, without /v1")
+    up.add_argument("--llm-style", default="chat", help="for --llm-url: chat or completion (%(default)s)")
+    up.add_argument("--llm-name", default="default", metavar="NAME", help="for --llm-url: the model's name there")
+    up.add_argument("--llm-threads", type=int, default=1, help="CPU threads of the local model (%(default)s)")
+    up.add_argument("--llm-log", type=Path, metavar="FILE", help="log of the local model's process")
+
+
+def _add_model_options(up: argparse.ArgumentParser) -> None:
+    up.add_argument("--models", type=Path, metavar="DIR", help="cache of weights (see `models --help`)")
+    up.add_argument("--stt-model", type=Path, metavar="DIR", help="a faster-whisper folder of your own")
+    up.add_argument("--tts-model", type=Path, metavar="FILE", help="a Kokoro ONNX file of your own")
+    up.add_argument("--llm-model", type=Path, metavar="FILE", help="a GGUF base model of your own")
+    up.add_argument("--no-fetch", action="store_true", help="fail rather than download weights")
+    up.add_argument("--stt-workers", type=int, default=1, help="utterances recognised at once (%(default)s)")
+    up.add_argument("--tts-workers", type=int, default=1, help="sentences spoken at once (%(default)s)")
+    up.add_argument("--waiting", type=int, default=16, help="jobs that may wait for each before refusal (%(default)s)")
+    up.add_argument("--model-threads", type=int, default=2, help="CPU threads of STT and TTS each (%(default)s)")
+
+
+def _add_turn_options(up: argparse.ArgumentParser) -> None:
+    up.add_argument("--greeting", default=config.DEFAULT_GREETING, help="said when a call begins; empty for none")
+    up.add_argument("--voice", default=DEFAULT_VOICE, help="Kokoro voice (%(default)s)")
+    up.add_argument("--stop-ms", type=float, default=500.0, help="silence that ends the user's turn (%(default)g)")
+    up.add_argument("--barge-in-ms", type=float, default=250.0, help="speech that interrupts the agent (%(default)g)")
+
+
+def _read_environment(up: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    """Let CALLQUAKE_<OPTION> stand in for an option; argparse converts and reports it like the option itself."""
+    for action in up._actions:  # noqa: SLF001 - argparse has no public list of options
+        value = environment.get(f"CALLQUAKE_{action.dest.upper()}")
+        if value is None or not action.option_strings or action.dest == "help":
+            continue
+        action.default = value not in ("", "0") if action.nargs == 0 else value
+
+
+def run_up(options: argparse.Namespace) -> int:
+    """Run the stack until SIGINT or SIGTERM; return the exit status."""
+    for name, value in LIBRARY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    level = logging.getLevelNamesMapping().get(options.log_level.upper())
+    if level is None:
+        raise ScenarioError(f"--log-level {options.log_level}: legal: debug, info, warning, error")
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return asyncio.run(_serve(config.config_from(options, os.environ)))
+
+
+async def _serve(settings: config.StackConfig) -> int:
+    # After the checks: a wrong option is told without waiting for the imports.
+    from target_stack.app import Stack  # noqa: PLC0415
+
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    stack = Stack(settings)
+    stopping = asyncio.create_task(stopped.wait())
+    try:
+        port = await stack.start()
+        print(f"up: http://{settings.host}:{port} (loading models)", file=sys.stderr, flush=True)
+        loading = asyncio.create_task(stack.load())
+        await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not loading.done():
+            loading.cancel()
+            await asyncio.wait({loading})
+        else:
+            loading.result()
+            print(f"up: ready on http://{settings.host}:{port}", file=sys.stderr, flush=True)
+            await stopping
+        return 0
+    finally:
+        stopping.cancel()
+        # A second signal ends the process at once.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        await stack.aclose()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, run, and turn errors made for people into one line and an exit status."""
+    options = parser(os.environ).parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ScenarioError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_OPTION
+    except ImportError as error:
+        print(f"error: {error}; the cpu profile needs: pip install 'callquake[cpu]'", file=sys.stderr)
+        return START_FAILED
+    except (CallquakeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return START_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

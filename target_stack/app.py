@@ -1,0 +1,166 @@
+"""The composition root: builds the models, the stages and the edge from the configuration. Nothing else does."""
+
+import asyncio
+import contextlib
+import threading
+from pathlib import Path
+
+from target_stack.config import StackConfig
+from target_stack.edge.server import EdgeServer
+from target_stack.frames import AgentSession, EdgeSink
+from target_stack.loading import Loading
+from target_stack.models.catalogue import GEMMA, KOKORO, WHISPER, Model
+from target_stack.models.fetch import fetch_model
+from target_stack.models.store import ModelError, ModelStore, find_model
+from target_stack.pipeline.reply import NO_SAMPLES, ReplyRules
+from target_stack.pipeline.session import Greeting, Session, SessionRules, Stages
+from target_stack.readiness import Readiness
+from target_stack.stages.llm import LlmOptions, OpenAiClient
+from target_stack.stages.llm_server import LocalLlmServer
+from target_stack.stages.prompt import Message
+from target_stack.stages.scripted_llm import ScriptedLlmServer
+from target_stack.stages.stt import FasterWhisper
+from target_stack.stages.tts import KokoroTts
+from target_stack.stages.vad import SileroVad
+from target_stack.stages.worker import ModelWorker
+from target_stack.telemetry.events import EventLog
+from target_stack.telemetry.metrics import render_stats
+from target_stack.telemetry.record import Telemetry
+from target_stack.telemetry.stats import Stats
+
+# Replies the local model writes at the same time.
+LLM_SLOTS = 2
+
+
+class Stack:
+    """The whole agent in this process. `start()` returns with HTTP up; `load()` ends when calls can be taken."""
+
+    def __init__(self, config: StackConfig) -> None:
+        self._config = config
+        self.stats = Stats()
+        self._telemetry = Telemetry(self.stats, EventLog(config.events))
+        self._store = ModelStore(config.models.cache)
+        self._stop_fetching = threading.Event()
+        self._loading = Loading(_descriptions(config))
+        self._server: LocalLlmServer | ScriptedLlmServer | None = None
+        self._llm: OpenAiClient | None = None
+        self._stt: FasterWhisper | None = None
+        self._tts: KokoroTts | None = None
+        self._stages: Stages | None = None
+        self._greeting = Greeting("", NO_SAMPLES)
+        self._rules = SessionRules(config.endpointing, ReplyRules())
+        self._edge = EdgeServer(
+            self.new_session,
+            config.host,
+            config.port,
+            readiness=self.readiness,
+            metrics=lambda: render_stats(self.stats),
+            max_calls=config.max_calls,
+        )
+
+    async def start(self) -> int:
+        """Open the event log and the edge; return the bound port. Raises OSError."""
+        self._telemetry.events.open()
+        return await self._edge.start()
+
+    async def load(self) -> None:
+        """Find or fetch the weights, load and warm every stage. Raises the first failure; `readiness` keeps it too."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._loading.load("vad", self._load_vad()))
+                group.create_task(self._loading.load("stt", self._load_stt()))
+                group.create_task(self._loading.load("llm", self._load_llm()))
+                group.create_task(self._loading.load("tts", self._load_tts()))
+        except ExceptionGroup as group_error:
+            raise group_error.exceptions[0] from None
+        assert self._stt is not None
+        assert self._llm is not None
+        assert self._tts is not None
+        self._stages = Stages(SileroVad, self._stt, self._llm, self._tts)
+
+    def readiness(self) -> Readiness:
+        """Return the state of start-up, and later whether the language model's process still lives."""
+        return self._loading.snapshot()
+
+    def new_session(self, call_id: str, sink: EdgeSink) -> AgentSession:
+        """Build the agent of a new call. The edge asks only once `readiness` says ready."""
+        if self._stages is None:
+            raise RuntimeError("a session was asked for before the stages were loaded")
+        return Session(
+            call_id, sink, stages=self._stages, rules=self._rules, greeting=self._greeting, telemetry=self._telemetry
+        )
+
+    async def aclose(self) -> None:
+        """Hang up, stop every thread and process, close the event log."""
+        self._stop_fetching.set()
+        await self._edge.aclose()
+        if self._llm is not None:
+            await self._llm.aclose()
+        closing = [stage.aclose() for stage in (self._server, self._stt, self._tts) if stage is not None]
+        await asyncio.gather(*closing)
+        self._telemetry.events.close()
+
+    async def _load_vad(self) -> None:
+        # Made anew for each call; this one only proves that it can be.
+        await asyncio.to_thread(SileroVad)
+
+    async def _load_stt(self) -> None:
+        config = self._config
+        weights = await self._weights(WHISPER, config.models.stt)
+        worker = ModelWorker("stt", self.stats, threads=config.stt_workers, waiting=config.waiting)
+        self._stt = FasterWhisper(weights, worker, cpu_threads=config.model_threads)
+        await self._stt.load()
+
+    async def _load_tts(self) -> None:
+        config = self._config
+        weights = await self._weights(KOKORO, config.models.tts)
+        worker = ModelWorker("tts", self.stats, threads=config.tts_workers, waiting=config.waiting)
+        self._tts = KokoroTts(weights, worker, voice=config.voice, cpu_threads=config.model_threads)
+        await self._tts.load()
+        if config.greeting:
+            self._greeting = Greeting(config.greeting, (await self._tts.synthesise(config.greeting)).samples)
+
+    async def _load_llm(self) -> None:
+        self._llm = OpenAiClient(await self._llm_options(), _descriptions(self._config)["llm"])
+        # At once, so that each of the server's slots reads the prompt into its cache; it also proves that it answers.
+        await asyncio.gather(*(_exhaust(self._llm) for _ in range(LLM_SLOTS)))
+
+    async def _llm_options(self) -> LlmOptions:
+        config = self._config.llm
+        if config.url:
+            return LlmOptions(config.url, config.style, config.model, api_key=config.api_key, keep_alive=True)
+        if config.kind == "scripted":
+            self._server = ScriptedLlmServer()
+            return LlmOptions(await self._server.start(), "chat")
+        weights = await self._weights(GEMMA, self._config.models.llm)
+        self._server = server = LocalLlmServer(weights, config.log, threads=config.threads, slots=LLM_SLOTS)
+        self._loading.watch("llm", lambda: "" if server.pid else f"its process ended; see {config.log}")
+        # A base model: it goes on with a script of example turns.
+        return LlmOptions(await server.start(), "completion")
+
+    async def _weights(self, model: Model, explicit: Path | None) -> Path:
+        found = await asyncio.to_thread(find_model, self._store, model, explicit)
+        if found is not None:
+            return found
+        if not self._config.models.may_fetch:
+            raise ModelError(
+                f"{model.name} is not in {self._store.cache} and --no-fetch is set; run `models fetch` first"
+            )
+        return await asyncio.to_thread(fetch_model, self._store, model, stop=self._stop_fetching)
+
+
+async def _exhaust(llm: OpenAiClient) -> None:
+    async with contextlib.aclosing(llm.stream([Message("user", "Hello.")])) as pieces:
+        async for _ in pieces:
+            pass
+
+
+def _descriptions(config: StackConfig) -> dict[str, str]:
+    """Return stage -> model and backend, as /healthz shows it."""
+    llm = {"real": f"{GEMMA.name} base, Q4_K_M (llama.cpp, CPU)", "scripted": "scripted replies"}[config.llm.kind]
+    return {
+        "vad": SileroVad.description,
+        "stt": f"faster-whisper {'tiny.en' if config.models.stt is None else config.models.stt.name} int8 (CPU)",
+        "llm": f"{config.llm.model} at {config.llm.url}" if config.llm.url else llm,
+        "tts": f"Kokoro-82M int8 ONNX, voice {config.voice} (CPU)",
+    }

@@ -1,0 +1,139 @@
+"""Options of `up`, parsed once into frozen dataclasses and checked; nothing further in reads the environment."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+
+from harness.model.errors import ScenarioError
+from target_stack.models.store import default_cache
+from target_stack.stages.endpointing import EndpointRules
+from target_stack.stages.llm import Style
+from target_stack.stages.tts import DEFAULT_VOICE, VOICES
+
+LlmKind = Literal["real", "scripted"]
+
+PROFILES = ("cpu",)
+PLANNED_PROFILES = ("gpu", "emulated")
+DEFAULT_GREETING = "Hello, thank you for calling. How can I help you today?"
+
+
+@dataclass(frozen=True)
+class ModelPaths:
+    """Where weights come from. A path given here is used as it is; None means our own, from `cache`."""
+
+    cache: Path
+    stt: Path | None = None
+    tts: Path | None = None
+    llm: Path | None = None
+    may_fetch: bool = True
+
+
+@dataclass(frozen=True)
+class LlmConfig:
+    """Which language model answers. A `url` is the user's own server; no process is started then."""
+
+    kind: LlmKind = "real"
+    url: str = ""
+    # For `url`: how it is asked, and the model's name there.
+    style: Style = "chat"
+    model: str = "default"
+    api_key: str = ""
+    # For the local process. A second thread gains 0.1 s alone and loses seconds when the cores are shared.
+    threads: int = 1
+    log: Path = Path("llm-server.log")
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """Everything `up` needs."""
+
+    models: ModelPaths
+    llm: LlmConfig
+    host: str = "127.0.0.1"
+    # 0: any free port, printed at start-up.
+    port: int = 8080
+    max_calls: int = 16
+    greeting: str = DEFAULT_GREETING
+    voice: str = DEFAULT_VOICE
+    endpointing: EndpointRules = field(default_factory=EndpointRules)
+    stt_workers: int = 1
+    tts_workers: int = 1
+    # Jobs that may wait for a busy model before new ones are refused.
+    waiting: int = 16
+    model_threads: int = 2
+    events: Path | None = None
+
+
+def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> StackConfig:
+    """Return the checked configuration. Raises ScenarioError naming the option and its legal values."""
+    _check_profile(options.profile)
+    cache = options.models or default_cache(environment)
+    _within("--port", options.port, 0, 65_535)
+    for name in ("max_calls", "stt_workers", "tts_workers", "model_threads", "llm_threads", "waiting"):
+        _within(f"--{name.replace('_', '-')}", getattr(options, name), 1, 10_000 if name == "max_calls" else 64)
+    return StackConfig(
+        models=ModelPaths(cache, options.stt_model, options.tts_model, options.llm_model, not options.no_fetch),
+        llm=_llm(options, environment, cache),
+        host=options.host,
+        port=options.port,
+        max_calls=options.max_calls,
+        greeting=" ".join(options.greeting.split()),
+        voice=_voice(options.voice),
+        endpointing=_endpointing(options),
+        stt_workers=options.stt_workers,
+        tts_workers=options.tts_workers,
+        waiting=options.waiting,
+        model_threads=options.model_threads,
+        events=options.events,
+    )
+
+
+def _check_profile(profile: str) -> None:
+    legal = ", ".join(PROFILES)
+    if profile in PLANNED_PROFILES:
+        raise ScenarioError(f"--profile {profile}: not built yet; legal: {legal}")
+    if profile not in PROFILES:
+        raise ScenarioError(f"--profile {profile}: no such profile; legal: {legal}")
+
+
+def _llm(options: argparse.Namespace, environment: Mapping[str, str], cache: Path) -> LlmConfig:
+    if options.llm not in ("real", "scripted"):
+        raise ScenarioError(f"--llm {options.llm}: legal: real, scripted")
+    if options.llm_style not in ("chat", "completion"):
+        raise ScenarioError(f"--llm-style {options.llm_style}: legal: chat, completion")
+    url = options.llm_url
+    if url and not url.startswith(("http://", "https://")):
+        raise ScenarioError(f"--llm-url {url}: must begin with http:// or https:// and end before /v1")
+    if url and options.llm == "scripted":
+        raise ScenarioError(
+            "--llm scripted and --llm-url exclude each other: a server of your own gives its own replies"
+        )
+    return LlmConfig(
+        kind=cast("LlmKind", options.llm),
+        url=url.rstrip("/").removesuffix("/v1"),
+        style=cast("Style", options.llm_style),
+        model=options.llm_name,
+        api_key=environment.get("CALLQUAKE_LLM_API_KEY", ""),
+        threads=options.llm_threads,
+        log=options.llm_log or cache.parent / "logs" / "llm-server.log",
+    )
+
+
+def _endpointing(options: argparse.Namespace) -> EndpointRules:
+    _within("--stop-ms", options.stop_ms, 100, 5000)
+    _within("--barge-in-ms", options.barge_in_ms, 50, 5000)
+    return EndpointRules(stop_after_ms=options.stop_ms, barge_in_ms=options.barge_in_ms)
+
+
+def _voice(name: str) -> str:
+    legal = sorted(path.stem for path in VOICES.glob("*.npy"))
+    if name not in legal:
+        raise ScenarioError(f"--voice {name}: legal: {', '.join(legal)}")
+    return name
+
+
+def _within(option: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ScenarioError(f"{option} {value:g}: must be {low:g} to {high:g}")

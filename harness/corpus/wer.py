@@ -49,7 +49,8 @@ def pooled_wer(heard: Heard) -> tuple[float, int]:
     english = EnglishTextNormalizer()
 
     def normalise(text: str) -> str:
-        return " ".join(re.sub(r"(\d)", r" \1 ", english(text)).split())
+        # The normaliser spells a 1 that stands alone as "one", whatever stood there.
+        return " ".join(re.sub(r"(\d)", r" \1 ", re.sub(r"\bone\b", "1", english(text))).split())
 
     out = jiwer.process_words([normalise(clip.transcript) for clip, _ in heard], [normalise(t) for _, t in heard])
     words = out.hits + out.substitutions + out.deletions

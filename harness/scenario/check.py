@@ -74,7 +74,8 @@ def _selection_problems(loaded: LoadedScenario, corpus: Corpus) -> Iterator[str]
         place = ("callers", i, "select")
         unknown = list(_unknown_values(caller, legal))
         for name, j, value in unknown:
-            near = difflib.get_close_matches(str(value), [str(v) for v in legal[name]], n=1)
+            texts = [known for known in legal[name] if isinstance(known, str)]
+            near = difflib.get_close_matches(value, texts, n=1) if isinstance(value, str) else []
             hint = f" (did you mean {near[0]}?)" if near else ""
             message = f"{_spell(value)} is not in the corpus; legal: {', '.join(map(_spell, legal[name]))}{hint}"
             yield loaded.problem((*place, name, j), message)

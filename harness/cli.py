@@ -1,0 +1,132 @@
+"""`callquake`: parses the command line, calls the command, exits with its code."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import harness
+from harness.commands import report, run, scenario
+from harness.exit_codes import ExitCode
+from harness.model.errors import ScenarioError, TargetError
+
+_EPILOG = """\
+examples:
+  callquake up --profile cpu                     start the bundled agent on 127.0.0.1:8080 (another terminal)
+  callquake run scenarios/smoke.yaml             five calls against it, then verdict and report
+  callquake run scenarios/ramp.yaml --web        Locust's web UI: ramp callers by hand, watch TTFB and WER
+  callquake run my.yaml --target http://agent.test/api/offer --seed 7
+  callquake report reports/<run-id>              every number again from the records on disk
+  callquake scenario check my.yaml               is the file right? which calls would it place?
+
+exit codes: 0 passed, 97 no data, 98 void, 99 threshold failed, 103 target unreachable, 104 bad scenario or option,
+105 interrupted (docs/exit-codes.md). `callquake COMMAND --help` tells more.
+"""
+_RUN_EPILOG = """\
+The scenario, its corpus and its thresholds are checked, and the target is asked for an answer, before the first call.
+The run then goes through Locust headless, or with --web in its web UI. Records are in the run directory within a second
+of the event; Ctrl-C ends the calls and still writes the reports, a second Ctrl-C ends everything at once.
+
+examples:
+  callquake run scenarios/smoke.yaml
+  callquake run scenarios/smoke.yaml --target http://127.0.0.1:7860/api/offer --calls 2
+  callquake run scenarios/smoke.yaml --seed 7 --run-dir reports/before-fix
+  callquake run scenarios/ramp.yaml --web --web-port 8089
+"""
+# Commands of other programs of this project: name, module, words before the user's own.
+_PASSED_ON = {
+    "up": ("target_stack", ["up"], "start the bundled target stack"),
+    "models": ("target_stack", ["models"], "fetch and check the bundled target stack's models"),
+    "corpus": ("harness.corpus", [], "build, check and list the speech corpus"),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="callquake",
+        description="Load and chaos harness for voice agents: real callers, true TTFB, WER and drop-off, a verdict.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_report(commands)
+    _add_scenario(commands)
+    for name, (_, _, text) in _PASSED_ON.items():
+        commands.add_parser(name, help=f"{text}; its own options: callquake {name} --help", add_help=False)
+    commands.add_parser("version", help="print the version")
+    return parser
+
+
+def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    run_parser = commands.add_parser(
+        "run",
+        help="run a scenario, then judge and report it",
+        description="Run a scenario, judge it by its thresholds, write the reports.",
+        epilog=_RUN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run_parser.add_argument("scenario", type=Path, metavar="SCENARIO", help="scenario file (YAML)")
+    run_parser.add_argument("--target", metavar="URL", help="offer endpoint, instead of the scenario's")
+    run_parser.add_argument("--seed", type=int, metavar="N", help="same seed, same calls; instead of the scenario's")
+    run_parser.add_argument("--calls", type=int, metavar="N", help="place at most this many calls")
+    run_parser.add_argument("--run-dir", type=Path, metavar="DIR", help="default: reports/<run-id>")
+    run_parser.add_argument("--corpus", type=Path, metavar="DIR", help="corpus folder, instead of the scenario's")
+    mode = run_parser.add_mutually_exclusive_group()
+    mode.add_argument("--headless", action="store_true", help="without web UI (the default)")
+    mode.add_argument("--web", action="store_true", help="Locust's web UI; every start and stop is a run of its own")
+    run_parser.add_argument("--web-port", type=int, default=8089, metavar="PORT", help="default: %(default)s")
+    run_parser.add_argument("--web-host", default="127.0.0.1", metavar="HOST", help="default: %(default)s")
+    run_parser.set_defaults(call=run.run)
+
+
+def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    report_parser = commands.add_parser(
+        "report",
+        help="judge and report a run again from its records",
+        description="Compute every number of a run again from its records, and write summary.json, verdict.json, "
+        "junit.xml and report.html anew. Exits with the verdict's code.",
+    )
+    report_parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="like reports/<run-id>")
+    report_parser.set_defaults(call=report.report)
+
+
+def _add_scenario(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    scenario_parser = commands.add_parser("scenario", help="check and list scenarios, print their schema")
+    actions = scenario_parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    check = actions.add_parser("check", help="check files and say which calls they would place")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check.add_argument("--corpus", type=Path, metavar="DIR", help="corpus folder, instead of the scenario's")
+    check.set_defaults(call=scenario.check)
+    schema = actions.add_parser("schema", help="print the JSON Schema of a scenario file, for your editor")
+    schema.set_defaults(call=scenario.schema)
+    listing = actions.add_parser("list", help="list the scenarios of a folder")
+    listing.add_argument("folder", nargs="?", type=Path, default=Path("scenarios"), metavar="FOLDER")
+    listing.set_defaults(call=scenario.list_folder)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in _PASSED_ON:
+        module, before, _ = _PASSED_ON[words[0]]
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-m", module, *before, *words[1:]])  # noqa: S606  our own module, no shell
+    options = build_parser().parse_args(words)
+    if options.command == "version":
+        print(f"callquake {harness.__version__}")
+        return ExitCode.PASSED
+    try:
+        return int(options.call(options))
+    except ScenarioError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.BAD_SCENARIO
+    except TargetError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.TARGET_UNREACHABLE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What each `callquake` command does; cli.py only parses and calls."""

@@ -1,0 +1,130 @@
+"""Locust as a child process: started, followed once a second, told to stop, and never left behind."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+# Options of the locustfile that this process passes itself; a variable must not override them unseen.
+_OWN_VARIABLES = ("SCENARIO", "TARGET", "SEED", "RUN_DIR", "CALLS", "RUN_ID", "PROGRESS_FD", "NO_REPORT")
+_POLL_S = 0.5
+
+
+class LocustChild:
+    """One Locust process. SIGINT and SIGTERM to us become one SIGINT to it; the second kills its whole group."""
+
+    def __init__(self, words: list[str], log: Path | None) -> None:
+        """`words` are Locust's arguments; its output goes to `log`, or to ours where that is None."""
+        self._words, self._log = words, log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._signals = 0
+        self._partial = b""
+        self._last: dict[str, Any] = {}
+
+    @property
+    def was_interrupted(self) -> bool:
+        """True when somebody asked us to stop."""
+        return self._signals > 0
+
+    def follow(self) -> int:
+        """Run Locust to its end, printing progress; return its exit status, negative for a signal."""
+        reading, writing = os.pipe()
+        before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self._start(writing)
+            os.close(writing)
+            while self._process is not None and self._process.poll() is None:
+                self._read_progress(reading)
+        finally:
+            self._end_group()
+            os.close(reading)
+            self._finish_line()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return self._process.returncode if self._process is not None else 1
+
+    def _start(self, writing: int) -> None:
+        command = [sys.executable, "-m", "locust", *self._words]
+        if self._log is not None:
+            command += ["--progress-fd", str(writing)]
+        environment = {k: v for k, v in os.environ.items() if k not in {f"CALLQUAKE_{n}" for n in _OWN_VARIABLES}}
+        with contextlib.ExitStack() as stack:
+            output = stack.enter_context(self._log.open("wb")) if self._log is not None else None
+            self._process = subprocess.Popen(  # noqa: S603  our own module, no shell
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT if output is not None else None,
+                pass_fds=[writing],
+                start_new_session=True,
+                env=environment,
+            )
+        if self._signals:
+            self._process.send_signal(signal.SIGINT)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._process is None or self._process.poll() is not None:
+            return
+        if self._signals == 1:
+            self._process.send_signal(signal.SIGINT)
+        else:
+            self._end_group()
+
+    def _end_group(self) -> None:
+        """Kill whatever is left of the child's process group: Locust, its workers, their engines."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _read_progress(self, reading: int) -> None:
+        readable, _, _ = select.select([reading], [], [], _POLL_S)
+        if not readable:
+            return
+        data = os.read(reading, 65_536)
+        if not data:
+            # Its end of the pipe is closed, so it is about to exit.
+            time.sleep(_POLL_S / 5)
+            return
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        if lines:
+            self._last = json.loads(lines[-1])
+            self._show(progress_line(self._last, self.was_interrupted))
+
+    def _show(self, line: str) -> None:
+        if sys.stdout.isatty():
+            print(f"\r\x1b[K{line}", end="", flush=True)
+        else:
+            print(line, flush=True)
+
+    def _finish_line(self) -> None:
+        if sys.stdout.isatty() and self._last:
+            print(flush=True)
+
+
+def progress_line(progress: dict[str, Any], is_stopping: bool = False) -> str:
+    """Word one progress message."""
+    if not progress["is_ready"]:
+        return "starting the engine"
+    of = f" of {progress['planned']}" if progress["planned"] is not None else ""
+    parts = [
+        f"calls: {progress['placed']}{of} placed, {progress['active']} active, {progress['completed']} completed",
+        f"{progress['ended'] - progress['completed']} ended otherwise",
+        f"turns: {progress['turns']}",
+    ]
+    if progress["last_ttfb_ms"] is not None:
+        parts.append(f"last TTFB {progress['last_ttfb_ms']:.0f} ms")
+    end = progress["arrivals_end_s"]
+    # Arrivals end before the last call does; past that the time says nothing about how much is left.
+    parts.append(f"{progress['elapsed_s']:.0f} s" + (f" of {end:.0f} s of arrivals" if end is not None else ""))
+    doing = "stopping; " if is_stopping or progress["is_ending"] else ""
+    return doing + ", ".join(parts)

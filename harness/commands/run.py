@@ -1,0 +1,110 @@
+"""`callquake run`: check everything, start Locust as a child process, follow it, judge what it left on disk.
+
+Locust never runs in this process: importing it patches the interpreter. The child has a process group of its own, so
+that Ctrl-C reaches it once and by us alone, and so that nothing of it can be left behind.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.commands.locust_child import LocustChild
+from harness.commands.scenario import describe
+from harness.exit_codes import ExitCode
+from harness.load.run_info import new_run_id
+from harness.load.run_writer import RUN_FILE, write_json
+from harness.model.errors import ScenarioError
+from harness.report.finish import finish_run
+from harness.scenario.check import Prepared, prepare
+from harness.scenario.reachability import probe
+
+LOG_FILE = "locust.log"
+_LOG_TAIL = 15
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a scenario and return the verdict's exit code; raises ScenarioError and TargetError before any call."""
+    prepared = prepare(
+        options.scenario, url=options.target, seed=options.seed, corpus_dir=options.corpus, calls=options.calls
+    )
+    print(f"scenario {prepared.loaded.scenario.name}: {describe(prepared)}", flush=True)
+    _check_run_dir(options.run_dir)
+    probe(prepared.url)
+    run_id = new_run_id(prepared.loaded.scenario.name)
+    run_dir = options.run_dir or Path("reports") / run_id
+    if options.web:
+        return _run_in_web_ui(options, prepared)
+    return _run_headless(options, prepared, run_dir, run_id)
+
+
+def _check_run_dir(run_dir: Path | None) -> None:
+    if run_dir is None or not run_dir.exists():
+        return
+    if not run_dir.is_dir() or any(run_dir.iterdir()):
+        raise ScenarioError(f"--run-dir: {run_dir} exists and is not an empty directory; legal: a new or empty one")
+
+
+def _run_headless(options: argparse.Namespace, prepared: Prepared, run_dir: Path, run_id: str) -> int:
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ScenarioError(f"--run-dir: cannot create {run_dir}: {error.strerror}") from error
+    print(f"run directory {run_dir}", flush=True)
+    words = [*_locust_words(options, prepared), "--headless", "--only-summary", "--no-report"]
+    words += ["--run-dir", str(run_dir), "--run-id", run_id]
+    child = LocustChild(words, run_dir / LOG_FILE)
+    status = child.follow()
+    if not (run_dir / RUN_FILE).exists():
+        return _explain_false_start(run_dir / LOG_FILE, status)
+    if child.was_interrupted:
+        print("interrupted: the report covers what was recorded", flush=True)
+    _close_run(run_dir / RUN_FILE, status, child.was_interrupted)
+    return finish_run(run_dir).exit_code
+
+
+def _run_in_web_ui(options: argparse.Namespace, prepared: Prepared) -> int:
+    words = [*_locust_words(options, prepared), "--web-host", options.web_host, "--web-port", str(options.web_port)]
+    if options.run_dir is not None:
+        words += ["--run-dir", str(options.run_dir)]
+    print(f"web UI: http://{options.web_host}:{options.web_port} (Ctrl-C ends it)", flush=True)
+    status = LocustChild(words, None).follow()
+    return status if status >= 0 else ExitCode.LOCUST_ERROR
+
+
+def _locust_words(options: argparse.Namespace, prepared: Prepared) -> list[str]:
+    locustfile = Path(__file__).parents[1] / "load" / "locustfile.py"
+    words = ["-f", str(locustfile), "--scenario", str(options.scenario), "--seed", str(prepared.seed)]
+    words += ["--target", prepared.url]
+    if options.corpus is not None:
+        words += ["--corpus", str(options.corpus)]
+    if options.calls is not None:
+        words += ["--calls", str(options.calls)]
+    return words
+
+
+def _explain_false_start(log: Path, status: int) -> int:
+    """Locust ended before the run began: show why."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    print("\n".join(lines[-_LOG_TAIL:]), file=sys.stderr)
+    print(f"the load generator ended before the run began ({describe_status(status)}); its log: {log}", file=sys.stderr)
+    before_any_call = {ExitCode.BAD_SCENARIO, ExitCode.TARGET_UNREACHABLE}
+    return status if status in before_any_call else ExitCode.LOCUST_ERROR
+
+
+def _close_run(path: Path, status: int, was_interrupted: bool) -> None:
+    """Say in run.json how the run ended where Locust died before it could."""
+    info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if info["status"] != "running":
+        return
+    note = f"the load generator (Locust) {describe_status(status)} before the run was over"
+    info["status"] = "interrupted" if was_interrupted else "engine_died"
+    info["notes"] = [*info["notes"], note]
+    print(note, file=sys.stderr)
+    write_json(path, info)
+
+
+def describe_status(status: int) -> str:
+    """Word a child's exit status."""
+    return f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"

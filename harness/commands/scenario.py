@@ -1,0 +1,71 @@
+"""`callquake scenario`: check and list scenario files, print their schema."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+
+from harness.exit_codes import ExitCode
+from harness.model.errors import ScenarioError
+from harness.scenario.check import Prepared, prepare
+from harness.scenario.loader import load_scenario
+from harness.scenario.schema import json_schema
+
+# Enough to show the mix; planning every call of a soak would take seconds.
+_SHOWN_CALLS = 1_000
+
+
+def check(options: argparse.Namespace) -> int:
+    """Check every file; print what each would do, or what is wrong with it."""
+    code = ExitCode.PASSED
+    for path in options.files:
+        try:
+            print(f"{path}: ok. {describe(prepare(path, corpus_dir=options.corpus))}")
+        except ScenarioError as error:
+            print(error, file=sys.stderr)
+            code = ExitCode.BAD_SCENARIO
+    return code
+
+
+def describe(prepared: Prepared) -> str:
+    """Say in a line which calls a checked scenario places."""
+    scenario = prepared.loaded.scenario
+    n, due = prepared.max_calls, prepared.due_ms
+    if due is not None:
+        n = len(due)
+        load = f"{n} calls within {due[-1] / 1000:.0f} s"
+    else:
+        users = scenario.load.users
+        stages = users.stages if users is not None else []
+        load = f"up to {max(s.users for s in stages)} callers at once for {sum(s.duration_s for s in stages):g} s"
+    shown = range(min(n if n is not None else 100, _SHOWN_CALLS))
+    mix = Counter(prepared.planner.plan_for_index(i).caller for i in shown)
+    kinds = ", ".join(f"{name} {count}" for name, count in mix.items())
+    of = "" if n is not None and n <= _SHOWN_CALLS else f" of the first {len(shown)}"
+    return (
+        f"{load}; callers{of}: {kinds}; {len(scenario.thresholds)} thresholds; seed {prepared.seed}; "
+        f"target {prepared.url}; corpus of {len(prepared.corpus.utterances)} clips"
+    )
+
+
+def schema(_: argparse.Namespace) -> int:
+    """Print the JSON Schema."""
+    print(json.dumps(json_schema(), indent=2))
+    return ExitCode.PASSED
+
+
+def list_folder(options: argparse.Namespace) -> int:
+    """List a folder's scenarios with their descriptions; a broken one is named and makes the exit code 104."""
+    folder = options.folder
+    if not folder.is_dir():
+        raise ScenarioError(f"{folder}: no such folder; legal: a folder that holds scenario files (*.yaml)")
+    code = ExitCode.PASSED
+    for path in sorted(folder.rglob("*.yaml")):
+        try:
+            scenario = load_scenario(path).scenario
+        except ScenarioError as error:
+            print(f"{path}: broken: {str(error).splitlines()[0]}")
+            code = ExitCode.BAD_SCENARIO
+        else:
+            print(f"{path}: {' '.join(scenario.description.split()) or scenario.name}")
+    return code

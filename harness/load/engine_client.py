@@ -1,0 +1,255 @@
+"""One engine process and the conversation with it, for gevent: plans go down, milestones and records come up.
+
+The engine is a fresh interpreter (never a fork of this gevent-patched one) on the other end of a socket pair. Whatever
+happens to it, every call placed gets an end: its own record, a LOST one when the engine died under it, or None when the
+run was stopped before it was due.
+
+$CALLQUAKE_ENGINE_COMMAND replaces `python -m harness.engine` (tests use a scripted engine); `--fd N` is appended.
+"""
+
+import contextlib
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent import socket, subprocess
+from gevent.event import AsyncResult, Event
+from gevent.queue import Queue
+
+from harness.engine import wire
+from harness.load.lost_call import lost_call
+from harness.model.clock import monotonic_ns
+from harness.model.codec import from_json, to_json
+from harness.model.errors import GeneratorError, LocalProtocolError, ScenarioError
+from harness.model.plan import CallPlan
+from harness.model.records import CallRecord
+
+COMMAND_VARIABLE = "CALLQUAKE_ENGINE_COMMAND"
+READY_TIMEOUT_S = 60.0
+# The engine gives its calls 10 s to hang up; then it is stuck.
+STOP_TIMEOUT_S = 15.0
+# A call due this shortly before the end may not have begun.
+_DUE_TOLERANCE_NS = 100_000_000
+_RECORDS = {"turn": "record", "call": "record", "health": "sample"}
+
+OnMessage = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(slots=True)
+class OpenCall:
+    """A call the engine has and has not ended."""
+
+    plan: CallPlan
+    due_at_ns: int | None
+    placed_at_ns: int
+    ended: AsyncResult
+    connected_at_ns: int | None = None
+    greeting_ms: float | None = None
+    turns_answered: int = 0
+
+
+class EngineClient:
+    """Starts, feeds, reads and ends one engine. `on_message(kind, row)` gets every record and milestone as JSON."""
+
+    def __init__(
+        self, worker: str, run_dir: Path, corpus_dir: Path, on_message: OnMessage, on_death: Callable[[str], None]
+    ) -> None:
+        self._worker, self._run_dir, self._corpus_dir = worker, run_dir, corpus_dir
+        self._on_message, self._on_death = on_message, on_death
+        self.open_calls: dict[str, OpenCall] = {}
+        self.pid: int | None = None
+        self._process: Any = None
+        self._socket: Any = None
+        self._reader: Any = None
+        self._writer: Any = None
+        # One greenlet sends: a user killed while sending must not leave half a message behind.
+        self._outgoing: Any = Queue()
+        self._ready, self._gone = Event(), Event()
+        self._has_stopped = self._is_stopping = False
+        self._stop_sent_ns: int | None = None
+        self._fatal: tuple[str, str] | None = None
+
+    @property
+    def log_path(self) -> Path:
+        """Where the engine's own output goes."""
+        return self._run_dir / f"engine-{self._worker}.log"
+
+    def start(self) -> None:
+        """Spawn the engine and wait until it is ready; raises GeneratorError or ScenarioError with its reason."""
+        ours, theirs = socket.socketpair()
+        command = [*_command(), "--fd", str(theirs.fileno())]
+        try:
+            with self.log_path.open("ab") as log:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[theirs.fileno()]
+                )
+        except OSError as error:
+            ours.close()
+            raise GeneratorError(f"cannot start the engine ({shlex.join(command)}): {error.strerror}") from error
+        finally:
+            theirs.close()
+        self.pid, self._socket = self._process.pid, ours
+        self._reader, self._writer = gevent.spawn(self._read), gevent.spawn(self._write)
+        run_dir, corpus = str(self._run_dir.resolve()), str(self._corpus_dir.resolve())
+        self._send("hello", protocol=wire.PROTOCOL_VERSION, worker=self._worker, run_dir=run_dir, corpus=corpus)
+        gevent.wait([self._ready, self._gone], timeout=READY_TIMEOUT_S, count=1)
+        if not self._ready.is_set():
+            self._refuse_start()
+
+    def place(self, plan: CallPlan, due_at_ns: int | None) -> AsyncResult:
+        """Hand a call to the engine; the result is its CallRecord, None if the run stopped before it was due."""
+        call = OpenCall(plan, due_at_ns, monotonic_ns(), AsyncResult())
+        self.open_calls[plan.call_id] = call
+        self._send("place", plan=to_json(plan), due_at_ns=due_at_ns)
+        if self._gone.is_set():
+            self._end_open_calls()
+        return call.ended
+
+    def hang_up(self, call_id: str) -> None:
+        """Ask the engine to end one call as the operator."""
+        if call_id in self.open_calls:
+            self._send("hang_up", call_id=call_id)
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
+        """End every call and the engine; True when it went by itself, False when it had to be killed."""
+        self._is_stopping, self._stop_sent_ns = True, monotonic_ns()
+        if self._process is None or self._gone.is_set():
+            self._end_open_calls()
+            return True
+        self._send("stop")
+        went = bool(self._gone.wait(timeout_s))
+        if went:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=2.0)
+        self.kill()
+        self._gone.wait(5.0)
+        self._end_open_calls()
+        return went and self._has_stopped
+
+    def kill(self) -> None:
+        """End the engine process, if it still runs, at once."""
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+
+    def _send(self, kind: str, **fields: Any) -> None:
+        self._outgoing.put(wire.encode(kind, **fields))
+
+    def _write(self) -> None:
+        # The reader notices a broken connection and says so.
+        with contextlib.suppress(OSError):
+            while True:
+                self._socket.sendall(self._outgoing.get())
+
+    def _read(self) -> None:
+        decoder = wire.Decoder()
+        try:
+            while data := self._socket.recv(262_144):
+                for message in decoder.feed(data):
+                    self._take(message)
+        except (OSError, LocalProtocolError, ValueError, TypeError, KeyError) as error:
+            self._fatal = self._fatal or ("generator", f"its messages make no sense: {error!r}")
+        self._writer.kill(block=False)
+        self._socket.close()
+        self._gone.set()
+        if not self._has_stopped:
+            self._died()
+
+    def _take(self, message: wire.Message) -> None:
+        kind = message["t"]
+        if kind == "ready":
+            if message["protocol"] != wire.PROTOCOL_VERSION:
+                raise LocalProtocolError(f"wire protocol {message['protocol']} is not {wire.PROTOCOL_VERSION}")
+            self._ready.set()
+        elif kind == "stopped":
+            self._has_stopped = True
+        elif kind == "error":
+            self._fatal = (str(message["fault"]), str(message["message"]))
+        elif kind == "milestone":
+            self._note_milestone(message)
+            self._on_message(kind, message)
+        elif kind in _RECORDS:
+            row = message[_RECORDS[kind]]
+            self._on_message(kind, row)
+            if kind == "call":
+                self._finish(row)
+        else:
+            raise LocalProtocolError(f"unknown message {kind!r}")
+
+    def _note_milestone(self, message: wire.Message) -> None:
+        call = self.open_calls.get(message["call_id"])
+        if call is None:
+            return
+        if message["name"] == "connected":
+            call.connected_at_ns = message["at_ns"]
+        elif message["name"] == "greeting":
+            call.greeting_ms = message["value_ms"]
+        elif message["name"] == "turn_answered":
+            call.turns_answered += 1
+
+    def _finish(self, row: dict[str, Any]) -> None:
+        call = self.open_calls.pop(row["call_id"], None)
+        if call is not None:
+            call.ended.set(from_json(CallRecord, row))
+
+    def _died(self) -> None:
+        # A hung socket peer may outlive its end of the pair: what cannot talk to us must not keep calling.
+        gevent.sleep(0.05)
+        self.kill()
+        why = self.death()
+        self._end_open_calls(why)
+        if not self._is_stopping:
+            self._on_death(why)
+
+    def _end_open_calls(self, why: str = "the engine went away") -> None:
+        """Give every call still open its end; one that was not yet due never started and leaves no record."""
+        now_ns = monotonic_ns()
+        end_ns = (self._stop_sent_ns or now_ns) - _DUE_TOLERANCE_NS
+        for call_id, call in list(self.open_calls.items()):
+            del self.open_calls[call_id]
+            if call.connected_at_ns is None and call.due_at_ns is not None and call.due_at_ns > end_ns:
+                call.ended.set(None)
+                continue
+            record = lost_call(
+                call.plan,
+                self._worker,
+                due_at_ns=call.due_at_ns,
+                placed_at_ns=call.placed_at_ns,
+                now_ns=now_ns,
+                why=why,
+                progress=call,
+            )
+            self._on_message("call", to_json(record))
+            call.ended.set(record)
+
+    def death(self) -> str:
+        """Say why the engine is gone: its own last message, or its exit status and where its log is."""
+        if self._fatal is not None:
+            return f"engine {self._worker}: {self._fatal[1]}"
+        status = self._process.poll() if self._process is not None else None
+        how = (
+            f"was killed by {signal.Signals(-status).name}" if status is not None and status < 0 else f"exited {status}"
+        )
+        return f"engine {self._worker} {how}; its log: {self.log_path}"
+
+    def _refuse_start(self) -> None:
+        was_gone = self._gone.is_set()
+        self._is_stopping = True
+        self.kill()
+        self._gone.wait(5.0)
+        if self._fatal is not None and self._fatal[0] == "scenario":
+            raise ScenarioError(self._fatal[1])
+        why = self.death() if was_gone else f"engine {self._worker} was not ready within {READY_TIMEOUT_S:g} s"
+        raise GeneratorError(why)
+
+
+def _command() -> list[str]:
+    given = os.environ.get(COMMAND_VARIABLE)
+    return shlex.split(given) if given else [sys.executable, "-m", "harness.engine"]

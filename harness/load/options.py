@@ -1,0 +1,61 @@
+"""The options that plain `locust -f harness/load/locustfile.py` takes beside its own; each has a variable, too."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEFAULT_REPORTS_DIR = "reports"
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Parsed once; nothing later reads Locust's namespace or the environment for them."""
+
+    scenario: Path
+    target: str | None
+    seed: int | None
+    run_dir: Path | None
+    run_id: str | None
+    corpus: Path | None
+    calls: int | None
+    # Inherited descriptor on which a line of JSON a second tells the parent how the run goes.
+    progress_fd: int | None
+    # False when the parent process writes the reports.
+    writes_report: bool
+
+
+def add_arguments(parser: Any) -> None:
+    """Add the options to Locust's parser; none of them can be changed in the web form."""
+    group = parser.add_argument_group("Callquake", "What to call and how; see docs/scenarios.md.")
+
+    def add(flag: str, variable: str, **settings: Any) -> None:
+        group.add_argument(flag, env_var=f"CALLQUAKE_{variable}", **settings)
+
+    add("--scenario", "SCENARIO", metavar="FILE", default=None, help="scenario file (YAML); required")
+    add("--target", "TARGET", metavar="URL", default=None, help="offer endpoint, instead of the scenario's")
+    add("--seed", "SEED", metavar="N", type=int, default=None, help="seed, instead of the scenario's")
+    add("--run-dir", "RUN_DIR", metavar="DIR", default=None, help="run directory; default reports/<run-id>")
+    add("--corpus", "CORPUS", metavar="DIR", default=None, help="corpus folder, instead of the scenario's")
+    add("--calls", "CALLS", metavar="N", type=int, default=None, help="place at most this many calls")
+    add("--run-id", "RUN_ID", default=None, help="name of the run in run.json; default: time, scenario, random")
+    add("--progress-fd", "PROGRESS_FD", type=int, default=None, help="descriptor for progress, used by callquake run")
+    add("--no-report", "NO_REPORT", action="store_true", help="leave the reports to `callquake report RUN_DIR`")
+    for action in group._group_actions:  # noqa: SLF001  Locust marks actions with this attribute and offers no other way for a group
+        action.include_in_web_ui = False
+
+
+def read_options(parsed: Any) -> RunOptions | None:
+    """Return the options, None when no scenario was named."""
+    if not parsed.scenario:
+        return None
+    return RunOptions(
+        scenario=Path(parsed.scenario),
+        target=parsed.target,
+        seed=parsed.seed,
+        run_dir=Path(parsed.run_dir) if parsed.run_dir else None,
+        run_id=parsed.run_id,
+        corpus=Path(parsed.corpus) if parsed.corpus else None,
+        calls=parsed.calls,
+        progress_fd=parsed.progress_fd,
+        writes_report=not parsed.no_report,
+    )

@@ -1,0 +1,102 @@
+"""What run.json says of a run before its first call: what was asked, of whom, by which versions, on which machine."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.measure import normaliser
+from harness.model.clock import monotonic_ns
+from harness.model.codec import to_json
+from harness.scenario.check import Prepared
+
+SCHEMA_VERSION = 1
+_PACKAGES = ("locust", "gevent", "aiortc", "aioice", "av", "jiwer", "whisper-normalizer", "numpy", "pydantic", "faker")
+_HIDDEN = "(hidden)"
+
+
+def new_run_id(name: str, now: datetime | None = None) -> str:
+    """Return an id that sorts by time and reads well in a folder: UTC time, scenario, four random hex digits."""
+    stamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
+    return f"{stamp}-{name}-{secrets.token_hex(2)}"
+
+
+def describe_run(
+    prepared: Prepared, run_id: str, target_info: Mapping[str, Any] | None, argv: Sequence[str]
+) -> dict[str, Any]:
+    """Return run.json as it stands at the start. Header values may be secrets and are left out."""
+    scenario = prepared.loaded.scenario.model_dump(mode="json", by_alias=True)
+    scenario["target"] |= {"url": prepared.url, "headers": dict.fromkeys(scenario["target"]["headers"], _HIDDEN)}
+    target = to_json(prepared.loaded.scenario.target_spec(prepared.url))
+    target["headers"] = dict.fromkeys(target["headers"], _HIDDEN)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "status": "running",
+        "notes": [],
+        "scenario": scenario,
+        "scenario_path": str(prepared.loaded.path),
+        "seed": prepared.seed,
+        "target": target,
+        "target_info": target_info,
+        "started_at": utc_now(),
+        "ended_at": None,
+        "started_monotonic_ns": monotonic_ns(),
+        "ended_monotonic_ns": None,
+        "calls_planned": prepared.max_calls if prepared.due_ms is None else len(prepared.due_ms),
+        "corpus": {
+            "dir": prepared.corpus.directory.name,
+            "sha256": prepared.corpus.sha256,
+            "n": len(prepared.corpus.utterances),
+        },
+        "versions": _versions(),
+        "host": _host(),
+        "argv": list(argv),
+        "simulated": simulated_parts(target_info),
+    }
+
+
+def utc_now() -> str:
+    """Return the wall-clock time in ISO 8601, UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def simulated_parts(target_info: Mapping[str, Any] | None) -> list[str]:
+    """Return what the target says of itself that is not real: the list "simulated" of its /healthz."""
+    parts = target_info.get("simulated") if target_info else None
+    return [str(part) for part in parts] if isinstance(parts, list) else []
+
+
+def _versions() -> dict[str, str]:
+    found = {"callquake": harness.__version__, "python": platform.python_version(), "normaliser": normaliser.identity()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _host() -> dict[str, Any]:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "cpus": len(os.sched_getaffinity(0)),
+        "cpu_model": _cpu_model(),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "memory_mib": memory // 2**20,
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        return "unknown"
+    return match[1] if match else "unknown"

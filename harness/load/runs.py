@@ -1,0 +1,237 @@
+"""The runs of one Locust process: Locust's events in, sessions and run directories out.
+
+Local: this process has the engine and the files. Distributed: a worker has an engine and sends its records to the
+master, the master has the files. A web session may start and stop many times; each time is a run of its own.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent import subprocess
+from locust.runners import MasterRunner, WorkerRunner
+
+from harness.load import run_info
+from harness.load.live import Live
+from harness.load.options import DEFAULT_REPORTS_DIR, RunOptions
+from harness.load.request_events import RequestEvents
+from harness.load.run_writer import FILES, RUN_FILE, RunWriter
+from harness.load.schedule import Schedule
+from harness.load.session import Session
+from harness.load.shape import ArrivalShape, UserShape
+from harness.load.users import VoiceUser
+from harness.model.clock import NS_PER_S, monotonic_ns
+from harness.model.errors import ScenarioError
+from harness.scenario.check import Prepared
+
+logger = logging.getLogger(__name__)
+MESSAGE = "callquake_record"
+
+
+class Runs:
+    """Follows Locust from test to test."""
+
+    def __init__(
+        self, environment: Any, prepared: Prepared, options: RunOptions, target_info: dict[str, Any] | None
+    ) -> None:
+        # Locust's Environment; half of it has no type hints.
+        self.environment, self.prepared, self.options = environment, prepared, options
+        self.session: Session | None = None
+        self.live = Live(prepared.loaded.scenario.limits.answer_timeout_s * 1000)
+        self.writer: RunWriter | None = None
+        self.last_run_dir: Path | None = None
+        self._target_info = target_info
+        self._requests = RequestEvents(environment.events.request.fire)
+        self._status, self._notes = "finished", list[str]()
+        self._is_planned_end = False
+        self._started_ns: int | None = None
+        self._report: Any = None
+        self._has_used_run_dir = False
+
+    def attach(self) -> None:
+        """Listen to Locust, choose the shape, and let users finish their calls when a ramp takes them away."""
+        events, runner = self.environment.events, self.environment.runner
+        events.test_start.add_listener(self._on_test_start)
+        events.test_stopping.add_listener(self._on_test_stopping)
+        events.test_stop.add_listener(self._on_test_stop)
+        events.quitting.add_listener(self._on_quitting)
+        if isinstance(runner, MasterRunner):
+            runner.register_message(MESSAGE, lambda msg, **_: self._receive(msg.data["kind"], msg.data["row"]))
+        self.environment.stop_timeout = self.longest_call_s
+        shape = self._shape()
+        if shape is not None:
+            shape.runner = runner
+        self.environment.shape_class = shape
+
+    def _shape(self) -> ArrivalShape | UserShape | None:
+        users = self.prepared.loaded.scenario.load.users
+        if users is None:
+            return ArrivalShape(self._state, self.prepared.due_ms or [])
+        options = self.environment.parsed_options
+        if self.environment.web_ui is None:
+            return UserShape(self._state, users.stages)
+        # In the web UI the person ramps; the scenario's stages are what the form is filled with.
+        options.num_users = options.num_users or max(stage.users for stage in users.stages)
+        options.spawn_rate = options.spawn_rate or users.stages[0].spawn_rate
+        options.run_time = options.run_time or round(sum(stage.duration_s for stage in users.stages))
+        return None
+
+    # What the shape and the progress line ask of the run.
+
+    def _state(self) -> "Runs | None":
+        return self if self._started_ns is not None else None
+
+    @property
+    def elapsed_s(self) -> float | None:
+        """Seconds since the first instant a call could be due; None before the engine is ready."""
+        if self.session is not None:
+            return self.session.elapsed_s if self.session.ready.is_set() else None
+        return None if self._started_ns is None else (monotonic_ns() - self._started_ns) / NS_PER_S
+
+    @property
+    def ended(self) -> int:
+        """Calls that have ended."""
+        return self.live.ended
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing left to wait for."""
+        if self.session is not None:
+            return self.session.is_over
+        total = self.prepared.max_calls if self.prepared.due_ms is None else len(self.prepared.due_ms)
+        return self._status != "finished" or (total is not None and self.live.ended >= total)
+
+    @property
+    def longest_call_s(self) -> float:
+        """How long a call begun last may take."""
+        return self.prepared.loaded.scenario.limits.call_timeout_s + 10.0
+
+    def cut(self, note: str) -> None:
+        """End the run now, as planned, and say so."""
+        self._is_planned_end = True
+        self._notes.append(note)
+
+    def place_no_more(self) -> None:
+        """Let the calls in progress end and begin none."""
+        self._is_planned_end = True
+        if self.session is not None:
+            self.session.schedule.close()
+
+    def interrupt(self, why: str) -> bool:
+        """End the run early on somebody's wish; False when none is going on."""
+        if self._started_ns is None:
+            return False
+        self._status = "interrupted"
+        if self.session is not None:
+            self.session.end_early("interrupted", why)
+        return True
+
+    # Locust's events.
+
+    def _on_test_start(self, **_: Any) -> None:
+        runner = self.environment.runner
+        self._status, self._notes, self._is_planned_end = "finished", [], False
+        self.live = Live(self.prepared.loaded.scenario.limits.answer_timeout_s * 1000)
+        self._started_ns = monotonic_ns()
+        run_id = self.options.run_id or run_info.new_run_id(self.prepared.loaded.scenario.name)
+        if self._has_used_run_dir:
+            run_id = run_info.new_run_id(self.prepared.loaded.scenario.name)
+        run_dir = self._next_run_dir(run_id)
+        if not isinstance(runner, WorkerRunner):
+            self.writer = RunWriter(
+                run_dir, run_info.describe_run(self.prepared, run_id, self._target_info, sys.argv[:])
+            )
+            self.writer.open()
+        if not isinstance(runner, MasterRunner):
+            self._start_session(run_dir)
+
+    def _start_session(self, run_dir: Path) -> None:
+        runner = self.environment.runner
+        is_worker = isinstance(runner, WorkerRunner)
+        name = f"worker-{runner.worker_index}" if is_worker else "local"
+        count = self.environment.parsed_options.expect_workers if is_worker else 1
+        schedule = Schedule(self.prepared, runner.worker_index, count)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        self.session = VoiceUser.session = Session(self.prepared, run_dir, name, schedule, self._deliver)
+        # Beside Locust's own start: a change of the user count would cut that off.
+        gevent.spawn(self.session.start)
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        if self.session is None:
+            return
+        if not (self.session.is_over or self._is_planned_end):
+            self._explain_stop(self.session)
+        self.session.finish()
+
+    def _explain_stop(self, session: Session) -> None:
+        """Say what a stop from outside means: the planned end of a run without one, or an interruption."""
+        if self.environment.shape_class is None:
+            self._notes.append("ended by Stop, or by the run time, of the web UI")
+        elif self.environment.parsed_options.run_time:
+            self._notes.append("ended by --run-time")
+        else:
+            session.end_early("interrupted", "stopped before its end")
+
+    def _on_test_stop(self, **_: Any) -> None:
+        if self._started_ns is None:
+            return
+        self._started_ns = None
+        session, self.session, VoiceUser.session = self.session, None, None
+        if self.writer is None:
+            return
+        status = session.status if session is not None else self._status
+        notes = [*self._notes, *(session.notes if session is not None else [])]
+        self.writer.close()
+        self.writer.save_info(
+            status=status, notes=notes, ended_at=run_info.utc_now(), ended_monotonic_ns=monotonic_ns()
+        )
+        self.last_run_dir, self.writer = self.writer.run_dir, None
+        if self.options.writes_report:
+            self._report = gevent.spawn(self._write_report, self.last_run_dir)
+
+    def _on_quitting(self, **_: Any) -> None:
+        if self.interrupt("Locust was told to quit") and self.session is not None:
+            self.session.finish()
+        self._on_test_stop()
+        if self._report is not None:
+            self.environment.process_exit_code = self._report.get()
+        elif self.last_run_dir is not None:
+            # The parent decides by the verdict.
+            self.environment.process_exit_code = 0
+
+    def _write_report(self, run_dir: Path) -> int:
+        """Write the reports in a process of their own: this one is patched by gevent and may be serving the web UI."""
+        logger.info("writing the reports of %s", run_dir)
+        command = [sys.executable, "-m", "harness.cli", "report", str(run_dir)]
+        return int(subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode)
+
+    # Records.
+
+    def _deliver(self, kind: str, row: dict[str, Any]) -> None:
+        """Take a record of this process's engine to where the files are."""
+        self._requests.take(kind, row)
+        if isinstance(self.environment.runner, WorkerRunner):
+            self.environment.runner.send_message(MESSAGE, {"kind": kind, "row": row})
+        else:
+            self._receive(kind, row)
+
+    def _receive(self, kind: str, row: dict[str, Any]) -> None:
+        if self.writer is not None and kind in FILES:
+            self.writer.write(kind, row)
+        self.live.take(kind, row)
+
+    def _next_run_dir(self, run_id: str) -> Path:
+        """Return --run-dir for the first run, a folder beside it named after the run for every other."""
+        given = self.options.run_dir
+        if given is not None and not self._has_used_run_dir:
+            self._has_used_run_dir = True
+            return given
+        return (given.parent if given is not None else Path(DEFAULT_REPORTS_DIR)) / run_id
+
+
+def check_run_dir(run_dir: Path | None) -> None:
+    """Refuse a directory that holds a run already; raises ScenarioError."""
+    if run_dir is not None and (run_dir / RUN_FILE).exists():
+        raise ScenarioError(f"--run-dir: {run_dir} holds a run already; legal: a new or empty directory")

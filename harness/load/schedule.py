@@ -1,0 +1,55 @@
+"""Which call comes next, and when: the cursor over a run's plans. One a worker; worker w of n takes every n-th call."""
+
+from dataclasses import dataclass
+
+from harness.model.clock import NS_PER_MS
+from harness.model.plan import CallPlan
+from harness.scenario.check import Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class NextCall:
+    """A plan and its absolute due time; None in closed loop, where a free slot decides."""
+
+    plan: CallPlan
+    due_at_ns: int | None
+
+
+class Schedule:
+    """Hands out calls in order, each once."""
+
+    def __init__(self, prepared: Prepared, worker_index: int = 0, worker_count: int = 1) -> None:
+        self._prepared = prepared
+        self._next, self._stride = worker_index, worker_count
+        self._start_ns = 0
+        self._is_closed = False
+
+    def start(self, start_ns: int) -> None:
+        """Fix the instant from which due times count."""
+        self._start_ns = start_ns
+
+    def close(self) -> None:
+        """Hand out nothing more."""
+        self._is_closed = True
+
+    @property
+    def total(self) -> int | None:
+        """Calls of the whole run over all workers; None where only time ends it."""
+        due = self._prepared.due_ms
+        return self._prepared.max_calls if due is None else len(due)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """True when nothing will be handed out any more."""
+        return self._is_closed or (self.total is not None and self._next >= self.total)
+
+    def take(self) -> NextCall | None:
+        """Return the next call, None when there is none."""
+        if self.is_exhausted:
+            return None
+        index = self._next
+        self._next += self._stride
+        due = self._prepared.due_ms
+        due_ms = None if due is None else due[index]
+        plan = self._prepared.planner.plan_for_index(index, due_ms)
+        return NextCall(plan, None if due_ms is None else self._start_ns + round(due_ms * NS_PER_MS))

@@ -33,6 +33,7 @@ from harness.media import takeover
 from harness.media.loop import MediaLoop
 from harness.media.onset import window_levels_dbfs
 from harness.media.opus import PACKET_SAMPLES, RATE, SILENCE_PAYLOAD, Clip, Decoder, encode_clip
+from harness.media.priority import raise_priority
 from harness.media.stream import RTCP_INTERVAL_NS, TICK_NS
 from harness.model.clock import NS_PER_MS, monotonic_ns
 from harness.model.errors import RemoteProtocolError
@@ -347,6 +348,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _serve(behaviour: Behaviour, truth: IO[str], host: str, port: int) -> None:
     sys.setswitchinterval(0.0005)
+    raise_priority()
     responder = Responder(behaviour, truth)
     bound = await responder.start(host, port)
     print(f"http://{host}:{bound}/api/offer", flush=True)

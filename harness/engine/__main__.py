@@ -10,7 +10,7 @@ import sys
 
 from harness.engine import wire
 from harness.engine.engine import Engine, fault_of
-from harness.engine.health import raise_priority
+from harness.media.priority import raise_priority
 from harness.model.errors import CallquakeError
 
 
@@ -42,7 +42,7 @@ def main() -> int:
     sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    raise_priority()
+    logging.getLogger(__name__).info("scheduling: %s", raise_priority())
     return asyncio.run(_run(options.fd))
 
 

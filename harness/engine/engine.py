@@ -125,6 +125,10 @@ class Engine:
         unknown = [t.utterance_id for t in plan.turns if t.utterance_id not in context.utterances]
         if unknown:
             raise ScenarioError(f"call {plan.call_id}: the corpus has no utterance '{unknown[0]}'")
+        # Encoded before the call is due, and beside the event loop: a clip takes tens of ms.
+        loop = asyncio.get_running_loop()
+        for turn in plan.turns:
+            await loop.run_in_executor(None, context.clip, turn.utterance_id)
         if due_at_ns is not None:
             await asyncio.sleep(max(0.0, (due_at_ns - monotonic_ns()) / 1e9))
         call = Call(plan, due_at_ns, context)

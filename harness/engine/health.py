@@ -1,7 +1,6 @@
 """Once a second: whether this engine could keep time, and what it lost of its own."""
 
 import asyncio
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,11 +74,3 @@ async def sleep_and_measure_lag(seconds: float) -> float:
     due = monotonic_ns() + int(seconds * 1000) * NS_PER_MS
     await asyncio.sleep(seconds)
     return max(0.0, ms_between(due, monotonic_ns()))
-
-
-def raise_priority() -> None:
-    """Ask for a better scheduling priority where allowed (root): the generator must keep time beside its target."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
-    except (PermissionError, OSError):
-        return

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+from harness.media.onset import AgentOnset, OnsetDetector, window_levels_dbfs
+
+pytestmark = pytest.mark.unit
+
+SILENT, QUIET_NOISE, LOUD_NOISE, VOICE = -96.0, -62.0, -42.0, -20.0
+MS = 1_000_000
+
+
+def run(packets, *, start_ms=0, quiet_ms=300.0, detector=None):
+    """Feed packets (one level, or four window levels each), 20 ms apart; return every event with its packet index."""
+    detector = detector or OnsetDetector(quiet_ms)
+    events = []
+    for index, levels in enumerate(packets):
+        now = (start_ms + index * 20) * MS
+        windows = list(levels) if isinstance(levels, (list, tuple)) else [levels] * 4
+        onset = detector.add(windows, now)
+        if onset:
+            events.append((index, onset))
+        stopped = detector.poll(now)
+        if stopped:
+            events.append((index, stopped))
+    return events
+
+
+def onsets(packets, **kwargs):
+    return [e.at_ns // (20 * MS) for _i, e in run(packets, **kwargs) if isinstance(e, AgentOnset)]
+
+
+@pytest.mark.parametrize(
+    ("packets", "expected"),
+    [
+        # RTP that runs during silence is no onset.
+        ([SILENT] * 200, []),
+        ([SILENT] * 20 + [VOICE] * 10, [20]),
+        # Comfort noise from before the answer, however loud.
+        ([LOUD_NOISE] * 100 + [VOICE] * 10, [100]),
+        ([QUIET_NOISE] * 100 + [VOICE] * 10, [100]),
+        # A call that opens in steady noise.
+        ([LOUD_NOISE] * 200, []),
+        # Too short to be speech: a click, 40 ms.
+        ([SILENT] * 20 + [VOICE] * 2 + [SILENT] * 20, []),
+        ([SILENT] * 20 + [(SILENT, VOICE, SILENT, SILENT)] + [SILENT] * 20, []),
+        # Clicks far apart never add up.
+        (([SILENT] * 4 + [VOICE]) * 20, []),
+        # Looked back to the first packet, through a stop gap of 40 ms.
+        ([SILENT] * 20 + [VOICE, SILENT, SILENT, VOICE, VOICE, VOICE], [20]),
+        # The first packet holds 5 ms of speech only.
+        ([SILENT] * 20 + [(SILENT, SILENT, SILENT, -30.0)] + [VOICE] * 5, [20]),
+        # Pre-echo of a transform codec is not speech.
+        ([SILENT] * 20 + [(SILENT, SILENT, SILENT, -45.0)] + [VOICE] * 5, [21]),
+        # A soft consonant is.
+        ([SILENT] * 20 + [-38.0] * 3 + [VOICE] * 5, [20]),
+    ],
+)
+def test_first_audible_packet(packets, expected):
+    assert onsets(packets) == expected
+
+
+def test_the_decision_comes_later_than_the_onset_it_looks_back_to():
+    ((index, onset),) = run([SILENT] * 20 + [VOICE] * 4)
+    assert index == 22
+    assert onset.at_ns == 400 * MS
+    assert onset.decided_at_ns == 440 * MS
+
+
+def test_stop_is_told_once_after_quiet_and_dated_to_the_last_audible_packet():
+    events = run([SILENT] * 20 + [VOICE] * 10 + [SILENT] * 40, quiet_ms=300)
+    stops = [(i, e) for i, e in events if not isinstance(e, AgentOnset)]
+    assert len(stops) == 1
+    assert stops[0][1].at_ns == 29 * 20 * MS
+    assert stops[0][0] == 29 + 15
+
+
+def test_second_answer_is_a_second_onset():
+    talk = [SILENT] * 20 + [VOICE] * 20 + [SILENT] * 30
+    assert onsets(talk * 2) == [20, 90]
+
+
+def test_dtx_pause_counts_as_silence():
+    detector = OnsetDetector(300)
+    run([LOUD_NOISE] * 40, detector=detector)
+    detector.silence(2000)
+    assert detector.gate_dbfs == -50.0
+    assert onsets([VOICE] * 6, start_ms=3000, detector=detector) == [150]
+
+
+def test_dtx_pause_breaks_a_candidate():
+    detector = OnsetDetector(300)
+    run([SILENT] * 20 + [VOICE] * 2, detector=detector)
+    detector.silence(100)
+    assert onsets([VOICE] * 2, start_ms=1000, detector=detector) == []
+
+
+def test_levels_of_known_signals():
+    rate = 48_000
+    t = np.arange(rate // 10) / rate
+    sine = (32767 * np.sin(2 * np.pi * 1000 * t)).astype(np.int16)
+    levels = window_levels_dbfs(sine, rate)
+    assert len(levels) == 20
+    assert levels == pytest.approx([-3.01] * 20, abs=0.01)
+    assert window_levels_dbfs(np.zeros(960, np.int16), rate) == [-96.0] * 4
+    assert window_levels_dbfs(np.zeros(0, np.int16), rate) == []

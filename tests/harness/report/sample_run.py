@@ -142,7 +142,7 @@ def _call(rng: random.Random, index: int) -> tuple[CallRecord, list[TurnRecord]]
     return call, turns
 
 
-def _turn(  # noqa: PLR0917 (a draw of everything a turn has)
+def _turn(
     rng: random.Random, call_id: str, number: int, accent: tuple[str, bool, float], at: int, index: int, mute: bool
 ) -> TurnRecord:
     noise, snr_db, harder = NOISES[(index * 2 + number) % len(NOISES)]

@@ -1,0 +1,103 @@
+"""Drop-off, error rate, set-up and greeting; and what makes a run void."""
+
+import pytest
+from run_records import make_call, make_health, make_turn
+
+from harness.measure import drop_off, generator_health
+from harness.measure.calls import count, error_rate, greeting_sample, setup_sample
+from harness.measure.generator_health import HealthResult
+from harness.model.records import CallRecord, Cause, HealthSample, Outcome, SetupTimes
+
+pytestmark = pytest.mark.unit
+
+CALLS = [
+    make_call("a"),
+    make_call("b"),
+    make_call("c", Outcome.DROPPED, Cause.PATIENCE_SLOW_ANSWERS),
+    make_call("d", Outcome.DROPPED, Cause.AGENT_HUNG_UP),
+    make_call("e", Outcome.FAILED, Cause.ICE_FAILED),
+    make_call("f", Outcome.INTERRUPTED, Cause.OPERATOR),
+    make_call("g", Outcome.LOST, Cause.ENGINE_DIED),
+    make_call("h", Outcome.FAILED, Cause.GENERATOR_ERROR),
+]
+
+
+def test_drop_off_leaves_out_what_was_not_the_agents() -> None:
+    result = drop_off.measure(CALLS)
+    assert (result.n, result.n_dropped, result.ratio) == (5, 3, 0.6)
+    assert result.by_cause == {"patience_slow_answers": 1, "agent_hung_up": 1, "ice_failed": 1}
+    assert drop_off.measure(CALLS[5:]).ratio is None
+
+
+def test_error_rate_leaves_out_patience() -> None:
+    assert error_rate(CALLS) == (0.4, 5)
+
+
+def test_counts_add_up_to_the_calls_placed() -> None:
+    counts = count(CALLS)
+    assert (counts.placed, counts.connected, counts.generator_errors) == (8, 6, 1)
+    assert counts.completed + counts.dropped + counts.failed + counts.interrupted + counts.lost == counts.placed
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    # Wilson 1927, as in any table: 0/10, 1/10, 5/10.
+    [(0, 10, 0.0, 0.2775), (1, 10, 0.0179, 0.4042), (5, 10, 0.2366, 0.7634)],
+)
+def test_wilson_interval(hits: int, n: int, low: float, high: float) -> None:
+    assert drop_off.wilson(hits, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_a_call_that_never_connected_is_censored_in_the_set_up_time() -> None:
+    sample = setup_sample([make_call(), make_call("b", Outcome.FAILED, Cause.SIGNALLING_TIMEOUT)])
+    assert (sample.observed, sample.censored) == ([400.0], [2_000.0])
+    ours = make_call("c", Outcome.FAILED, Cause.GENERATOR_ERROR, setup=SetupTimes())
+    assert setup_sample([ours]).n == 0
+
+
+def test_a_greeting_awaited_in_vain_is_censored() -> None:
+    in_vain = make_call("b", Outcome.DROPPED, Cause.NO_GREETING, greeting_ms=None)
+    hung_up = make_call("c", Outcome.DROPPED, Cause.MEDIA_LOST, greeting_ms=None)
+    sample = greeting_sample([make_call("a"), in_vain, hung_up], [make_turn("a")])
+    assert (sample.observed, sample.censored) == ([900.0], [38_600.0, 38_600.0])
+
+
+def test_an_agent_that_does_not_greet_has_no_greeting_metric() -> None:
+    assert greeting_sample([make_call("a", greeting_ms=None)], [make_turn("a")]).n == 0
+
+
+def _health(samples: list[HealthSample], calls: list[CallRecord] | None = None, died: bool = False) -> HealthResult:
+    chosen = [make_call()] if calls is None else calls
+    return generator_health.measure(samples, chosen, count(chosen), died)
+
+
+def test_a_healthy_generator_has_no_void_reason() -> None:
+    result = _health([make_health(1), make_health(2, worker="w1"), make_health(3)])
+    assert result.void_reasons == []
+    assert (result.n_ticks, result.workers, result.peak_calls, result.packets) == (9, 2, 4, 3_000)
+    assert result.tick_lateness_p50_ms == pytest.approx(0.2, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (_health([make_health(lateness_ms=(0.1, 30.0))]), ("lateness p99 30.0 ms", "limit 20 ms", "fewer calls")),
+        (_health([make_health()], [make_call(arrival_lateness_ms=1_500.0)]), ("1500 ms", "limit 1000 ms", "workers")),
+        (_health([make_health(socket_drops=3, send_errors=2)]), ("5 of 1005", "limit 0.1%", "rmem_max")),
+        (_health([]), ("no health sample",)),
+        (_health([make_health()], died=True), ("engine process died",)),
+        (_health([make_health()], CALLS), ("1 calls lost",)),
+        (_health([make_health()], CALLS), ("1 of 8 calls failed by an error of the generator",)),
+    ],
+)
+def test_every_void_reason_names_figure_limit_and_remedy(result: HealthResult, words: tuple[str, ...]) -> None:
+    assert any(all(word in reason for word in words) for reason in result.void_reasons), result.void_reasons
+
+
+def test_no_health_sample_is_no_fault_when_no_call_connected() -> None:
+    assert _health([], [make_call("a", Outcome.FAILED, Cause.SIGNALLING_REFUSED)]).void_reasons == []
+
+
+def test_one_lost_packet_in_thousands_does_not_void() -> None:
+    result = _health([make_health(socket_drops=1)])
+    assert (result.lost_packets, result.void_reasons) == (1, [])

@@ -1,6 +1,6 @@
 """The one text normaliser of every WER: Whisper's English one. Another normaliser, or version, gives another WER."""
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -20,6 +20,7 @@ def _english() -> Any:
     return EnglishTextNormalizer()
 
 
+@lru_cache(maxsize=16_384)
 def normalise(text: str) -> str:
     """Return `text` lower-cased, without punctuation and fillers, with numbers, contractions and spelling unified."""
     return str(_english()(text))

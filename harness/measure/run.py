@@ -55,13 +55,10 @@ def measure(
 
 
 def find_answer_timeout_ms(scenario: Mapping[str, Any]) -> float | None:
-    """Return the scenario's `answer_timeout_ms`, wherever it stands in it."""
-    for key, value in scenario.items():
-        if key == "answer_timeout_ms" and isinstance(value, int | float):
-            return float(value)
-        if isinstance(value, Mapping) and (found := find_answer_timeout_ms(value)) is not None:
-            return found
-    return None
+    """Return how long a turn is waited for, from the scenario's `limits.answer_timeout_s`; None where not said."""
+    limits = scenario.get("limits")
+    value = limits.get("answer_timeout_s") if isinstance(limits, Mapping) else None
+    return value * 1000.0 if isinstance(value, int | float) else None
 
 
 def _longest_wait(turns: Sequence[TurnRecord]) -> float | None:

@@ -52,6 +52,7 @@ def view_of(analysis: Analysis) -> dict[str, Any]:
         "ttfb_bands": _ttfb_bands(analysis),
         "charts": _charts(analysis),
         "outcomes": _outcomes(analysis),
+        "is_thinned": analysis.measured.ttfb.sample.n > response.MAX_DOTS,
         "normaliser": identity(),
         "worst_utterances": _worst_utterances(analysis.measured.wer),
         "health_rows": _health_rows(analysis),

@@ -9,6 +9,8 @@ from harness.report.charts import svg
 from harness.report.words import ms
 
 _WIDTH = 520.0
+# A line with more points than this is drawn by the worst of each stretch.
+MAX_POINTS = 400
 _LEFT, _RIGHT, _TOP, _BASE = 44.0, 508.0, 16.0, 150.0
 
 
@@ -40,6 +42,12 @@ def lateness(points: Sequence[HealthPoint], started_ns: int) -> Markup:
 
 
 def _line(points: Sequence[HealthPoint], started_ns: int, x: svg.Scale, y: svg.Scale) -> Markup:
-    ordered = sorted(points, key=lambda p: p.at_ns)
+    ordered = _worst_of_stretches(sorted(points, key=lambda p: p.at_ns))
     path = "L".join(f"{x((p.at_ns - started_ns) / 1e9):.1f} {y(p.tick_lateness_p99_ms or 0.0):.1f}" for p in ordered)
     return svg.tag("path", svg.tag("title", points[0].worker), d=f"M{path}", class_="series")
+
+
+def _worst_of_stretches(ordered: Sequence[HealthPoint]) -> list[HealthPoint]:
+    stretch = -(-len(ordered) // MAX_POINTS)
+    pieces = (ordered[i : i + stretch] for i in range(0, len(ordered), stretch))
+    return [max(piece, key=lambda p: p.tick_lateness_p99_ms or 0.0) for piece in pieces]

@@ -16,6 +16,8 @@ _WIDTH = 520.0
 # Bins are cut at the bands' edges where they can be: all of these divide 300, 500 and 800 but the wide ones.
 _BIN_WIDTHS = (20.0, 50.0, 100.0, 200.0, 250.0, 500.0, 1_000.0, 2_000.0, 5_000.0)
 _MAX_BINS = 40
+# More dots than this are neither told apart nor worth the bytes.
+MAX_DOTS = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +161,21 @@ def scatter(points: Sequence[TurnPoint]) -> Markup:
             svg.line(left, y(value), right, y(value)),
             svg.label(left - 6, y(value) + 3.5, svg.time_tick(value, top_ms), anchor="end"),
         ]
-    parts += [_dot(p, x, y) for p in points]
+    parts += [_dot(p, x, y) for p in _thinned(points)]
     parts.append(svg.line(left, base, right, base, "axis"))
     for value in svg.ticks(top_s, 6):
         text = f"{value:g} s" if top_s <= 300 else f"{value / 60:g} min"
         parts.append(svg.label(x(value), base + 15, text, anchor="middle"))
     return svg.chart(_WIDTH, 256, parts, f"TTFB of {len(points)} turns over the run")
+
+
+def _thinned(points: Sequence[TurnPoint]) -> list[TurnPoint]:
+    """Return at most about `MAX_DOTS` points: evenly chosen ones, and as many of the slowest."""
+    if len(points) <= MAX_DOTS:
+        return list(points)
+    half = MAX_DOTS // 2
+    slowest = sorted(points, key=lambda p: -p.ttfb_ms)[:half]
+    return [*points[:: math.ceil(len(points) / half)], *slowest]
 
 
 def _band_stripes(y: svg.Scale, left: float, right: float) -> list[Markup]:

@@ -93,9 +93,10 @@ def test_interval_ranks(q: float, n: int, ranks: tuple[int, int] | None) -> None
 
 
 def test_interval_of_p95_needs_seventy_two_values() -> None:
-    ranks = interval_ranks(0.95, 72 + 1)
+    ranks = interval_ranks(0.95, 72)
     assert ranks is not None
-    assert ranks[0] < 69 < ranks[1] <= 73
+    # The p95 itself is the 69th of 72.
+    assert ranks[0] < 69 < ranks[1] == 72
 
 
 def test_interval_covers_the_true_median_about_as_often_as_it_says() -> None:

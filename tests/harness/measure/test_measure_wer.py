@@ -1,8 +1,10 @@
 """WER against counts made by hand; which turns are scored; and that nothing heard is not a perfect hearing."""
 
 import pytest
-from run_records import make_turn
+from run_records import make_call, make_health, make_turn
 
+from harness.measure.run import find_answer_timeout_ms
+from harness.measure.run import measure as measure_run
 from harness.measure.wer import bootstrap, measure, pool, score
 from harness.model.records import TurnRecord
 
@@ -102,3 +104,17 @@ def test_bootstrap_is_determined_by_its_seed() -> None:
 def test_bootstrap_of_equal_utterances_has_no_width_and_of_few_is_refused() -> None:
     assert bootstrap([1] * 6, [10] * 6, seed=0) == pytest.approx((0.1, 0.1))
     assert bootstrap([1, 0, 2, 0], [5, 5, 5, 5], seed=0) is None
+
+
+@pytest.mark.parametrize(
+    ("scenario", "timeout_ms"),
+    [({"limits": {"answer_timeout_s": 4}}, 4_000.0), ({"limits": {}}, None), ({}, None), ({"limits": None}, None)],
+)
+def test_the_answer_time_out_comes_from_the_scenario(scenario: dict[str, object], timeout_ms: float | None) -> None:
+    assert find_answer_timeout_ms(scenario) == timeout_ms
+
+
+def test_without_a_known_time_out_the_longest_wait_stands_for_it() -> None:
+    waits = [_said("hello there", None, call_id=f"c{w}", ttfb_ms=None, waited_ms=w) for w in (2_000.0, 6_000.0)]
+    run = measure_run([make_call()], [_said("good morning", "good morning"), *waits], [make_health()])
+    assert (run.wer.n_unscored, run.wer.overall and run.wer.overall.deletions) == (1, 2)

@@ -145,7 +145,7 @@ def test_whatever_users_write_is_escaped(tmp_path: Path) -> None:
     ]
     write_records(tmp_path, [dataclasses.replace(call)], turns, [make_health(worker=EVIL)])
     info = {"scenario": {"name": EVIL, "thresholds": ["ttfb_ms{accent:<b>} p95 < 800"]}, "notes": [EVIL, "bell \x07"],
-            "simulated": [EVIL], "target": {"url": EVIL}, "versions": {EVIL: EVIL}, "status": "interrupted"}  # fmt: skip
+            "simulated": [EVIL], "target": {"url": EVIL}, "versions": {EVIL: "1"}, "status": "interrupted"}  # fmt: skip
     (tmp_path / "run.json").write_text(json.dumps(info))
     result = finish_run(tmp_path, print_report=False)
     assert result.exit_code is ExitCode.INTERRUPTED

@@ -3,12 +3,13 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from harness.corpus.audio import decode_file, read_pcm, resample, write_opus
-from harness.corpus.check import find_problems, measure_snr_db
+from harness.corpus.check import find_problems, measure_shift_ms, measure_snr_db
 from harness.corpus.levels import active_speech_level, rms_dbfs
 from harness.corpus.manifest import default_corpus_dir, load_corpus
 from harness.model.errors import ScenarioError
@@ -68,7 +69,7 @@ def test_file_of_another_length_is_refused(tmp_path):
     target = tmp_path / clip.path
     target.parent.mkdir()
     write_opus(target, read_pcm(clip)[:-1], 56000)
-    moved = type(clip)(**{**clip.to_json(), "tags": clip.tags}, root=tmp_path)
+    moved = replace(clip, root=tmp_path)
     with pytest.raises(ScenarioError, match=f"decodes to {clip.samples - 1} samples.*says {clip.samples}"):
         read_pcm(moved)
 
@@ -101,7 +102,7 @@ def shifted(tmp_path):
     return type(corpus)(
         tmp_path,
         corpus.sha256,
-        {u.id: type(u)(**{**u.to_json(), "tags": u.tags}, root=tmp_path) for u in (clean, noisy)},
+        {u.id: replace(u, root=tmp_path) for u in (clean, noisy)},
     ), noisy
 
 
@@ -111,6 +112,22 @@ def test_check_finds_a_spoilt_clip(shifted):
     assert len(problems) == 1
     assert problems[0].startswith(str(corpus.directory))
     assert f"{noisy.id}.sha256" in problems[0]
+    assert measure_shift_ms(corpus, corpus.utterances[noisy.id]) == pytest.approx(30, abs=0.1)
+
+
+def test_check_finds_a_manifest_that_states_what_is_not_so():
+    corpus = load_corpus()
+    noisy = corpus.select(noise=["street"])[0]
+    clean = corpus.clean_of(noisy)
+    wrong = {
+        clean.id: replace(
+            clean, speech_end_ms=clean.speech_end_ms - 100, speech_level_dbfs=clean.speech_level_dbfs + 1
+        ),
+        noisy.id: replace(noisy, snr_db=noisy.snr_db + 3),
+    }
+    problems = find_problems(type(corpus)(corpus.directory, corpus.sha256, wrong))
+    named = [line.split(":")[0] for line in problems if "not in the manifest" not in line]
+    assert named == [f"{clean.id}.speech_end_ms", f"{clean.id}.speech_level_dbfs", f"{noisy.id}.snr_db"]
 
 
 def test_snr_is_measured_from_the_file_not_read_from_the_manifest(shifted, tmp_path):

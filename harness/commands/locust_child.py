@@ -33,6 +33,11 @@ class LocustChild:
         """True when somebody asked us to stop."""
         return self._signals > 0
 
+    @property
+    def calls_active(self) -> int:
+        """Calls in progress when Locust was last heard of."""
+        return int(self._last.get("active", 0))
+
     def follow(self) -> int:
         """Run Locust to its end, printing progress; return its exit status, negative for a signal."""
         reading, writing = os.pipe()
@@ -118,9 +123,10 @@ def progress_line(progress: dict[str, Any], is_stopping: bool = False) -> str:
     of = f" of {progress['planned']}" if progress["planned"] is not None else ""
     parts = [
         f"calls: {progress['placed']}{of} placed, {progress['active']} active, {progress['completed']} completed",
-        f"{progress['ended'] - progress['completed']} ended otherwise",
-        f"turns: {progress['turns']}",
     ]
+    if progress["ended"] > progress["completed"]:
+        parts.append(f"{progress['ended'] - progress['completed']} ended otherwise")
+    parts.append(f"turns: {progress['turns']}")
     if progress["last_ttfb_ms"] is not None:
         parts.append(f"last TTFB {progress['last_ttfb_ms']:.0f} ms")
     end = progress["arrivals_end_s"]

@@ -13,8 +13,9 @@ from typing import Any
 from harness.commands.locust_child import LocustChild
 from harness.commands.scenario import describe
 from harness.exit_codes import ExitCode
-from harness.load.run_info import new_run_id
+from harness.load.run_info import new_run_id, utc_now
 from harness.load.run_writer import RUN_FILE, write_json
+from harness.model.clock import monotonic_ns
 from harness.model.errors import ScenarioError
 from harness.report.finish import finish_run
 from harness.scenario.check import Prepared, prepare
@@ -60,7 +61,7 @@ def _run_headless(options: argparse.Namespace, prepared: Prepared, run_dir: Path
         return _explain_false_start(run_dir / LOG_FILE, status)
     if child.was_interrupted:
         print("interrupted: the report covers what was recorded", flush=True)
-    _close_run(run_dir / RUN_FILE, status, child.was_interrupted)
+    _close_run(run_dir / RUN_FILE, status, child)
     return finish_run(run_dir).exit_code
 
 
@@ -93,14 +94,20 @@ def _explain_false_start(log: Path, status: int) -> int:
     return status if status in before_any_call else ExitCode.LOCUST_ERROR
 
 
-def _close_run(path: Path, status: int, was_interrupted: bool) -> None:
+def _close_run(path: Path, status: int, child: LocustChild) -> None:
     """Say in run.json how the run ended where Locust died before it could."""
     info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if info["status"] != "running":
         return
     note = f"the load generator (Locust) {describe_status(status)} before the run was over"
-    info["status"] = "interrupted" if was_interrupted else "engine_died"
-    info["notes"] = [*info["notes"], note]
+    if child.calls_active:
+        note += f"; {child.calls_active} calls in progress left no record"
+    info |= {
+        "status": "interrupted" if child.was_interrupted else "engine_died",
+        "notes": [*info["notes"], note],
+        "ended_at": utc_now(),
+        "ended_monotonic_ns": monotonic_ns(),
+    }
     print(note, file=sys.stderr)
     write_json(path, info)
 

@@ -65,7 +65,7 @@ def _refuse(message: str, code: ExitCode) -> NoReturn:
 
 def _on_sigint(run: runs.Runs) -> None:
     """Ctrl-C: the calls end, the reports are written. In the web UI the server ends, too."""
-    run.interrupt("SIGINT")
+    run.interrupt("interrupted by SIGINT (Ctrl-C, or callquake told to stop)")
     # A headless run ends by its shape at the next tick; anything else has to be told.
     if run.session is None or run.environment.web_ui is not None:
         run.environment.runner.quit()

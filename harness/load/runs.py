@@ -4,6 +4,7 @@ Local: this process has the engine and the files. Distributed: a worker has an e
 master, the master has the files. A web session may start and stop many times; each time is a run of its own.
 """
 
+import dataclasses
 import logging
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from harness.load.users import VoiceUser
 from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.errors import ScenarioError
 from harness.scenario.check import Prepared
+from harness.scenario.plans import Planner
 
 logger = logging.getLogger(__name__)
 MESSAGE = "callquake_record"
@@ -60,6 +62,8 @@ class Runs:
         if isinstance(runner, MasterRunner):
             runner.register_message(MESSAGE, lambda msg, **_: self._receive(msg.data["kind"], msg.data["row"]))
         self.environment.stop_timeout = self.longest_call_s
+        # The web form shows it, and may change it for its next run.
+        self.environment.host = self.prepared.url
         shape = self._shape()
         if shape is not None:
             shape.runner = runner
@@ -133,6 +137,7 @@ class Runs:
     def _on_test_start(self, **_: Any) -> None:
         runner = self.environment.runner
         self._status, self._notes, self._is_planned_end = "finished", [], False
+        self.prepared = _retarget(self.prepared, self.environment.host)
         self.live = Live(self.prepared.loaded.scenario.limits.answer_timeout_s * 1000)
         self._started_ns = monotonic_ns()
         run_id = self.options.run_id or run_info.new_run_id(self.prepared.loaded.scenario.name)
@@ -229,6 +234,17 @@ class Runs:
             self._has_used_run_dir = True
             return given
         return (given.parent if given is not None else Path(DEFAULT_REPORTS_DIR)) / run_id
+
+
+def _retarget(prepared: Prepared, host: str | None) -> Prepared:
+    """Return the plans for the address that stands in the web form; one that is no address changes nothing."""
+    if host == prepared.url:
+        return prepared
+    if not host or not host.startswith(("http://", "https://")):
+        logger.warning("host %r is no address like http://127.0.0.1:8080/api/offer; calling %s", host, prepared.url)
+        return prepared
+    planner = Planner(prepared.loaded.scenario, prepared.corpus, prepared.seed, host)
+    return dataclasses.replace(prepared, url=host, planner=planner)
 
 
 def check_run_dir(run_dir: Path | None) -> None:

@@ -29,15 +29,17 @@ class ThresholdResult:
 def evaluate(threshold: Threshold, run: Measured) -> ThresholdResult:
     """Return what `threshold` says of `run`."""
     estimate, n = _measure(threshold, run)
-    verdict, detail = _decide(threshold, estimate, n)
+    verdict, detail = _decide(threshold, estimate, n, run.wer.reason)
     value = estimate.value if estimate else None
     return ThresholdResult(threshold, value, bool(estimate and estimate.is_lower_bound), n, verdict, detail)
 
 
-def _decide(threshold: Threshold, estimate: Estimate | None, n: int) -> tuple[ThresholdVerdict, str]:
+def _decide(threshold: Threshold, estimate: Estimate | None, n: int, why_no_wer: str) -> tuple[ThresholdVerdict, str]:
     samples = threshold.metric.sample
     if estimate is None:
-        return ThresholdVerdict.NO_DATA, f"not measured: no {samples} to measure it on"
+        is_whole_run = threshold.metric.name == "wer" and why_no_wer
+        why = why_no_wer if is_whole_run else f"no {samples} to measure it on"
+        return ThresholdVerdict.NO_DATA, f"not measured: {why}"
     if n < threshold.min_samples:
         return ThresholdVerdict.NO_DATA, f"{n} {samples}, at least {threshold.min_samples} are needed"
     upper = float("inf") if estimate.upper is None else estimate.upper

@@ -18,6 +18,7 @@ _BIN_WIDTHS = (20.0, 50.0, 100.0, 200.0, 250.0, 500.0, 1_000.0, 2_000.0, 5_000.0
 _MAX_BINS = 40
 # More dots than this are neither told apart nor worth the bytes.
 MAX_DOTS = 3_000
+_MARK_WIDTH = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def histogram(sample: Sample, percentiles: dict[str, Estimate | None]) -> Markup
         *_bars(bins, width, x, y, base),
         *_censored_bin(sample, y, base),
         *_time_axis(n_bins * width, x, base, bool(sample.censored)),
-        *_marks(percentiles, x, top, base, right),
+        *_marks(percentiles, x, base, _WIDTH - 12),
     ]
     return svg.chart(_WIDTH, 256, parts, f"Distribution of TTFB over {sample.n} turns")
 
@@ -121,31 +122,22 @@ def _time_axis(top_ms: float, x: svg.Scale, base: float, leave_end: bool) -> lis
     return [svg.label(x(v), base + 15, svg.time_tick(v, top_ms), anchor="middle") for v in marks]
 
 
-def _marks(
-    percentiles: dict[str, Estimate | None], x: svg.Scale, top: float, base: float, right: float
-) -> list[Markup]:
-    """Draw each percentile's line with its label in a row of its own, so that close ones do not overlap."""
+def _marks(percentiles: dict[str, Estimate | None], x: svg.Scale, base: float, right: float) -> list[Markup]:
+    """Draw each percentile's line with its label left of it, the highest in the top row: so no line crosses a label."""
     parts: list[Markup] = []
-    for row, (name, estimate) in enumerate(percentiles.items()):
+    for row, (name, estimate) in enumerate(reversed(percentiles.items())):
         if estimate is None:
             continue
         height = 14.0 + row * 16
         # A lower bound above every answer lies off this axis: its label stands at the end, without a line.
         is_off = estimate.value > x.top
         at = right if is_off else x(estimate.value)
-        is_late = at > right - 90
-        parts.append(
-            svg.label(
-                at - 5 if is_late else at + 5,
-                height,
-                f"{name} {bounded_ms(estimate)}",
-                "mark",
-                "end" if is_late else "start",
-            )
-        )
+        is_early = at < x.start + _MARK_WIDTH
+        text = f"{name} {bounded_ms(estimate)}"
+        parts.append(svg.label(at + (5 if is_early else -5), height, text, "mark", "start" if is_early else "end"))
         if not is_off:
             parts.append(svg.line(at, height - 9, at, base, "mark-line"))
-    return [p for p in parts if top]
+    return parts
 
 
 def scatter(points: Sequence[TurnPoint]) -> Markup:

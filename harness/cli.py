@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import harness
-from harness.commands import report, run, scenario
+from harness.commands import demo, report, run, scenario
 from harness.exit_codes import ExitCode
 from harness.model.errors import ScenarioError, TargetError
 
 _EPILOG = """\
 examples:
+  callquake demo                                 models, bundled agent, five calls, verdict: everything in one command
   callquake up --profile cpu                     start the bundled agent on 127.0.0.1:8080 (another terminal)
   callquake run scenarios/smoke.yaml             five calls against it, then verdict and report
   callquake run scenarios/ramp.yaml --web        Locust's web UI: ramp callers by hand, watch TTFB and WER
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
+    _add_demo(commands)
     _add_report(commands)
     _add_scenario(commands)
     for name, (_, _, text) in _PASSED_ON.items():
@@ -80,6 +82,16 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run_parser.add_argument("--web-port", type=int, default=8089, metavar="PORT", help="default: %(default)s")
     run_parser.add_argument("--web-host", default="127.0.0.1", metavar="HOST", help="default: %(default)s")
     run_parser.set_defaults(call=run.run)
+
+
+def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    demo_parser = commands.add_parser(
+        "demo",
+        help="bundled agent and smoke scenario in one command",
+        description="Fetch and check the models, start the bundled agent, run a scenario against it, stop it.",
+    )
+    demo.add_arguments(demo_parser)
+    demo_parser.set_defaults(call=demo.demo)
 
 
 def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import aiohttp
 
-from harness.callers.conversation import (
+from harness.callers.conversation import Conversation
+from harness.callers.exchange import (
     Action,
     CallEvent,
-    Conversation,
     HangUp,
     MediaView,
     Milestone,

@@ -11,10 +11,26 @@ as often as the persona does, and hangs up when done, when nothing more can come
 
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import Protocol
 
+from harness.callers.exchange import (
+    TEXT_SOURCES,
+    Action,
+    AgentSpeaking,
+    AgentStages,
+    AgentText,
+    CallEvent,
+    Disconnected,
+    HangUp,
+    MediaView,
+    Milestone,
+    Speak,
+    Spoken,
+    TranscriptChannel,
+    TurnEnded,
+    UserTranscript,
+)
 from harness.callers.patience import MISHEARD_BELOW, PatienceMeter, heard_share
-from harness.media.events import MediaEvent, MediaLost, RemoteBye, SpeechEnded, SpeechStarted
+from harness.media.events import MediaLost, RemoteBye, SpeechEnded, SpeechStarted
 from harness.media.onset import AgentOnset, AgentStopped
 from harness.model.clock import NS_PER_MS, ms_between
 from harness.model.plan import CallPlan, PlannedTurn
@@ -22,123 +38,6 @@ from harness.model.records import Cause, Outcome, StageTimes, TurnRecord
 
 # After the agent's last audible packet a side channel may still say "speaking": a sentence is on its way.
 SPEAKING_GRACE_NS = 10_000 * NS_PER_MS
-
-
-class Spoken(Protocol):
-    """What a turn's record quotes of the utterance it spoke (harness.corpus's Utterance)."""
-
-    @property
-    def transcript(self) -> str:
-        """The words."""
-
-    @property
-    def accent(self) -> str:
-        """Accent label."""
-
-    @property
-    def native(self) -> bool:
-        """Whether the accent is a native one."""
-
-    @property
-    def noise(self) -> str:
-        """Noise kind."""
-
-    @property
-    def snr_db(self) -> float | None:
-        """Speech-to-noise ratio."""
-
-    @property
-    def vocabulary(self) -> str:
-        """Vocabulary label."""
-
-    @property
-    def duration_ms(self) -> float:
-        """Length."""
-
-
-@dataclass(frozen=True, slots=True)
-class UserTranscript:
-    """The agent's STT returned text for what the caller said."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class AgentText:
-    """Text the agent is saying. Agents tell it in several ways; `source` is the way, see TEXT_SOURCES."""
-
-    text: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class AgentSpeaking:
-    """The side channel says that the agent began (or ended) speaking; never used for timing."""
-
-    speaking: bool
-
-
-@dataclass(frozen=True, slots=True)
-class AgentStages:
-    """The agent's own stage times of the current turn."""
-
-    stages: StageTimes
-
-
-@dataclass(frozen=True, slots=True)
-class TranscriptChannel:
-    """A side channel that carries transcripts is up."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnected:
-    """The agent ended the connection."""
-
-    detail: str
-
-
-# The nearest to what was spoken first; a turn's record quotes one source only.
-TEXT_SOURCES = ("tts", "output", "transcription")
-
-SideEvent = UserTranscript | AgentText | AgentSpeaking | AgentStages | TranscriptChannel | Disconnected
-CallEvent = MediaEvent | SideEvent
-
-
-@dataclass(frozen=True, slots=True)
-class Speak:
-    """Play this utterance."""
-
-    utterance_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class TurnEnded:
-    """A turn is over; here is its row."""
-
-    record: TurnRecord
-
-
-@dataclass(frozen=True, slots=True)
-class HangUp:
-    """End the call."""
-
-    outcome: Outcome
-    cause: Cause
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Milestone:
-    """For the live display: "greeting", "turn_started", "turn_answered"."""
-
-    name: str
-    at_ns: int
-    value_ms: float | None = None
-
-
-Action = Speak | TurnEnded | HangUp | Milestone
 
 
 class State(Enum):
@@ -174,14 +73,6 @@ class _Turn:
     @property
     def is_answered(self) -> bool:
         return self.onset_at_ns is not None
-
-
-@dataclass(frozen=True, slots=True)
-class MediaView:
-    """What the media path knows at the moment of an event."""
-
-    packets_lost: int = 0
-    round_trip_ms: float | None = None
 
 
 class Conversation:

@@ -1,6 +1,6 @@
 """RTVI messages to what a conversation understands. Nothing here is used for timing: RTVI carries no server clock."""
 
-from harness.callers.conversation import (
+from harness.callers.exchange import (
     AgentSpeaking,
     AgentStages,
     AgentText,

@@ -21,7 +21,7 @@ from aiortc import (
 from aiortc.exceptions import InvalidStateError
 
 from harness.callers import http_signalling
-from harness.callers.conversation import CallEvent, Disconnected
+from harness.callers.exchange import CallEvent, Disconnected
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.side_channel import RtviSideChannel
 from harness.media import takeover

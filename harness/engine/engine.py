@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from harness.callers.call import Call, CallContext
-from harness.callers.conversation import Milestone
+from harness.callers.exchange import Milestone
 from harness.corpus.audio import read_pcm
 from harness.corpus.manifest import Corpus, load_corpus
 from harness.engine import wire

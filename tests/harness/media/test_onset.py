@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from harness.media.onset import AgentOnset, OnsetDetector, window_levels_dbfs
 
 pytestmark = pytest.mark.unit

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from harness.calibrate.voice import voiced
 from harness.media.onset import window_levels_dbfs
 from harness.media.opus import RATE, SILENCE_PAYLOAD, Decoder, encode_clip, is_silence_sized, packet_of_sample

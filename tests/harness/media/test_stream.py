@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from harness.calibrate.voice import voiced
 from harness.media.events import MediaLost, RemoteBye, SpeechEnded, SpeechStarted
 from harness.media.onset import AgentOnset, AgentStopped
@@ -175,9 +176,7 @@ def test_reports_quote_the_peer_and_yield_the_round_trip():
     assert report.blocks[0].ssrc == 0xBBBB
     sent_unix = 1_000_000_000
     last_sr = rtcp.ntp_middle(rtcp.ntp_time(sent_unix))
-    back = rtcp.pack_sender_report(
-        0xBBBB, 0, 0, 0, 0, [rtcp.ReportBlock(0xAAAA, 0, 0, 0, 0, last_sr, 0)], "peer"
-    )
+    back = rtcp.pack_sender_report(0xBBBB, 0, 0, 0, 0, [rtcp.ReportBlock(0xAAAA, 0, 0, 0, 0, last_sr, 0)], "peer")
     bench.stream.receive_rtcp(back, 5, sent_unix + 30_000_000)
     assert bench.stream.round_trip_ms == pytest.approx(30, abs=0.05)
 

@@ -2,6 +2,7 @@ import random
 
 import pytest
 from aiortc.rtp import RtcpPacket, RtcpSrPacket
+
 from harness.model.errors import RemoteProtocolError
 from harness.protocols import rtcp
 

@@ -1,6 +1,7 @@
 import random
 
 import pytest
+
 from harness.model.errors import RemoteProtocolError
 from harness.protocols import rtp
 

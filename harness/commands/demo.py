@@ -1,0 +1,108 @@
+"""`callquake demo`: models, target stack, smoke run, verdict: one command, with a line at each step."""
+
+import argparse
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.exit_codes import ExitCode
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENARIO = ROOT / "scenarios" / "smoke.yaml"
+START_LIMIT_S = 180.0
+STOP_LIMIT_S = 10.0
+_READY = re.compile(r"ready on (http://\S+)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "--llm",
+        choices=["real", "scripted"],
+        default="real",
+        help="real: Gemma 3 270M in a local server; scripted: canned replies (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scenario", type=Path, default=SCENARIO, help="scenario to run (default: scenarios/smoke.yaml)"
+    )
+    parser.add_argument("--seed", type=int, default=None, help="another seed than the scenario's")
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Run the demo; return the run's exit code."""
+    began = time.monotonic()
+    _say("1/4 models: fetching and checking (the first time 350 MB)")
+    fetch = [sys.executable, "-m", "target_stack", "models", "fetch", "--llm", options.llm]
+    fetched = subprocess.run(fetch, cwd=ROOT, check=False)
+    if fetched.returncode != 0:
+        return fetched.returncode
+    _say("2/4 target stack: starting (profile cpu)")
+    with _target_stack(options.llm) as origin:
+        if origin is None:
+            return ExitCode.TARGET_UNREACHABLE
+        _say(f"3/4 calls: {options.scenario.name} against {origin}")
+        command = [sys.executable, "-m", "harness.cli", "run", str(options.scenario), "--target", f"{origin}/api/offer"]
+        if options.seed is not None:
+            command += ["--seed", str(options.seed)]
+        code = _run_to_the_end(command)
+        _say("4/4 target stack: stopping")
+    _say(f"done in {time.monotonic() - began:.0f} s, exit code {code}")
+    return code
+
+
+def _say(text: str) -> None:
+    print(f"demo: {text}", flush=True)
+
+
+def _run_to_the_end(command: list[str]) -> int:
+    """Run a child to its end; Ctrl-C reaches it through the terminal, and its partial report is waited for."""
+    child = subprocess.Popen(command)
+    while True:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            _say("stopping; the calls so far are being reported")
+
+
+@contextlib.contextmanager
+def _target_stack(llm: str) -> Iterator[str | None]:
+    """Start the stack on a free port, yield its origin once ready (None when it failed), stop it on every way out."""
+    command = [sys.executable, "-m", "target_stack", "up", "--profile", "cpu", "--port", "0", "--llm", llm]
+    # A session of its own: Ctrl-C must reach the run first, and the stack only after it.
+    stack = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        yield _await_ready(stack)
+    finally:
+        stack.send_signal(signal.SIGINT)
+        try:
+            stack.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            stack.kill()
+            stack.wait()
+
+
+def _await_ready(stack: "subprocess.Popen[str]") -> str | None:
+    found: list[str] = []
+    ready = threading.Event()
+
+    def relay() -> None:
+        for line in stack.stderr or ():
+            print(f"  {line}", end="", flush=True)
+            match = _READY.search(line)
+            if match:
+                found.append(match[1])
+                ready.set()
+        ready.set()
+
+    threading.Thread(target=relay, daemon=True).start()
+    ready.wait(START_LIMIT_S)
+    if not found:
+        _say(f"the target stack did not become ready within {START_LIMIT_S:.0f} s; its messages are above")
+        return None
+    return found[0]

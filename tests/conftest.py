@@ -1,0 +1,36 @@
+"""Rules every test module keeps: one category marker, and no thread left behind."""
+
+import os
+import threading
+
+import pytest
+
+CATEGORIES = ("unit", "loopback", "end_to_end", "soak")
+
+# onnxruntime must not look for its telemetry host, in this process or a child.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--soak", action="store_true", help="also run tests marked soak (long)")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        carried = [name for name in CATEGORIES if item.get_closest_marker(name)]
+        if len(carried) != 1:
+            raise pytest.UsageError(
+                f"{item.nodeid} carries {carried or 'no category marker'}; legal: one of {CATEGORIES}"
+            )
+        if carried == ["soak"] and not config.getoption("--soak"):
+            item.add_marker(pytest.mark.skip(reason="a long run: ask for it with --soak"))
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left_behind():
+    before = set(threading.enumerate())
+    yield
+    left = [t for t in set(threading.enumerate()) - before if t.is_alive() and not t.daemon]
+    for thread in left:
+        thread.join(timeout=5)
+    assert not [t for t in left if t.is_alive()], f"the test left threads behind: {left}"

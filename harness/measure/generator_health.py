@@ -112,7 +112,7 @@ def _peak_calls(samples: Sequence[HealthSample]) -> int:
 def _engine(engine_died: bool, lost: int) -> list[str]:
     if not engine_died and not lost:
         return []
-    return [f"an engine process died during the run ({lost} calls lost with it): see the engine's log, then run again"]
+    return [f"an engine process died during the run (calls lost with it: {lost}): see the engine's log, then run again"]
 
 
 def _no_samples(samples: Sequence[HealthSample], counts: CallCounts) -> list[str]:

@@ -51,11 +51,11 @@ def _left_out(run: StoredRun, measured: Measured) -> list[str]:
     open_calls = len({turn.call_id for turn in run.turns} - ended)
     figures = measured.ttfb
     pairs = [
-        (figures.n_cut, "turns were cut when the operator or the engine ended their call: in no ratio"),
-        (figures.n_unspoken, "turns ended before the caller had finished speaking: they awaited no answer yet"),
-        (figures.n_false_endpoints, "turns were false endpoints: counted apart, in no TTFB percentile"),
-        (measured.wer.n_unscored, "utterances have no WER: no transcript came, and their calls ended first"),
-        (open_calls, "calls have turns but no end on record"),
-        (measured.counts.generator_errors, "calls failed by an error of the generator: in no ratio"),
+        (figures.n_cut, "Turns cut because the operator or the engine ended their call, in no ratio"),
+        (figures.n_unspoken, "Turns that ended before the caller had finished speaking, and awaited no answer yet"),
+        (figures.n_false_endpoints, "False endpoints, counted apart and in no TTFB percentile"),
+        (measured.wer.n_unscored, "Utterances without a WER, because their calls ended before a transcript came"),
+        (open_calls, "Calls with turns but without an end on record"),
+        (measured.counts.generator_errors, "Calls failed by an error of the generator, in no ratio"),
     ]
-    return [f"{count} {text}." for count, text in pairs if count]
+    return [f"{text}: {count}." for count, text in pairs if count]

@@ -7,6 +7,7 @@ from harness.measure.bands import DROP_OFF, TTFB_MS, WER, band_of
 from harness.measure.stages import STAGES
 from harness.report.analysis import Analysis
 from harness.report.words import NOT_MEASURED, bounded_ms, interval, ms, percent, seconds, words
+from harness.verdict.runbook import FIRED
 from harness.verdict.thresholds import ThresholdVerdict
 
 WIDTH = 96
@@ -23,6 +24,7 @@ def render(analysis: Analysis, report_path: str) -> str:
         _stages(analysis),
         _wer(analysis),
         _calls(analysis),
+        _runbook(analysis),
         _generator(analysis),
         _notes(analysis),
         [f"Report: {report_path}"],
@@ -121,6 +123,27 @@ def _calls(analysis: Analysis) -> list[str]:
         lines.append(f"Drop-off {percent(drop.ratio)}, {band}   95 % {interval(drop.ci95)}   n {drop.n}")
         lines += [f"       {words(cause):<28}{n:>5}" for cause, n in drop.by_cause.items()]
     return lines
+
+
+def _runbook(analysis: Analysis) -> list[str]:
+    """Name the triggers that fired, and how many of the others could be judged."""
+    states = [row.state for row in analysis.triggers]
+    lines = [
+        f"Runbook {states.count(FIRED)} of {len(states)} triggers fired, {states.count(NOT_MEASURED)} not measured"
+    ]
+    for row in analysis.triggers:
+        if row.state == FIRED and row.value is not None:
+            sign = "≥ " if row.is_lower_bound else ""
+            lines += _wrap(
+                f"{row.trigger.title} {sign}{_figure(row.value, row.trigger.unit)}: {row.trigger.action}", " " * 7
+            )
+    return lines
+
+
+def _figure(value: float, unit: str) -> str:
+    if unit == "ms":
+        return ms(value)
+    return percent(value) if unit == "ratio" else f"{value:g}"
 
 
 def _generator(analysis: Analysis) -> list[str]:

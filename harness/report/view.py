@@ -114,7 +114,7 @@ def _ttfb_tile(analysis: Analysis) -> Tile:
     p95 = figures["p95"]
     if p95 is None:
         return Tile("TTFB p95", "n/a", NOT_MEASURED)
-    detail = f"p50 {bounded_ms(figures['p50'], unit=False)} · p99 {bounded_ms(figures['p99'])}"
+    detail = f"p50 {bounded_ms(figures['p50'], unit=False)} · p99 {bounded_ms(figures['p99'], unit=False)}"
     return Tile("TTFB p95", bounded_ms(p95), detail, *_band_mark(TTFB_MS, _certain(p95)))
 
 

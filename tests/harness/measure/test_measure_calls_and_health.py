@@ -86,7 +86,7 @@ def test_a_healthy_generator_has_no_void_reason() -> None:
         (_health([make_health(socket_drops=3, send_errors=2)]), ("5 of 1005", "limit 0.1%", "rmem_max")),
         (_health([]), ("no health sample",)),
         (_health([make_health()], died=True), ("engine process died",)),
-        (_health([make_health()], CALLS), ("1 calls lost",)),
+        (_health([make_health()], CALLS), ("calls lost with it: 1",)),
         (_health([make_health()], CALLS), ("1 of 8 calls failed by an error of the generator",)),
     ],
 )

@@ -196,4 +196,4 @@ def test_a_killed_run_says_so(tmp_path: Path) -> None:
     assert result.exit_code is ExitCode.INTERRUPTED
     notes = "\n".join(result.summary["notes"])
     assert "was killed before it could end" in notes
-    assert "1 calls have turns but no end on record" in notes
+    assert "Calls with turns but without an end on record: 1." in notes

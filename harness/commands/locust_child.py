@@ -62,7 +62,7 @@ class LocustChild:
         environment = {k: v for k, v in os.environ.items() if k not in {f"CALLQUAKE_{n}" for n in _OWN_VARIABLES}}
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(self._log.open("wb")) if self._log is not None else None
-            self._process = subprocess.Popen(  # noqa: S603  our own module, no shell
+            self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -13,13 +13,12 @@ from typing import Any
 from harness.commands.locust_child import LocustChild
 from harness.commands.scenario import describe
 from harness.exit_codes import ExitCode
-from harness.load.run_info import new_run_id, utc_now
-from harness.load.run_writer import RUN_FILE, write_json
 from harness.model.clock import monotonic_ns
 from harness.model.errors import ScenarioError
 from harness.report.finish import finish_run
 from harness.scenario.check import Prepared, prepare
 from harness.scenario.reachability import probe
+from harness.scenario.run_dir import RUN_FILE, new_run_id, utc_now, write_json
 
 LOG_FILE = "locust.log"
 _LOG_TAIL = 15

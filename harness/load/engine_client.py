@@ -22,7 +22,7 @@ from gevent import socket, subprocess
 from gevent.event import AsyncResult, Event
 from gevent.queue import Queue
 
-from harness.engine import wire
+from harness.engine.wire import PROTOCOL_VERSION, Decoder, Message, encode
 from harness.load.lost_call import lost_call
 from harness.model.clock import monotonic_ns
 from harness.model.codec import from_json, to_json
@@ -97,7 +97,7 @@ class EngineClient:
         self.pid, self._socket = self._process.pid, ours
         self._reader, self._writer = gevent.spawn(self._read), gevent.spawn(self._write)
         run_dir, corpus = str(self._run_dir.resolve()), str(self._corpus_dir.resolve())
-        self._send("hello", protocol=wire.PROTOCOL_VERSION, worker=self._worker, run_dir=run_dir, corpus=corpus)
+        self._send("hello", protocol=PROTOCOL_VERSION, worker=self._worker, run_dir=run_dir, corpus=corpus)
         gevent.wait([self._ready, self._gone], timeout=READY_TIMEOUT_S, count=1)
         if not self._ready.is_set():
             self._refuse_start()
@@ -140,7 +140,7 @@ class EngineClient:
             self._process.wait()
 
     def _send(self, kind: str, **fields: Any) -> None:
-        self._outgoing.put(wire.encode(kind, **fields))
+        self._outgoing.put(encode(kind, **fields))
 
     def _write(self) -> None:
         # The reader notices a broken connection and says so.
@@ -149,12 +149,12 @@ class EngineClient:
                 self._socket.sendall(self._outgoing.get())
 
     def _read(self) -> None:
-        decoder = wire.Decoder()
+        decoder = Decoder()
         try:
-            while data := self._socket.recv(262_144):
+            while data := self._receive():
                 for message in decoder.feed(data):
                     self._take(message)
-        except (OSError, LocalProtocolError, ValueError, TypeError, KeyError) as error:
+        except (LocalProtocolError, ValueError, TypeError, KeyError) as error:
             self._fatal = self._fatal or ("generator", f"its messages make no sense: {error!r}")
         self._writer.kill(block=False)
         self._socket.close()
@@ -162,11 +162,18 @@ class EngineClient:
         if not self._has_stopped:
             self._died()
 
-    def _take(self, message: wire.Message) -> None:
+    def _receive(self) -> bytes:
+        """Return what came, nothing once the engine is gone."""
+        try:
+            return bytes(self._socket.recv(262_144))
+        except OSError:
+            return b""
+
+    def _take(self, message: Message) -> None:
         kind = message["t"]
         if kind == "ready":
-            if message["protocol"] != wire.PROTOCOL_VERSION:
-                raise LocalProtocolError(f"wire protocol {message['protocol']} is not {wire.PROTOCOL_VERSION}")
+            if message["protocol"] != PROTOCOL_VERSION:
+                raise LocalProtocolError(f"wire protocol {message['protocol']} is not {PROTOCOL_VERSION}")
             self._ready.set()
         elif kind == "stopped":
             self._has_stopped = True
@@ -183,7 +190,7 @@ class EngineClient:
         else:
             raise LocalProtocolError(f"unknown message {kind!r}")
 
-    def _note_milestone(self, message: wire.Message) -> None:
+    def _note_milestone(self, message: Message) -> None:
         call = self.open_calls.get(message["call_id"])
         if call is None:
             return

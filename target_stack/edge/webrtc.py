@@ -8,39 +8,42 @@ One task per call (`run`) owns every other; it is the only one that releases any
 """
 
 import asyncio
-import contextvars
 import ipaddress
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any
 
-import aioice.ice
 import av
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
     RTCPeerConnection,
+    RTCRtpReceiver,
     RTCRtpSender,
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtp import RtpPacket
 from aiortc.sdp import MediaDescription, SessionDescription, candidate_from_sdp
 
+from harness.media.takeover import use_host_addresses
 from harness.model.errors import RemoteProtocolError
 from harness.protocols import rtvi
 from harness.protocols.small_webrtc import Candidate
+from target_stack.edge.caller_audio import CallerAudio
 from target_stack.edge.playout import FRAME_MS, Playout
 from target_stack.edge.rtvi_channel import RtviChannel
 from target_stack.edge.rtvi_events import messages_for
 from target_stack.edge.speech_encoder import SpeechEncoder
-from target_stack.frames import INPUT_RATE, AgentEvent, AgentSession, Pcm, SessionFactory, SpeechOut, StageFailed
+from target_stack.frames import AgentEvent, AgentSession, SessionFactory, SpeechOut, StageFailed
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +148,8 @@ class WebRtcCall:
         self._channel = RtviChannel(call_id, lambda: self.hang_up(EndReason.CLIENT_DISCONNECTED))
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._is_on_loopback = False
-        self._caller_track: MediaStreamTrack | None = None
+        self._caller_audio = CallerAudio()
+        self._opus_payload_type: int | None = None
         self._heard_at_ns = 0
         loop = asyncio.get_running_loop()
         self._connected: asyncio.Future[None] = loop.create_future()
@@ -159,7 +163,6 @@ class WebRtcCall:
         _check_offer(sdp)
         self._is_on_loopback = ipaddress.ip_address(local_host.partition("%")[0]).is_loopback
         self._pc.on("connectionstatechange", self._connection_changed)
-        self._pc.on("track", self._track_added)
         self._pc.on("datachannel", self._channel_opened)
         voice = self._pc.addTransceiver(SpeechTrack(self._playout, self._playout_started, self._playout_drained))
         voice.setCodecPreferences([c for c in RTCRtpSender.getCapabilities("audio").codecs if "opus" in c.mimeType])
@@ -183,8 +186,11 @@ class WebRtcCall:
             if transceiver is not voice:
                 transceiver.direction = "inactive"
         answer = await self._pc.createAnswer()
-        with _IceHosts((local_host,) if self._is_on_loopback else None):
-            await self._pc.setLocalDescription(answer)
+        opus = re.search(r"^a=rtpmap:(\d+) opus/48000", answer.sdp, re.MULTILINE)
+        self._opus_payload_type = int(opus[1]) if opus else None
+        _tap(voice.receiver, self._packet_arrived)
+        use_host_addresses([local_host] if self._is_on_loopback else None)
+        await self._pc.setLocalDescription(answer)
 
     async def add_candidate(self, candidate: Candidate) -> None:
         """Take a late candidate; RemoteProtocolError when it cannot be read."""
@@ -226,11 +232,8 @@ class WebRtcCall:
             return EndReason.CONNECT_TIMEOUT
         self._heard_at_ns = time.monotonic_ns()
         starting = asyncio.create_task(self._start())
-        listening: list[asyncio.Task[EndReason]] = [
-            asyncio.create_task(self._hear()),
-            asyncio.create_task(self._watch()),
-        ]
-        enders: list[asyncio.Future[EndReason]] = [self._ended, *listening]
+        watching = asyncio.create_task(self._watch())
+        enders: list[asyncio.Future[EndReason]] = [self._ended, watching]
         either: list[asyncio.Future[Any]] = [starting, *enders]
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -240,30 +243,13 @@ class WebRtcCall:
             return next(f for f in enders if f.done()).result()
         finally:
             starting.cancel()
-            for task in listening:
-                task.cancel()
-            await asyncio.gather(starting, *listening, return_exceptions=True)
+            watching.cancel()
+            await asyncio.gather(starting, watching, return_exceptions=True)
 
     async def _start(self) -> None:
         self._session = self._sessions(self.call_id, self)
         await self._session.start()
         self._is_fed = True
-
-    async def _hear(self) -> EndReason:
-        if self._caller_track is None:
-            return EndReason.MEDIA_LOST
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=INPUT_RATE)
-        while True:
-            try:
-                frame = await self._caller_track.recv()
-            except MediaStreamError:
-                return EndReason.PEER_LEFT
-            self._heard_at_ns = time.monotonic_ns()
-            # Drained but not kept until the session has started: late audio would look like a slow caller.
-            if self._session is None or not self._is_fed or not isinstance(frame, av.AudioFrame):
-                continue
-            for part in resampler.resample(frame):
-                self._session.push_audio(cast("Pcm", part.to_ndarray().reshape(-1)), self._heard_at_ns)
 
     async def _watch(self) -> EndReason:
         limit_ns = self._limits.media_silence_s * 1e9
@@ -305,9 +291,14 @@ class WebRtcCall:
         elif self._pc.connectionState in {"failed", "closed"}:
             self.hang_up(EndReason.PEER_LEFT)
 
-    def _track_added(self, track: MediaStreamTrack) -> None:
-        if track.kind == "audio" and self._caller_track is None:
-            self._caller_track = track
+    def _packet_arrived(self, packet: RtpPacket) -> None:
+        self._heard_at_ns = time.monotonic_ns()
+        # Not kept until the session has started: late audio would look like a slow caller.
+        if self._session is None or not self._is_fed or packet.payload_type != self._opus_payload_type:
+            return
+        samples = self._caller_audio.take(packet.sequence_number, packet.timestamp, packet.payload)
+        if len(samples):
+            self._session.push_audio(samples, self._heard_at_ns)
 
     def _channel_opened(self, channel: RTCDataChannel) -> None:
         channel.on("message", self._channel.receive)
@@ -345,6 +336,24 @@ class WebRtcCall:
             self.hang_up(EndReason.STAGE_FAILED)
 
 
+def _tap(receiver: RTCRtpReceiver, on_packet: Callable[[RtpPacket], None]) -> None:
+    """Hear each RTP packet as it arrives, before aiortc's jitter buffer; its RTCP reports go on.
+
+    aiortc has no public place for this. Its decoder thread is stopped with the first packet: nobody reads its track.
+    """
+    counted = receiver._handle_rtp_packet  # noqa: SLF001 -- see above; the tests fail when the name moves
+
+    async def handle(packet: RtpPacket, arrival_time_ms: int) -> None:
+        receiver._RTCRtpReceiver__stop_decoder()  # type: ignore[attr-defined]  # noqa: SLF001 -- see above
+        try:
+            on_packet(packet)
+        except Exception:  # noqa: BLE001 -- an error here would end aiortc's whole transport
+            _log.exception("a packet could not be heard")
+        await counted(packet, arrival_time_ms=arrival_time_ms)
+
+    receiver._handle_rtp_packet = handle  # type: ignore[method-assign]  # noqa: SLF001 -- see above
+
+
 def _check_offer(sdp: str) -> None:
     """Raise RemoteProtocolError naming what keeps us from answering."""
     try:
@@ -378,35 +387,3 @@ def _check_audio(audio: MediaDescription | None) -> None:
 def _without_mdns(sdp: str) -> str:
     """Leave out candidates named <uuid>.local: resolving them would multicast, and on loopback no one answers."""
     return "\r\n".join(x for x in sdp.splitlines() if not (x.startswith("a=candidate:") and ".local " in x)) + "\r\n"
-
-
-_ice_hosts: contextvars.ContextVar[tuple[str, ...] | None] = contextvars.ContextVar("ice_hosts", default=None)
-
-
-class _IceHosts:
-    """Within it, ICE gathers on `hosts` instead of every address but loopback.
-
-    aioice has no setting for this: its `get_host_addresses` skips 127.0.0.1. The choice is per context, so that other
-    users of aioice in this process keep theirs.
-    """
-
-    def __init__(self, hosts: tuple[str, ...] | None) -> None:
-        self._hosts = hosts
-        original = aioice.ice.get_host_addresses
-        if getattr(original, "asks_context", False):
-            return
-
-        def chosen(use_ipv4: bool, use_ipv6: bool) -> list[str]:
-            hosts = _ice_hosts.get()
-            if hosts is None:
-                return list(original(use_ipv4, use_ipv6))
-            return [h for h in hosts if (use_ipv6 if ":" in h else use_ipv4)]
-
-        chosen.asks_context = True  # type: ignore[attr-defined]
-        aioice.ice.get_host_addresses = chosen
-
-    def __enter__(self) -> None:
-        self._token = _ice_hosts.set(self._hosts)
-
-    def __exit__(self, *_: object) -> None:
-        _ice_hosts.reset(self._token)

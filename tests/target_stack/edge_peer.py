@@ -11,6 +11,7 @@ import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
+from harness.media.takeover import use_host_addresses
 from harness.protocols import rtvi
 from target_stack.edge.server import EdgeServer
 from target_stack.frames import (
@@ -158,6 +159,7 @@ class Client:
 
     def __init__(self, url, path="/api/offer", request_data=None, *, sends_ready=True):
         self.url, self.path, self.request_data, self.sends_ready = url, path, request_data, sends_ready
+        use_host_addresses(["127.0.0.1"])
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.voice = _Voice()
         self.sender = self.pc.addTrack(self.voice)

@@ -4,7 +4,6 @@ import json
 import re
 
 import aiohttp
-import aioice.ice
 import pytest
 from edge_peer import Client, Sessions, running_edge, until
 
@@ -14,11 +13,6 @@ from target_stack.readiness import Readiness
 pytestmark = pytest.mark.loopback
 
 LOADING = Readiness(ready=False, stages={"stt": "ready", "tts": "loading"}, description={"tts": "kokoro"})
-
-
-@pytest.fixture(autouse=True)
-def _client_on_loopback(monkeypatch):
-    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
 
 
 async def _real_sdp():

@@ -3,7 +3,6 @@ import contextlib
 import threading
 from pathlib import Path
 
-import aioice.ice
 import numpy as np
 import pytest
 from edge_peer import TRANSCRIPT, Client, Sessions, running_edge, until
@@ -15,11 +14,6 @@ from target_stack.edge.webrtc import CallLimits, EndReason, SpeechTrack
 from target_stack.frames import SpeechOut
 
 pytestmark = pytest.mark.loopback
-
-
-@pytest.fixture(autouse=True)
-def _client_on_loopback(monkeypatch):
-    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
 
 
 def test_a_conversation_over_pipecats_dialect():

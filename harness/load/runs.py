@@ -31,6 +31,8 @@ from harness.scenario.run_dir import RUN_FILE, new_run_id, utc_now
 
 logger = logging.getLogger(__name__)
 MESSAGE = "callquake_record"
+# Beyond the longest call, before what is left of a run is cut.
+_GRACE_S = 10.0
 
 
 class Runs:
@@ -111,7 +113,7 @@ class Runs:
     @property
     def longest_call_s(self) -> float:
         """How long a call begun last may take."""
-        return self.prepared.loaded.scenario.limits.call_timeout_s + 10.0
+        return self.prepared.loaded.scenario.limits.call_timeout_s + _GRACE_S
 
     def cut(self, note: str) -> None:
         """End the run now, as planned, and say so."""

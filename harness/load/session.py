@@ -27,8 +27,6 @@ LEAD_S = 1.0
 AHEAD_S = 1.0
 # So many calls in a row that could not even reach the target end a run.
 UNREACHABLE_IN_A_ROW = 10
-# Beyond the longest call, before the rest of a run is cut.
-_GRACE_S = 10.0
 
 Deliver = Callable[[str, dict[str, Any]], None]
 
@@ -123,11 +121,6 @@ class Session:
     def elapsed_s(self) -> float:
         """Seconds since the first instant at which a call could be due."""
         return max(0.0, (monotonic_ns() - self.started_ns) / NS_PER_S)
-
-    @property
-    def longest_call_s(self) -> float:
-        """How long to wait for a call begun last."""
-        return self.prepared.loaded.scenario.limits.call_timeout_s + _GRACE_S
 
     @property
     def is_over(self) -> bool:

@@ -37,6 +37,13 @@ def test_every_shipped_scenario_is_right(capsys):
     assert capsys.readouterr().out.count(": ok. ") == len(files)
 
 
+def test_the_example_in_the_docs_is_right(tmp_path):
+    page = (ROOT / "docs" / "scenarios.md").read_text()
+    example = tmp_path / "example.yaml"
+    example.write_text(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
+    assert cli.main(["scenario", "check", str(example)]) == 0
+
+
 def test_scenario_check_tells_of_every_bad_file(tmp_path, capsys):
     bad = tmp_path / "bad.yaml"
     bad.write_text("name: x\n")

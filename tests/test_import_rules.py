@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MAY_IMPORT = {
     "model": set(),
     "protocols": set(),
-    "corpus": set(),
+    "corpus": {"measure"},
     "media": {"protocols"},
     "callers": {"media", "protocols"},
     "engine": {"callers", "media", "protocols", "corpus"},

@@ -3,7 +3,6 @@
 A tool for whoever builds a corpus. The WER of a run is measured elsewhere, on what the agent's own STT returned.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from harness.corpus.audio import read_pcm
 from harness.corpus.entry import Utterance
+from harness.measure.normaliser import normalise
 from harness.model.errors import ScenarioError
 
 STT_RATE = 16000
@@ -38,19 +38,8 @@ def transcribe(clips: Iterable[Utterance], model_dir: Path, say: Callable[[str],
 
 
 def pooled_wer(heard: Heard) -> tuple[float, int]:
-    """Edits over reference words, pooled, and the number of reference words.
-
-    After Whisper's English normaliser, every digit counts as a word: "four one seven", "417" and "4-1-7" are the same
-    three words, and one wrong digit is one error.
-    """
+    """Edits over reference words, pooled, and the number of reference words; normalised as in every report."""
     import jiwer  # noqa: PLC0415  loading a corpus must not need it
-    from whisper_normalizer.english import EnglishTextNormalizer  # noqa: PLC0415  same
-
-    english = EnglishTextNormalizer()
-
-    def normalise(text: str) -> str:
-        # The normaliser spells a 1 that stands alone as "one", whatever stood there.
-        return " ".join(re.sub(r"(\d)", r" \1 ", re.sub(r"\bone\b", "1", english(text))).split())
 
     out = jiwer.process_words([normalise(clip.transcript) for clip, _ in heard], [normalise(t) for _, t in heard])
     words = out.hits + out.substitutions + out.deletions

@@ -1,10 +1,19 @@
-"""The one text normaliser of every WER: Whisper's English one. Another normaliser, or version, gives another WER."""
+"""The one text normaliser of every WER; another normaliser, or version, gives another WER.
 
+It is Whisper's English one, and then every digit is a word of its own. For Whisper's joins "four one seven two, nine
+zero three eight" into the single word 41729038, while a recogniser that heard every digit may write "4172 9 0 3 8":
+five errors where nothing was misheard. It also spells a 1 that stands alone as "one". Split, one wrong digit is one
+error.
+"""
+
+import re
 from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
 
-NAME = "whisper-normalizer EnglishTextNormalizer"
+NAME = "whisper-normalizer EnglishTextNormalizer, digits apart,"
+_DIGIT = re.compile(r"(\d)")
+_LONE_ONE = re.compile(r"\bone\b")
 
 
 def identity() -> str:
@@ -22,5 +31,5 @@ def _english() -> Any:
 
 @lru_cache(maxsize=16_384)
 def normalise(text: str) -> str:
-    """Return `text` lower-cased, without punctuation and fillers, with numbers, contractions and spelling unified."""
-    return str(_english()(text))
+    """Return `text` lower-cased, without punctuation and fillers, with contractions, spelling and digits unified."""
+    return " ".join(_DIGIT.sub(r" \1 ", _LONE_ONE.sub("1", str(_english()(text)))).split())

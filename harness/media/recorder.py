@@ -1,9 +1,10 @@
 """Both directions of a call as one stereo file: left the caller, right the agent, on the call's own time line.
 
-The caller's side is laid down from what was sent, the agent's from what was decoded, each at its time on the wire; so
-the distance between the two in the file is the distance that was measured.
+The caller's side is laid down from what was sent, the agent's from what was decoded: by RTP time, anchored at the
+earliest arrival. So the distance between the two in the file is the distance that was measured.
 """
 
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,12 +12,22 @@ import av
 import numpy as np
 
 from harness.media.opus import RATE, Clip, Pcm
+from harness.protocols.rtp import timestamp_delta
 
 FILE_RATE = 16_000
 # A recording stops growing here: 10 minutes of agent audio at 48 kHz are 57 MB of memory.
 MAX_SECONDS = 600
-# Agent packets are laid back to back while their times agree to this; a larger gap is silence (DTX, loss).
-_RESYNC_SAMPLES = RATE * 60 // 1000
+
+
+@dataclass(slots=True)
+class _Run:
+    """Agent packets whose RTP timestamps share one origin."""
+
+    first_timestamp: int
+    # Position of RTP offset 0 in the file: the earliest that any packet's arrival allows, so jitter does not smear it.
+    origin: int
+    last_offset: int = 0
+    packets: list[tuple[int, Pcm]] = field(default_factory=list)
 
 
 class Recorder:
@@ -25,34 +36,43 @@ class Recorder:
     def __init__(self, started_at_ns: int) -> None:
         self._started_at_ns = started_at_ns
         self._clips: list[tuple[int, Clip, int]] = []
-        self._agent: list[tuple[int, Pcm]] = []
-        self._agent_end = 0
+        self._runs: list[_Run] = []
 
     def _position(self, at_ns: int) -> int:
-        return max(0, (at_ns - self._started_at_ns) * RATE // 1_000_000_000)
+        return (at_ns - self._started_at_ns) * RATE // 1_000_000_000
 
     def clip_started(self, clip: Clip, at_ns: int) -> None:
         """Take note that the first packet of `clip` left at `at_ns`."""
-        self._clips.append((self._position(at_ns), clip, len(clip.samples)))
+        self._clips.append((max(0, self._position(at_ns)), clip, len(clip.samples)))
 
-    def agent_audio(self, samples: Pcm, arrived_at_ns: int) -> None:
-        """Lay decoded agent audio down where it arrived."""
+    def agent_audio(self, samples: Pcm, timestamp: int, arrived_at_ns: int) -> None:
+        """Take one packet's decoded audio; `timestamp` is its RTP time (48 kHz)."""
         position = self._position(arrived_at_ns)
-        if abs(position - self._agent_end) < _RESYNC_SAMPLES:
-            position = self._agent_end
         if position > MAX_SECONDS * RATE:
             return
-        self._agent.append((position, samples))
-        self._agent_end = position + len(samples)
+        run = self._runs[-1] if self._runs else None
+        offset = timestamp_delta(timestamp, run.first_timestamp) if run is not None else 0
+        if run is None or abs(offset - run.last_offset) > MAX_SECONDS * RATE:
+            run, offset = _Run(timestamp, position), 0
+            self._runs.append(run)
+        run.origin = min(run.origin, position - offset)
+        run.last_offset = offset
+        run.packets.append((offset, samples))
+
+    def _agent_pieces(self) -> list[tuple[int, Pcm]]:
+        pieces = [(run.origin + offset, samples) for run in self._runs for offset, samples in run.packets]
+        return [(position, samples) for position, samples in pieces if position >= 0]
 
     def write(self, path: Path) -> None:
         """Write a 16 kHz stereo FLAC file."""
-        end = max([self._agent_end, *(start + length for start, _clip, length in self._clips)], default=0)
+        pieces = self._agent_pieces()
+        ends = [start + length for start, _clip, length in self._clips]
+        end = max([*ends, *(position + len(samples) for position, samples in pieces)], default=0)
         stereo = np.zeros((2, min(end, MAX_SECONDS * RATE)), np.int16)
         for start, clip, length in self._clips:
             room = max(0, min(length, stereo.shape[1] - start))
             stereo[0, start : start + room] = clip.samples[:room]
-        for start, samples in self._agent:
+        for start, samples in pieces:
             room = max(0, min(len(samples), stereo.shape[1] - start))
             stereo[1, start : start + room] = samples[:room]
         _write_flac(path, stereo)

@@ -195,7 +195,7 @@ class MediaStream:
         self._last_agent = (extended, timestamp)
         samples = self._decoder.decode(payload)
         if self._recorder is not None:
-            self._recorder.agent_audio(samples, arrived_at_ns)
+            self._recorder.agent_audio(samples, timestamp, arrived_at_ns)
         onset = self._onset.add(window_levels_dbfs(samples, RATE), arrived_at_ns)
         if onset is not None:
             self._post(onset)

@@ -27,7 +27,10 @@ def _said(reference: str, hypothesis: str | None, **fields: object) -> TurnRecor
         ("red green blue", "", (0, 3, 0, 3)),
         # The normaliser's part: case, punctuation, contractions, spelling, fillers and numbers are not errors.
         ("I'd like the COLOUR, please.", "i would like the color please", (0, 0, 0, 6)),
-        ("um the code is twenty three", "the code is 23", (0, 0, 0, 4)),
+        ("um the code is twenty three", "the code is 23", (0, 0, 0, 5)),
+        # Digits are words of their own, however they are joined; one wrong digit is one error.
+        ("four one seven two, nine zero three eight", "4172 9 0 3 8", (0, 0, 0, 8)),
+        ("four one seven two", "4173", (1, 0, 0, 4)),
     ],
 )
 def test_edits_by_hand(reference: str, hypothesis: str, counts: tuple[int, int, int, int]) -> None:

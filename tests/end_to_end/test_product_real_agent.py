@@ -1,5 +1,7 @@
 """The main job on real parts: callers, speech, faster-whisper, a small model, Kokoro; heard is what was said."""
 
+import os
+
 import av
 import jiwer
 import numpy as np
@@ -69,8 +71,6 @@ def test_stages_add_up_to_the_ttfb_of_each_turn(run):
 def test_the_agents_speech_as_the_callers_recorded_it_is_its_text(run):
     from faster_whisper import WhisperModel
 
-    from target_stack.models.store import whisper_folder
-
     model = WhisperModel(str(whisper_folder()), device="cpu", compute_type="int8", cpu_threads=2)
     calls = {c["call_id"]: c for c in run.rows("calls.jsonl")}
     reference, heard = [], []
@@ -88,6 +88,13 @@ def test_the_agents_speech_as_the_callers_recorded_it_is_its_text(run):
     assert jiwer.wer(reference, heard) <= 0.25, list(zip(reference, heard, strict=True))
 
 
+def whisper_folder():
+    from target_stack.models.catalogue import WHISPER
+    from target_stack.models.store import ModelStore, default_cache
+
+    return ModelStore(default_cache(os.environ)).load_path(WHISPER)
+
+
 def read_agent(path):
     """The right channel of a recording, as float32 at 16 kHz."""
     with av.open(str(path)) as container:
@@ -101,7 +108,9 @@ def test_the_targets_own_events_join_the_callers_records(run):
 
     calls = {c["call_id"] for c in run.rows("calls.jsonl")}
     told = [json.loads(line) for line in run.events.read_text().splitlines()]
-    assert {e.get("call_id") for e in told if e.get("event") == "turn" or "turn" in e} >= calls
+    finished = [e for e in told if e["event"] == "turn_finished" and e["outcome"] in ("answered", "fallback")]
+    assert {e["call_id"] for e in finished} == calls
+    assert len(finished) >= 12
 
 
 def test_the_run_directory_holds_every_file(run):

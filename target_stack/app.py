@@ -41,7 +41,7 @@ class Stack:
         self._telemetry = Telemetry(self.stats, EventLog(config.events))
         self._store = ModelStore(config.models.cache)
         self._stop_fetching = threading.Event()
-        self._loading = Loading(_descriptions(config))
+        self._loading = Loading(_descriptions(config), _simulated(config))
         self._server: LocalLlmServer | ScriptedLlmServer | None = None
         self._llm: OpenAiClient | None = None
         self._stt: FasterWhisper | None = None
@@ -153,6 +153,11 @@ async def _exhaust(llm: OpenAiClient) -> None:
     async with contextlib.aclosing(llm.stream([Message("user", "Hello.")])) as pieces:
         async for _ in pieces:
             pass
+
+
+def _simulated(config: StackConfig) -> tuple[str, ...]:
+    """Return the parts that are not real, as /healthz tells and every report repeats."""
+    return ("llm: scripted replies, no language model",) if config.llm.kind == "scripted" else ()
 
 
 def _descriptions(config: StackConfig) -> dict[str, str]:

@@ -12,7 +12,8 @@ READY = "ready"
 class Loading:
     """State per stage. A stage may also be watched: it is ready only as long as its check gives no fault."""
 
-    def __init__(self, descriptions: dict[str, str]) -> None:
+    def __init__(self, descriptions: dict[str, str], simulated: tuple[str, ...] = ()) -> None:
+        self._simulated = simulated
         self._descriptions = dict(descriptions)
         self._states = dict.fromkeys(descriptions, LOADING)
         self._checks: dict[str, Callable[[], str]] = {}
@@ -38,4 +39,6 @@ class Loading:
         for stage, check in self._checks.items():
             if stages[stage] == READY and (fault := check()):
                 stages[stage] = f"failed: {fault}"
-        return Readiness(all(state == READY for state in stages.values()), stages, dict(self._descriptions))
+        return Readiness(
+            all(state == READY for state in stages.values()), stages, dict(self._descriptions), self._simulated
+        )

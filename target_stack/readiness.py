@@ -13,3 +13,5 @@ class Readiness:
     ready: bool
     stages: dict[str, str]
     description: dict[str, str]
+    # What is not a real part of this stack; reports repeat it.
+    simulated: tuple[str, ...] = ()

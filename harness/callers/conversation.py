@@ -63,12 +63,21 @@ class _Turn:
     censored: bool = False
     waited_ms: float = 0.0
     agent_stopped_at_ns: int | None = None
-    hypothesis: list[str] = field(default_factory=list)
+    transcripts: list[UserTranscript] = field(default_factory=list)
     agent_text: dict[str, list[str]] = field(default_factory=dict)
     stages: StageTimes | None = None
     network_ms: float | None = None
     lost_at_end: int = 0
     lost_packets: int = 0
+
+    def hear(self, transcript: UserTranscript) -> None:
+        if transcript.segment:
+            self.transcripts = [t for t in self.transcripts if t.segment != transcript.segment]
+        self.transcripts.append(transcript)
+
+    @property
+    def hypothesis(self) -> str | None:
+        return " ".join(t.text.strip() for t in self.transcripts) or None
 
     @property
     def is_answered(self) -> bool:
@@ -258,7 +267,7 @@ class Conversation:
             # The greeting ended, or the agent spoke before the turn was said.
             return self._think(since, now_ns)
         turn = self._turn
-        if turn.hypothesis and self._heard_badly(turn):
+        if self._heard_badly(turn):
             self._patience.misheard()
         self._next = turn.number
         actions = self._close_turn()
@@ -267,7 +276,7 @@ class Conversation:
 
     def _heard_badly(self, turn: _Turn) -> bool:
         reference = self._utterances[turn.planned.utterance_id].transcript
-        return heard_share(reference, " ".join(turn.hypothesis)) < MISHEARD_BELOW
+        return turn.hypothesis is not None and heard_share(reference, turn.hypothesis) < MISHEARD_BELOW
 
     def _greeting_missed(self, now_ns: int) -> list[Action]:
         self._patience.dead_air(ms_between(self._connected_at_ns, now_ns))
@@ -305,7 +314,7 @@ class Conversation:
                 if not event.speaking and self._state is State.LISTENING and self._quiet_since_ns is not None:
                     return self._agent_finished(now_ns)
             case UserTranscript() if turn is not None and event.text.strip():
-                turn.hypothesis.append(event.text.strip())
+                turn.hear(event)
             case AgentText() if turn is not None:
                 turn.agent_text.setdefault(event.source, []).append(event.text.strip())
             case AgentStages() if turn is not None:
@@ -363,7 +372,7 @@ class Conversation:
             false_endpoint=turn.false_endpoint,
             cut=False,
             agent_speech_ended_at_ns=turn.agent_stopped_at_ns,
-            hypothesis=" ".join(turn.hypothesis) if turn.hypothesis else None,
+            hypothesis=turn.hypothesis,
             transcript_channel=self._transcript_channel,
             agent_text=next((" ".join(turn.agent_text[s]) for s in TEXT_SOURCES if s in turn.agent_text), None),
             stages=turn.stages,

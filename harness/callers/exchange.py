@@ -41,9 +41,10 @@ class Spoken(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UserTranscript:
-    """The agent's STT returned text for what the caller said."""
+    """What the agent's STT returned; of one `segment` (0 = not told) only the last text holds."""
 
     text: str
+    segment: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,9 @@ class RtviSideChannel:
             self._announced = True
             found.append(TranscriptChannel("rtvi"))
         match message:
-            case rtvi.UserTranscription(text=text, is_final=True):
+            case rtvi.UserTranscription(text=text, is_final=True, turn=turn):
                 self._metrics = StageTimes(source="rtvi-metrics")
-                found.append(UserTranscript(text))
+                found.append(UserTranscript(text, turn))
             case rtvi.BotTtsText() | rtvi.BotOutput() | rtvi.BotTranscription():
                 found.extend(_agent_text(message))
             case rtvi.BotStartedSpeaking():

@@ -175,9 +175,10 @@ def _content(message: Message, name: str | None) -> tuple[str, Any]:
     match message:
         case BotLlmText(text) | BotTtsText(text) | BotTranscription(text):
             data = {"text": text}
-        case UserTranscription(text, is_final, user_id, timestamp):
+        case UserTranscription(text, is_final, user_id, timestamp, turn):
             kind = "user-transcription"
             data = {"text": text, "user_id": user_id, "timestamp": timestamp, "final": is_final}
+            data |= {"turn": turn} if turn else {}
         case BotOutput():
             kind, data = "bot-output", asdict(message)
         case Metrics(ttfb, processing):
@@ -259,7 +260,11 @@ def _transcription(kind: str, whole: Fields) -> Message:
     del kind
     data = whole.inner("data")
     return UserTranscription(
-        data.text("text"), data.flag("final"), data.text("user_id", ""), data.text("timestamp", "")
+        data.text("text"),
+        data.flag("final"),
+        data.text("user_id", ""),
+        data.text("timestamp", ""),
+        0 if data.get("turn") is None else data.integer("turn"),
     )
 
 

@@ -32,6 +32,8 @@ class UserTranscription:
     is_final: bool
     user_id: str = ""
     timestamp: str = ""
+    # An addition of our own stack, 0 = not told: a second final text of a turn replaces its first.
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)

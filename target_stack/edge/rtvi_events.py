@@ -15,8 +15,8 @@ def messages_for(event: frames.AgentEvent, timestamp: str) -> tuple[rtvi.Message
     match event:
         case frames.LlmText() | frames.TtsText():
             return _streamed(event)
-        case frames.Transcript(_, text, is_final):
-            return (rtvi.UserTranscription(text, is_final, "caller", timestamp),)
+        case frames.Transcript(turn, text, is_final):
+            return (rtvi.UserTranscription(text, is_final, "caller", timestamp, turn),)
         case frames.TurnTiming():
             return (_timing(event), _metrics(event))
         case frames.StageFailed(_, stage, message, fatal):

@@ -178,6 +178,7 @@ class EdgeServer:
                 "version": library_name(),
                 "ready": readiness.ready,
                 "stages": readiness.description,
+                "simulated": list(readiness.simulated),
                 "active_calls": self.counts.active_calls,
                 "max_calls": self._max_calls,
             }

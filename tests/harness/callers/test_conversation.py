@@ -224,6 +224,17 @@ def test_side_channel_fills_the_row():
     assert (row.reference, row.accent, row.vocabulary) == (WORDS, "british", "digits")
 
 
+def test_a_merged_turn_replaces_its_first_transcript():
+    caller = greeted()
+    caller.wait()
+    caller.speak()
+    for text, segment in (("my order", 3), ("my order number", 3), ("is four", 4)):
+        caller.after(100, UserTranscript(text, segment))
+    caller.onset(100)
+    caller.quiet()
+    assert caller.rows[0].hypothesis == "my order number is four"
+
+
 def test_hypothesis_is_none_where_nothing_was_returned():
     caller = greeted()
     caller.wait()

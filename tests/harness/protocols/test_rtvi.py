@@ -15,6 +15,7 @@ EVERY_MESSAGE = [
     rtvi.BotReady("1"),
     rtvi.UserTranscription("hello there", is_final=True, user_id="u", timestamp="2026-01-01T00:00:00Z"),
     rtvi.UserTranscription("hel", is_final=False),
+    rtvi.UserTranscription("hello", is_final=True, turn=3),
     rtvi.UserStartedSpeaking(),
     rtvi.UserStoppedSpeaking(),
     rtvi.BotStartedSpeaking(),

@@ -15,6 +15,7 @@ from typing import Any
 # Options of the locustfile that this process passes itself; a variable must not override them unseen.
 _OWN_VARIABLES = ("SCENARIO", "TARGET", "SEED", "RUN_DIR", "CALLS", "RUN_ID", "PROGRESS_FD", "NO_REPORT")
 _POLL_S = 0.5
+_LOG_INTERVAL_S = 5.0
 
 
 class LocustChild:
@@ -27,6 +28,7 @@ class LocustChild:
         self._signals = 0
         self._partial = b""
         self._last: dict[str, Any] = {}
+        self._next_line_s = 0.0
 
     @property
     def was_interrupted(self) -> bool:
@@ -108,12 +110,14 @@ class LocustChild:
     def _show(self, line: str) -> None:
         if sys.stdout.isatty():
             print(f"\r\x1b[K{line}", end="", flush=True)
-        else:
+        elif time.monotonic() >= self._next_line_s:
+            # A log keeps every line: a soak run must not fill it.
+            self._next_line_s = time.monotonic() + _LOG_INTERVAL_S
             print(line, flush=True)
 
     def _finish_line(self) -> None:
-        if sys.stdout.isatty() and self._last:
-            print(flush=True)
+        if self._last:
+            print("" if sys.stdout.isatty() else progress_line(self._last, self.was_interrupted), flush=True)
 
 
 def progress_line(progress: dict[str, Any], is_stopping: bool = False) -> str:
@@ -130,7 +134,10 @@ def progress_line(progress: dict[str, Any], is_stopping: bool = False) -> str:
     if progress["last_ttfb_ms"] is not None:
         parts.append(f"last TTFB {progress['last_ttfb_ms']:.0f} ms")
     end = progress["arrivals_end_s"]
-    # Arrivals end before the last call does; past that the time says nothing about how much is left.
-    parts.append(f"{progress['elapsed_s']:.0f} s" + (f" of {end:.0f} s of arrivals" if end is not None else ""))
+    elapsed = progress["elapsed_s"]
+    parts.append(f"{elapsed:.0f} s")
+    if end is not None:
+        # Arrivals end before the last call does; past that the time says nothing about how much is left.
+        parts.append(f"arrivals {'end at' if elapsed < end else 'ended at'} {end:.0f} s")
     doing = "stopping; " if is_stopping or progress["is_ending"] else ""
     return doing + ", ".join(parts)

@@ -126,7 +126,7 @@ PROGRESS = {
             {},
             (
                 "calls: 3 of 5 placed, 1 active, 1 completed, 1 ended otherwise, turns: 5, last TTFB 812 ms, "
-                "10 s of 28 s of arrivals"
+                "10 s, arrivals end at 28 s"
             ),
         ),
         ({"is_ready": False}, "starting the engine"),

@@ -1,6 +1,8 @@
 """What a reader must know beside the numbers: how the run ended, what was simulated, what was not measured."""
 
 from harness.measure.run import Measured
+from harness.model.clock import NS_PER_S
+from harness.model.records import Cause
 from harness.report.store import StoredRun
 from harness.verdict.verdict import RunStatus
 
@@ -25,6 +27,7 @@ def notes_of(run: StoredRun, measured: Measured) -> list[str]:
     ending = _ENDINGS.get(run.info.status)
     return [
         *([ending] if ending else []),
+        *_target_gone(run),
         *run.info.notes,
         *run.notes,
         *(f"Simulated: {what}." for what in run.info.simulated),
@@ -33,6 +36,26 @@ def notes_of(run: StoredRun, measured: Measured) -> list[str]:
         *(f"Generator: {warning}." for warning in measured.health.warnings),
         *([PATIENCE_NOTE] if run.calls else []),
         *([PRECISION_NOTE] if measured.ttfb.n_answered else []),
+    ]
+
+
+def _target_gone(run: StoredRun) -> list[str]:
+    """Say when the target was lost: calls it held fell silent, or could not be placed after others had been."""
+    held = [c for c in run.calls if c.connected_at_ns is not None and c.cause is Cause.MEDIA_LOST]
+    connected = [c.connected_at_ns for c in run.calls if c.connected_at_ns is not None]
+    refused = [
+        c
+        for c in run.calls
+        if c.cause is Cause.SIGNALLING_UNREACHABLE and connected and c.started_at_ns > min(connected)
+    ]
+    if not refused:
+        return []
+    since_s = (min(c.started_at_ns for c in refused) - (run.info.started_monotonic_ns or 0)) / NS_PER_S
+    return [
+        (
+            f"The target went away during the run: from {since_s:.0f} s on, {len(refused)} calls could not reach it, "
+            f"and {len(held)} calls it held fell silent."
+        )
     ]
 
 

@@ -99,7 +99,7 @@ def _wer(analysis: Analysis) -> list[str]:
         return _wrap(f"{NOT_MEASURED}: {result.reason}", " " * 7, "WER    ")
     rate = result.overall
     band = f", {band_of(WER, rate.wer).name}" if rate.wer is not None else ""
-    head = f"WER    {percent(rate.wer)}{band}   95 % {interval(rate.ci95) or 'interval: too few utterances'}"
+    head = f"WER    {percent(rate.wer)}{band}   95% {interval(rate.ci95) or 'interval: too few utterances'}"
     lines = [
         f"{head}   {rate.n_words} words",
         f"       {rate.substitutions} substituted, {rate.deletions} deleted, {rate.insertions} inserted",
@@ -120,7 +120,7 @@ def _calls(analysis: Analysis) -> list[str]:
     lines = [f"Calls  {counts.placed} placed: {', '.join(parts)}"]
     if drop.ratio is not None:
         band = band_of(DROP_OFF, drop.ratio).name
-        lines.append(f"Drop-off {percent(drop.ratio)}, {band}   95 % {interval(drop.ci95)}   n {drop.n}")
+        lines.append(f"Drop-off {percent(drop.ratio)}, {band}   95% {interval(drop.ci95)}   n {drop.n}")
         lines += [f"       {words(cause):<28}{n:>5}" for cause, n in drop.by_cause.items()]
     return lines
 

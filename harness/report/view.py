@@ -146,7 +146,7 @@ def _wer_tile(analysis: Analysis) -> Tile:
     rate = analysis.measured.wer.overall
     if rate is None or rate.wer is None:
         return Tile("Word error rate", "n/a", NOT_MEASURED)
-    detail = f"95 %: {interval(rate.ci95)}" if rate.ci95 else f"{rate.n_words} words"
+    detail = f"95%: {interval(rate.ci95)}" if rate.ci95 else f"{rate.n_words} words"
     return Tile("Word error rate", percent(rate.wer), detail, *_band_mark(WER, rate.wer))
 
 

@@ -26,8 +26,8 @@ def percent(ratio: float | None) -> str:
 
 
 def interval(ci: tuple[float, float] | None) -> str:
-    """Return a ratio's 95 % interval, "" when there is none."""
-    return f"{ci[0] * 100:.1f} to {ci[1] * 100:.1f} %" if ci else ""
+    """Return a ratio's 95% interval, "" when there is none."""
+    return f"{ci[0] * 100:.1f} to {ci[1] * 100:.1f}%" if ci else ""
 
 
 def words(name: str) -> str:

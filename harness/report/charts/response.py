@@ -145,7 +145,7 @@ def scatter(points: Sequence[TurnPoint]) -> Markup:
     if not points:
         return Markup("")
     left, right, top, base = 40.0, _WIDTH - 12, 14.0, 226.0
-    top_ms, top_s = max(max(p.ttfb_ms for p in points) * 1.06, 1_000.0), max([1.0, *(p.at_s for p in points)])
+    top_ms, top_s = max(max(p.ttfb_ms for p in points) * 1.06, 1_000.0), max(1.0, *(p.at_s * 1.02 for p in points))
     x, y = svg.Scale(top_s, left, right), svg.Scale(top_ms, base, top)
     parts = [*_band_stripes(y, left, right)]
     for value in svg.ticks(top_ms, 5):

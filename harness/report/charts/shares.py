@@ -30,7 +30,7 @@ def wer_top(bars: Sequence[Bar]) -> float:
 
 
 def wer_bars(bars: Sequence[Bar], top: float, summary: str) -> Markup:
-    """Draw a bar a segment value with its 95 % interval as a whisker and the number of reference words."""
+    """Draw a bar a segment value with its 95% interval as a whisker and the number of reference words."""
     if not bars:
         return Markup("")
     left, right = 112.0, _WIDTH - 146
@@ -60,7 +60,7 @@ def _wer_row(bar: Bar, x: svg.Scale, y: float, right: float) -> list[Markup]:
     if rate.ci95:
         low, high = x(rate.ci95[0]), x(rate.ci95[1])
         parts += [
-            svg.tag("title", f"95 % interval {interval(rate.ci95)}"),
+            svg.tag("title", f"95% interval {interval(rate.ci95)}"),
             svg.line(low, middle, high, middle, "whisker"),
             svg.line(low, middle - 4, low, middle + 4, "whisker"),
             svg.line(high, middle - 4, high, middle + 4, "whisker"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.model.errors import CallquakeError, ScenarioError
 from target_stack import config
 from target_stack.models import cli as models_cli
+from target_stack.priority import yield_to_other_sessions
 from target_stack.stages.tts import DEFAULT_VOICE
 
 # As `callquake` exits: harness/exit_codes.py.
@@ -107,6 +108,7 @@ def run_up(options: argparse.Namespace) -> int:
     if level is None:
         raise ScenarioError(f"--log-level {options.log_level}: legal: debug, info, warning, error")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    yield_to_other_sessions()
     return asyncio.run(_serve(config.config_from(options, os.environ)))
 
 

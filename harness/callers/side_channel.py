@@ -11,45 +11,78 @@ from harness.callers.exchange import (
 from harness.model.records import StageTimes
 from harness.protocols import rtvi
 
+_NOTHING_TOLD = StageTimes(source="rtvi-metrics")
+
 
 class RtviSideChannel:
     """One call's RTVI view; keeps what several messages of a turn add up to."""
 
     def __init__(self) -> None:
         self._announced = False
-        self._metrics = StageTimes(source="rtvi-metrics")
+        self._metrics = _NOTHING_TOLD
+        self._has_spoken = False
         self._has_turn_timing = False
+        self._last_transcript: tuple[str, str] | None = None
 
     def events(self, message: rtvi.Message) -> list[SideEvent]:
         """Return what `message` means to the conversation."""
-        found: list[SideEvent] = []
-        if not self._announced and isinstance(message, rtvi.BotReady | rtvi.UserTranscription):
-            self._announced = True
-            found.append(TranscriptChannel("rtvi"))
+        return [*self._announcement(message), *self._meaning(message)]
+
+    def _announcement(self, message: rtvi.Message) -> list[SideEvent]:
+        if self._announced or not isinstance(message, rtvi.BotReady | rtvi.UserTranscription | rtvi.UserInput):
+            return []
+        self._announced = True
+        return [TranscriptChannel("rtvi")]
+
+    def _meaning(self, message: rtvi.Message) -> list[SideEvent]:
         match message:
-            case rtvi.UserTranscription(text=text, is_final=True, turn=turn):
-                self._metrics = StageTimes(source="rtvi-metrics")
-                found.append(UserTranscript(text, turn))
+            case rtvi.UserStartedSpeaking():
+                self._begin_turn()
+            case rtvi.UserTranscription(text=text, is_final=True, timestamp=timestamp, turn=turn):
+                return self._transcript(text, timestamp, turn)
+            case rtvi.UserInput(text=text, input_type="transcription", is_final=True, timestamp=timestamp):
+                return self._transcript(text, timestamp)
             case rtvi.BotTtsText() | rtvi.BotOutput() | rtvi.BotTranscription():
-                found.extend(_agent_text(message))
+                return _agent_text(message)
             case rtvi.BotStartedSpeaking():
-                found.append(AgentSpeaking(True))
+                return [AgentSpeaking(True)]
             case rtvi.BotStoppedSpeaking() | rtvi.BotInterrupted():
-                found.append(AgentSpeaking(False))
+                self._has_spoken = self._is_reply_told()
+                return [AgentSpeaking(False)]
             case rtvi.TurnTimingMessage():
                 self._has_turn_timing = True
-                found.append(AgentStages(_from_turn_timing(message)))
+                return [AgentStages(_from_turn_timing(message))]
             case rtvi.Metrics() if not self._has_turn_timing:
                 stages = self._merge(rtvi.stage_ttfb(message))
-                if stages is not None:
-                    found.append(AgentStages(stages))
-            case _:
-                pass
-        return found
+                return [] if stages is None else [AgentStages(stages)]
+        return []
+
+    def _transcript(self, text: str, timestamp: str, turn: int = 0) -> list[SideEvent]:
+        if timestamp and (text, timestamp) == self._last_transcript:
+            # The same words told in the other message type.
+            return []
+        self._last_transcript = (text, timestamp)
+        if self._is_reply_told():
+            self._begin_turn()
+        return [UserTranscript(text, turn)]
+
+    def _begin_turn(self) -> None:
+        """Forget the figures of the turn before.
+
+        Pipecat tells user-started-speaking, the STT's figure, the transcript, then the reply's figures. It can be set
+        not to tell the first, and the figure of a streaming STT may come seconds late, after the reply's.
+        """
+        self._metrics = _NOTHING_TOLD
+        self._has_spoken = False
+
+    def _is_reply_told(self) -> bool:
+        return self._metrics.llm_ms is not None or self._metrics.tts_ms is not None
 
     def _merge(self, told: rtvi.StageTtfb) -> StageTimes | None:
         if told.stt_ms is None and told.llm_ms is None and told.tts_ms is None:
             return None
+        if told.stt_ms is not None and self._has_spoken:
+            self._begin_turn()
         before = self._metrics
         self._metrics = StageTimes(
             stt_ms=before.stt_ms if told.stt_ms is None else told.stt_ms,

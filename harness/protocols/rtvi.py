@@ -45,6 +45,7 @@ from harness.protocols.rtvi_messages import (
     TrackStatus,
     TurnTimingMessage,
     Unknown,
+    UserInput,
     UserStartedSpeaking,
     UserStoppedSpeaking,
     UserTranscription,
@@ -81,6 +82,7 @@ __all__ = [
     "TrackStatus",
     "TurnTimingMessage",
     "Unknown",
+    "UserInput",
     "UserStartedSpeaking",
     "UserStoppedSpeaking",
     "UserTranscription",
@@ -96,6 +98,9 @@ PING_INTERVAL_S = 1.0
 
 _PING = re.compile(r"ping: *(\d{1,19})\s*", re.ASCII)
 _SHOWN = 80
+# "ElevenLabsTTSService" is Eleven, Labs, TTS, Service: a search in the whole name would find "sTT" in it.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_STAGE = re.compile(r"(?:stt|llm|tts)(?=(?:service)?$)")
 
 
 # Messages that are their type alone, and those that add one text. Both directions read these tables.
@@ -136,10 +141,15 @@ def stage_ttfb(metrics: Metrics) -> StageTtfb:
     """
     found: dict[str, float] = {}
     for entry in metrics.ttfb:
-        stage = re.search(r"stt|llm|tts", entry.processor.lower())
+        stage = _stage_of(entry.processor)
         if stage and entry.seconds > 0:
-            found[stage[0]] = entry.seconds * 1e3
+            found[stage] = entry.seconds * 1e3
     return StageTtfb(found.get("stt"), found.get("llm"), found.get("tts"))
+
+
+def _stage_of(processor: str) -> str | None:
+    found = (_STAGE.search(word.lower()) for word in _WORD.findall(processor))
+    return next((stage[0] for stage in found if stage), None)
 
 
 def build(message: Message) -> str:
@@ -179,6 +189,10 @@ def _content(message: Message, name: str | None) -> tuple[str, Any]:
             kind = "user-transcription"
             data = {"text": text, "user_id": user_id, "timestamp": timestamp, "final": is_final}
             data |= {"turn": turn} if turn else {}
+        case UserInput(text, input_type, is_final, timestamp, user_id):
+            kind = "user-input"
+            data = {"text": text, "input_type": input_type, "timestamp": timestamp, "final": is_final}
+            data |= {"user_id": user_id} if user_id else {}
         case BotOutput():
             kind, data = "bot-output", asdict(message)
         case Metrics(ttfb, processing):
@@ -268,6 +282,18 @@ def _transcription(kind: str, whole: Fields) -> Message:
     )
 
 
+def _user_input(kind: str, whole: Fields) -> Message:
+    del kind
+    data = whole.inner("data")
+    return UserInput(
+        data.text("text"),
+        data.text("input_type"),
+        data.flag("final"),
+        data.text("timestamp", ""),
+        data.text("user_id", ""),
+    )
+
+
 def _bot_output(kind: str, whole: Fields) -> Message:
     del kind
     data = whole.inner("data")
@@ -317,6 +343,7 @@ _READERS: Mapping[str, Callable[[str, Fields], Message]] = {
     **dict.fromkeys(_READY, _ready),
     **dict.fromkeys(_TEXT, _text),
     "user-transcription": _transcription,
+    "user-input": _user_input,
     "bot-output": _bot_output,
     "metrics": _metrics,
     "server-message": _server_message,

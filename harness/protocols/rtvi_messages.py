@@ -37,6 +37,20 @@ class UserTranscription:
 
 
 @dataclass(frozen=True, slots=True)
+class UserInput:
+    """What the user said or typed (RTVI 2.2); `input_type` "transcription" repeats what UserTranscription told before.
+
+    Newer agents send both for one utterance, with equal text and timestamp; later ones will send this alone.
+    """
+
+    text: str
+    input_type: str
+    is_final: bool = True
+    timestamp: str = ""
+    user_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class UserStartedSpeaking:
     """The agent heard its user start."""
 
@@ -201,6 +215,7 @@ Message = (
     ClientReady
     | BotReady
     | UserTranscription
+    | UserInput
     | UserStartedSpeaking
     | UserStoppedSpeaking
     | BotStartedSpeaking

@@ -53,7 +53,8 @@ class Candidates:
 def build_offer(offer: Offer) -> str:
     """Return the body of POST /api/offer."""
     body = {"sdp": offer.sdp, "type": "offer", "pc_id": offer.pc_id, "restart_pc": offer.restart_pc}
-    return json.dumps({**body, "requestData": offer.request_data})
+    # Pipecat's own server takes "request_data" at every route, its clients' "requestData" only below /sessions.
+    return json.dumps({**body, "request_data": offer.request_data})
 
 
 def build_answer(answer: Answer) -> str:
@@ -68,7 +69,7 @@ def parse_offer(body: str | bytes) -> Offer:
     sdp = _description(fields, "offer")
     if not any(line.startswith("m=audio ") for line in sdp.splitlines()):
         raise RemoteProtocolError("offer.sdp has no m=audio section: an agent needs audio")
-    # Pipecat's server takes both spellings.
+    # Pipecat's clients send the first spelling, its server documents the second.
     request = fields.inner("requestData", {}).values or fields.inner("request_data", {}).values
     return Offer(sdp, fields.text("pc_id", "") or None, fields.flag("restart_pc", False), dict(request))
 

@@ -51,3 +51,56 @@ def test_turn_timing_outranks_metrics():
     assert [type(e) for e in events] == [AgentStages]
     assert events[0].stages.endpointing_ms == 500
     assert events[0].stages.source == "turn-timing"
+
+
+def told(processor, seconds):
+    return rtvi.Metrics((rtvi.ProcessorTime(processor, seconds),))
+
+
+def stages(stt, llm=None, tts=None):
+    return AgentStages(StageTimes(stt_ms=stt, llm_ms=llm, tts_ms=tts, source="rtvi-metrics"))
+
+
+def test_the_stt_figure_comes_before_its_transcript_and_is_kept():
+    # Pipecat 1.14's order within a turn.
+    turn = [told("STTService#0", 0.2), rtvi.UserTranscription("hello", True, "", "t1"), told("LLMService#0", 0.3)]
+    assert heard(rtvi.UserStartedSpeaking(), *turn)[-1] == stages(200, 300)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [[rtvi.BotStoppedSpeaking()], [rtvi.UserStartedSpeaking()], [rtvi.UserStartedSpeaking(), rtvi.BotInterrupted()]],
+    ids=["after the reply", "user started", "barge-in"],
+)
+def test_no_figure_of_one_turn_enters_the_next(start):
+    first = [told("STTService#0", 0.2), told("LLMService#0", 0.3), told("TTSService#0", 0.1)]
+    assert heard(*first, *start, told("STTService#0", 0.5))[-1] == stages(500)
+    untold = heard(*first, *start, rtvi.UserTranscription("more", True), told("LLMService#0", 0.7))
+    assert untold[-1] == stages(None, 700)
+
+
+def test_the_late_figure_of_a_streaming_stt_is_the_same_turns():
+    turn = [rtvi.UserStartedSpeaking(), rtvi.BotStoppedSpeaking(), told("LLMService#0", 0.3), told("TTSService#0", 0.1)]
+    assert heard(*turn, told("STTService#0", 0.2))[-1] == stages(200, 300, 100)
+
+
+def test_a_greetings_figures_are_not_the_first_turns():
+    greeting = [told("LLMService#0", 0.3), told("TTSService#0", 0.1), rtvi.BotStoppedSpeaking()]
+    assert heard(*greeting, told("STTService#0", 0.2), told("LLMService#0", 0.4))[-1] == stages(200, 400)
+
+
+def test_one_utterance_told_in_both_message_types_is_heard_once():
+    both = [rtvi.UserInput("hello", "transcription", True, "t1"), rtvi.UserTranscription("hello", True, "", "t1")]
+    assert heard(*both) == [TranscriptChannel("rtvi"), UserTranscript("hello")]
+    assert heard(*reversed(both)) == [TranscriptChannel("rtvi"), UserTranscript("hello")]
+    again = rtvi.UserInput("hello", "transcription", True, "t2")
+    assert heard(*both, again)[-1] == UserTranscript("hello")
+    assert (
+        heard(rtvi.UserTranscription("yes", True), rtvi.UserTranscription("yes", True))[1:]
+        == [UserTranscript("yes")] * 2
+    )
+
+
+def test_only_final_speech_is_a_hypothesis():
+    events = heard(rtvi.UserInput("typed", "chat"), rtvi.UserInput("hel", "transcription", False, "t1"))
+    assert events == [TranscriptChannel("rtvi")]

@@ -16,6 +16,8 @@ EVERY_MESSAGE = [
     rtvi.UserTranscription("hello there", is_final=True, user_id="u", timestamp="2026-01-01T00:00:00Z"),
     rtvi.UserTranscription("hel", is_final=False),
     rtvi.UserTranscription("hello", is_final=True, turn=3),
+    rtvi.UserInput("hello", "transcription", is_final=True, timestamp="2026-01-01T00:00:00Z"),
+    rtvi.UserInput("typed", "chat", user_id="u"),
     rtvi.UserStartedSpeaking(),
     rtvi.UserStoppedSpeaking(),
     rtvi.BotStartedSpeaking(),
@@ -152,3 +154,23 @@ def test_ttfb_is_mapped_to_stages_by_processor_name():
         )
     )
     assert rtvi.stage_ttfb(metrics) == (200.0, 250.0, None)
+
+
+@pytest.mark.parametrize(
+    ("processor", "stage"),
+    [
+        # Pipecat's own names in which "s" meets "TTS".
+        ("ElevenLabsTTSService#0", "tts"),
+        ("SmallestTTSService#0", "tts"),
+        ("SpeechmaticsTTSService#1", "tts"),
+        ("SpeechmaticsSTTService#0", "stt"),
+        ("OpenAILLMService#0", "llm"),
+        ("elevenlabs_tts", "tts"),
+        ("whispersttservice", "stt"),
+        ("SttStage", "stt"),
+        ("SileroVAD#0", None),
+    ],
+)
+def test_a_processors_stage_is_a_word_of_its_name(processor, stage):
+    times = rtvi.stage_ttfb(rtvi.Metrics((rtvi.ProcessorTime(processor, 0.1),)))
+    assert times == tuple(100.0 if name == stage else None for name in ("stt", "llm", "tts"))

@@ -22,6 +22,15 @@ def test_a_plain_offer_has_no_pipecat_fields():
     assert swrtc.parse_offer(json.dumps({"sdp": SDP, "type": "offer"})) == swrtc.Offer(SDP)
     snake = {"sdp": SDP, "type": "offer", "request_data": {"a": 1}}
     assert swrtc.parse_offer(json.dumps(snake)).request_data == {"a": 1}
+    camel = {"sdp": SDP, "type": "offer", "requestData": {"a": 1}}
+    assert swrtc.parse_offer(json.dumps(camel)).request_data == {"a": 1}
+
+
+def test_request_data_is_spelled_as_pipecats_server_reads_it():
+    body = json.loads(swrtc.build_offer(swrtc.Offer(SDP, request_data={"call_id": "c1"})))
+    assert body["request_data"] == {"call_id": "c1"}
+    # Its from_dict takes no other key beside.
+    assert set(body) == {"sdp", "type", "pc_id", "restart_pc", "request_data"}
 
 
 BAD_OFFERS = [

@@ -50,16 +50,22 @@ def encode_clip(utterance_id: str, samples: Pcm, speech_start_ms: float, speech_
     return Clip(utterance_id, payloads, first, last, samples)
 
 
-def _encode(samples: Pcm) -> tuple[bytes, ...]:
+def new_encoder(rate: int) -> av.AudioCodecContext:
+    """Return a libopus encoder for mono int16 speech at `rate` Hz, one packet per 20 ms."""
     encoder = av.CodecContext.create("libopus", "w")
     if not isinstance(encoder, av.AudioCodecContext):
         raise TypeError("PyAV's libopus is not an audio encoder")
-    encoder.sample_rate = RATE
+    encoder.sample_rate = rate
     encoder.layout = "mono"
     encoder.format = "s16"
     encoder.bit_rate = BIT_RATE
-    encoder.time_base = Fraction(1, RATE)
+    encoder.time_base = Fraction(1, rate)
     encoder.options = {"application": "voip", "frame_duration": str(PACKET_MS), "vbr": "on"}
+    return encoder
+
+
+def _encode(samples: Pcm) -> tuple[bytes, ...]:
+    encoder = new_encoder(RATE)
     # The look-ahead's worth of silence behind the last sample, so that its tail is emitted too.
     count = -(-(len(samples) + LOOKAHEAD_SAMPLES) // PACKET_SAMPLES)
     padded = np.zeros(count * PACKET_SAMPLES, np.int16)
@@ -99,8 +105,3 @@ class Decoder:
             return np.zeros(0, np.int16)
         interleaved = np.concatenate([f.to_ndarray().reshape(-1) for f in frames])
         return np.asarray(interleaved.reshape(-1, 2).astype(np.int32).mean(axis=1), dtype=np.int16)
-
-
-def is_silence_sized(payload: bytes) -> bool:
-    """Tell whether a payload is too small to carry speech: DTX or digital silence (RFC 6716)."""
-    return len(payload) <= 3

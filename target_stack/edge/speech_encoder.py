@@ -4,11 +4,10 @@ from fractions import Fraction
 
 import av
 
-from harness.media.opus import SILENCE_PAYLOAD
+from harness.media.opus import SILENCE_PAYLOAD, new_encoder
 from target_stack.edge.playout import FRAME_SAMPLES
 from target_stack.frames import SPEECH_RATE, Pcm
 
-BIT_RATE = 32_000
 # So many frames of silence are encoded, so that a decoder's state fades out; then a fixed payload stands for it.
 _FADING_FRAMES = 5
 _TIME_BASE = Fraction(1, SPEECH_RATE)
@@ -18,16 +17,7 @@ class SpeechEncoder:
     """The encoder of one call's outgoing stream."""
 
     def __init__(self) -> None:
-        encoder = av.CodecContext.create("libopus", "w")
-        if not isinstance(encoder, av.AudioCodecContext):
-            raise TypeError("PyAV's libopus is not an audio encoder")
-        encoder.sample_rate = SPEECH_RATE
-        encoder.layout = "mono"
-        encoder.format = "s16"
-        encoder.bit_rate = BIT_RATE
-        encoder.time_base = _TIME_BASE
-        encoder.options = {"application": "voip", "frame_duration": "20"}
-        self._encoder = encoder
+        self._encoder = new_encoder(SPEECH_RATE)
         self._silent_frames = _FADING_FRAMES
         self._pts = 0
         self._silence = av.AudioFrame(format="s16", layout="mono", samples=FRAME_SAMPLES)

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.unit
 
 
 async def until_waiting(stats, queue, count):
-    while stats.queue_depths[queue] < count:  # noqa: ASYNC110 - a counter has no event; a turn of the loop is enough
+    while stats.queue_depths[queue] < count:
         await asyncio.sleep(0)
 
 

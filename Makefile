@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet
 say = @printf '==> %s\n'
 
-.PHONY: help demo up test test-fast soak lint format models corpus clean
+.PHONY: help demo up test test-fast test-peers soak lint format models corpus clean
 
 help: ## this list
 	@printf 'callquake\n\n'
@@ -47,6 +47,10 @@ test: $(VENV)/.test ## the whole test suite (installs apt packages too, when roo
 
 test-fast: $(VENV)/.test ## only the tests without sockets and models
 	@$(RUN) -m pytest -m unit
+
+test-peers: $(VENV)/.test ## callers against real Pipecat (installs it into an environment of its own, 1 GB)
+	@$(RUN) -m harness.cli models fetch
+	@$(RUN) -m pytest --peers -m peer
 
 soak: $(VENV)/.test ## the long tests too
 	@$(RUN) -m pytest --soak

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-CATEGORIES = ("unit", "loopback", "end_to_end", "soak")
+CATEGORIES = ("unit", "loopback", "end_to_end", "soak", "peer")
 
 # onnxruntime must not look for its telemetry host, in this process or a child.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -13,6 +13,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 def pytest_addoption(parser):
     parser.addoption("--soak", action="store_true", help="also run tests marked soak (long)")
+    parser.addoption("--peers", action="store_true", help="also run tests marked peer (they install the peer first)")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -24,6 +25,8 @@ def pytest_collection_modifyitems(config, items):
             )
         if carried == ["soak"] and not config.getoption("--soak"):
             item.add_marker(pytest.mark.skip(reason="a long run: ask for it with --soak"))
+        if carried == ["peer"] and not config.getoption("--peers"):
+            item.add_marker(pytest.mark.skip(reason="installs a foreign peer: ask for it with --peers"))
 
 
 @pytest.fixture(autouse=True)

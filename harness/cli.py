@@ -132,6 +132,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.PASSED
     try:
         return int(options.call(options))
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough; let Python's own flush at exit find nothing to write to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.PASSED
     except ScenarioError as error:
         print(error, file=sys.stderr)
         return ExitCode.BAD_SCENARIO

@@ -224,6 +224,10 @@ class AnsweringStream:
             )
         )
 
+    def failed(self, error: Exception) -> None:
+        """Say why this call's media ended."""
+        print(f"responder: call {self._call}: {error!r}", file=sys.stderr)
+
     def goodbye(self) -> None:
         """Leave without a word."""
 

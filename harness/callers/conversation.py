@@ -30,7 +30,7 @@ from harness.callers.exchange import (
     UserTranscript,
 )
 from harness.callers.patience import MISHEARD_BELOW, PatienceMeter, heard_share
-from harness.media.events import MediaLost, RemoteBye, SpeechEnded, SpeechStarted
+from harness.media.events import MediaFailed, MediaLost, RemoteBye, SpeechEnded, SpeechStarted
 from harness.media.onset import AgentOnset, AgentStopped
 from harness.model.clock import NS_PER_MS, ms_between
 from harness.model.plan import CallPlan, PlannedTurn
@@ -135,10 +135,17 @@ class Conversation:
                 return self._on_speech_ended(event, view)
             case UserTranscript() | AgentText() | AgentStages() | AgentSpeaking() | TranscriptChannel():
                 return self._on_side(event, now_ns)
+            case MediaLost() | MediaFailed() | Disconnected() | RemoteBye():
+                return self._on_end(event, now_ns)
+
+    def _on_end(self, event: MediaLost | MediaFailed | Disconnected | RemoteBye, now_ns: int) -> list[Action]:
+        match event:
             case MediaLost():
                 seconds = ms_between(event.since_ns, now_ns) / 1000
                 detail = f"nothing was received for {seconds:.1f} s"
                 return self._end(Outcome.DROPPED, Cause.MEDIA_LOST, now_ns, detail)
+            case MediaFailed():
+                return self._end(Outcome.LOST, Cause.GENERATOR_ERROR, now_ns, event.detail)
             case Disconnected():
                 return self._end(Outcome.DROPPED, Cause.AGENT_HUNG_UP, now_ns, event.detail)
             case RemoteBye():

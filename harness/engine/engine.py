@@ -19,7 +19,7 @@ from harness.media import opus, takeover
 from harness.media.loop import MediaLoop
 from harness.model.clock import monotonic_ns
 from harness.model.codec import from_json, to_json
-from harness.model.errors import CallquakeError, LocalProtocolError, ScenarioError
+from harness.model.errors import CallquakeError, GeneratorError, LocalProtocolError, ScenarioError
 from harness.model.plan import CallPlan
 from harness.model.records import Cause, TurnRecord
 
@@ -79,6 +79,8 @@ class Engine:
                             return
                         else:
                             self._command(message)
+                if self._media_loop.failure is not None:
+                    raise GeneratorError(f"the media loop died: {self._media_loop.failure!r}")
                 # The worker is gone: nobody reads our records any more, so hang up and leave.
                 await self._drain("the load generator went away")
         finally:
@@ -177,6 +179,10 @@ class Engine:
         with contextlib.suppress(ConnectionError):
             while True:
                 lag_ms = await sleep_and_measure_lag(HEALTH_INTERVAL_S)
+                if self._media_loop.failure is not None:
+                    # Ends `serve`: an engine without media must die loudly, not report silence as the agent's.
+                    self._reader.feed_eof()
+                    return
                 self._send("health", sample=to_json(meter.sample(len(self._calls), self._totals(), lag_ms)))
 
 

@@ -35,4 +35,11 @@ class RemoteBye:
     at_ns: int
 
 
-MediaEvent = SpeechStarted | SpeechEnded | AgentOnset | AgentStopped | MediaLost | RemoteBye
+@dataclass(frozen=True, slots=True)
+class MediaFailed:
+    """Our own media path broke on this call: a fault of the generator, never the agent's."""
+
+    detail: str
+
+
+MediaEvent = SpeechStarted | SpeechEnded | AgentOnset | AgentStopped | MediaLost | RemoteBye | MediaFailed

@@ -6,6 +6,7 @@ four methods: `start`, `add`, `remove`, `stop`.
 """
 
 import heapq
+import logging
 import select
 import socket
 import threading
@@ -19,6 +20,7 @@ from harness.media.kernel_time import RealtimeOffset, receive
 from harness.media.stream import TICK_NS
 from harness.model.histogram import Histogram
 
+_logger = logging.getLogger(__name__)
 PHASES = 8
 _NS_PER_MS = 1_000_000
 _OFFSET_REFRESH_NS = 1_000_000_000
@@ -40,6 +42,9 @@ class LoopStream(Protocol):
 
     def receive_rtcp(self, data: bytes, now_ns: int, unix_ns: int) -> None:
         """Take one SRTCP packet."""
+
+    def failed(self, error: Exception) -> None:
+        """Take note that the loop has let go of this stream because `error` was raised in it."""
 
     def goodbye(self) -> None:
         """Say the last word."""
@@ -80,10 +85,13 @@ class MediaLoop:
         self._offset = RealtimeOffset()
         self._stats = LoopStats()
         self._stats_lock = threading.Lock()
+        # What ended the thread without our asking; no call of this engine has media from then on.
+        self.failure: BaseException | None = None
 
     def start(self) -> None:
         """Start the thread."""
         self._running = True
+        self.failure = None
         self._thread = threading.Thread(target=self._run, name="media-loop", daemon=True)
         self._thread.start()
 
@@ -137,6 +145,13 @@ class MediaLoop:
         done.set()
 
     def _run(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:
+            _logger.critical("the media loop died", exc_info=error)
+            self.failure = error
+
+    def _loop(self) -> None:
         next_refresh = time.monotonic_ns() + _OFFSET_REFRESH_NS
         while self._running:
             self._send_due()
@@ -155,7 +170,11 @@ class MediaLoop:
             with self._stats_lock:
                 self._stats.ticks += 1
                 self._stats.tick_lateness_ms.add((now - due) / _NS_PER_MS)
-            line.stream.tick(now, now + self._offset.offset_ns)
+            try:
+                line.stream.tick(now, now + self._offset.offset_ns)
+            except Exception as error:  # noqa: BLE001 - one call's fault, of whatever kind, must not stop the others
+                self._drop(line, error)
+                continue
             heapq.heappush(self._heap, (due + TICK_NS, order, line))
             now = time.monotonic_ns()
 
@@ -182,7 +201,22 @@ class MediaLoop:
         while self._requests:
             self._requests.popleft()()
 
+    def _drop(self, line: _Line, error: Exception) -> None:
+        """Let go of one call whose media raised; the others must not suffer."""
+        _logger.error("a stream failed in the media loop", exc_info=error)
+        self._epoll.unregister(line.sock.fileno())
+        del self._lines[line.sock.fileno()]
+        line.closed = True
+        line.sock.close()
+        line.stream.failed(error)
+
     def _read(self, line: _Line) -> None:
+        try:
+            self._read_burst(line)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._drop(line, error)
+
+    def _read_burst(self, line: _Line) -> None:
         for _ in range(_READ_BURST):
             try:
                 data, address, arrived_at_ns, drops = receive(line.sock, self._offset)

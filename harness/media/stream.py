@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from harness.media.events import MediaEvent, MediaLost, RemoteBye, SpeechEnded, SpeechStarted
+from harness.media.events import MediaEvent, MediaFailed, MediaLost, RemoteBye, SpeechEnded, SpeechStarted
 from harness.media.onset import OnsetDetector, window_levels_dbfs
 from harness.media.opus import PACKET_SAMPLES, RATE, SILENCE_PAYLOAD, Clip, Decoder
 from harness.media.recorder import Recorder
@@ -220,6 +220,10 @@ class MediaStream:
             for block in packet.blocks:
                 if block.ssrc == self._ssrc:
                     self.round_trip_ms = rtcp.round_trip_ms(block, unix_ns) or self.round_trip_ms
+
+    def failed(self, error: Exception) -> None:
+        """Take note that the loop has let go of this stream because `error` was raised in it."""
+        self._post(MediaFailed(f"the media loop dropped this call: {error!r}"))
 
     def goodbye(self) -> None:
         """Send RTCP BYE; the last thing a stream does."""

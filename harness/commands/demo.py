@@ -103,6 +103,9 @@ def _await_ready(stack: "subprocess.Popen[str]") -> str | None:
     threading.Thread(target=relay, daemon=True).start()
     ready.wait(START_LIMIT_S)
     if not found:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # Its messages end a moment before it does.
+            stack.wait(1)
         ended = stack.poll()
         how = f"was not ready within {START_LIMIT_S:.0f} s" if ended is None else f"ended with exit code {ended}"
         _say(f"the target stack {how}; its messages are above")

@@ -106,6 +106,19 @@ def test_ticks_keep_to_absolute_deadlines(loop):
     assert len(phases) <= 2
 
 
+def test_a_loop_that_dies_says_why(caplog):
+    class Dying(MediaLoop):
+        def _send_due(self):
+            raise MemoryError("no more")
+
+    loop = Dying()
+    loop.start()
+    loop._thread.join(10)
+    assert isinstance(loop.failure, MemoryError)
+    assert "the media loop died" in caplog.text
+    loop.stop()
+
+
 @pytest.mark.parametrize("where", ["tick", "receive_rtp"])
 def test_one_broken_call_does_not_stop_the_others(loop, where):
     broken, healthy = Ticker(where), Ticker()

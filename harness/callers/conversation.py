@@ -38,6 +38,8 @@ from harness.model.records import Cause, Outcome, StageTimes, TurnRecord
 
 # After the agent's last audible packet a side channel may still say "speaking": a sentence is on its way.
 SPEAKING_GRACE_NS = 10_000 * NS_PER_MS
+# An agent that cut in and still spoke this long after the user's end has answered; a shorter tail is a yield.
+EARLY_ANSWER_NS = 500 * NS_PER_MS
 
 
 class State(Enum):
@@ -59,7 +61,10 @@ class _Turn:
     started_at_ns: int | None = None
     ended_at_ns: int | None = None
     onset_at_ns: int | None = None
-    false_endpoint: bool = False
+    # An earlier saying of the call timed out: what is heard now may be the answer to that one.
+    out_of_step: bool = False
+    overlapped: bool = False
+    answered_early: bool = False
     censored: bool = False
     waited_ms: float = 0.0
     agent_stopped_at_ns: int | None = None
@@ -81,7 +86,11 @@ class _Turn:
 
     @property
     def is_answered(self) -> bool:
-        return self.onset_at_ns is not None
+        return self.onset_at_ns is not None or self.answered_early
+
+    @property
+    def false_endpoint(self) -> bool:
+        return self.overlapped and not self.out_of_step
 
 
 class Conversation:
@@ -99,6 +108,8 @@ class Conversation:
         self._connected_at_ns = 0
         self._transcript_channel: str | None = None
         self._side_speaking = False
+        self._agent_is_speaking = False
+        self._timed_out = False
         self._quiet_since_ns: int | None = None
         self._ends_at_ns = 0
         self.deadline_ns: int | None = None
@@ -199,7 +210,7 @@ class Conversation:
         attempt = 0
         if self._turn is not None and self._turn.number == self._next + 1:
             attempt = self._turn.attempt + 1
-        self._turn = _Turn(self._next + 1, attempt, planned)
+        self._turn = _Turn(self._next + 1, attempt, planned, out_of_step=self._timed_out)
         self._state = State.SPEAKING
         self._arm(None)
         return [*actions, Speak(planned.utterance_id), Milestone("turn_started", now_ns)]
@@ -214,11 +225,17 @@ class Conversation:
             return []
         self._turn.ended_at_ns = event.at_ns
         self._turn.lost_at_end = view.packets_lost
-        self._wait(State.AWAITING, event.at_ns, self._limits.answer_timeout_ms)
+        if self._agent_is_speaking:
+            # Nobody waits in silence while the other one speaks; its end decides (see _on_stopped).
+            self._state = State.AWAITING
+            self._arm(None)
+        else:
+            self._wait(State.AWAITING, event.at_ns, self._limits.answer_timeout_ms)
         return []
 
     def _on_onset(self, event: AgentOnset, now_ns: int, view: MediaView) -> list[Action]:
         self._quiet_since_ns = None
+        self._agent_is_speaking = True
         match self._state:
             case State.GREETING:
                 self.greeting_ms = ms_between(self._connected_at_ns, event.at_ns)
@@ -227,7 +244,7 @@ class Conversation:
                 return [Milestone("greeting", event.at_ns, self.greeting_ms)]
             case State.SPEAKING:
                 if self._turn is not None:
-                    self._turn.false_endpoint = True
+                    self._turn.overlapped = True
                 return []
             case State.AWAITING:
                 return self._answered(event, now_ns, view)
@@ -244,7 +261,8 @@ class Conversation:
             return []
         if event.at_ns < turn.ended_at_ns:
             # Looked back to a packet that came while the user still spoke.
-            turn.false_endpoint = True
+            turn.overlapped = True
+            self._arm(None)
             return []
         turn.onset_at_ns = event.at_ns
         turn.waited_ms = ms_between(turn.ended_at_ns, event.at_ns)
@@ -258,6 +276,9 @@ class Conversation:
         return [answered, *self._leave_if_fed_up(now_ns)]
 
     def _on_stopped(self, event: AgentStopped, now_ns: int) -> list[Action]:
+        self._agent_is_speaking = False
+        if self._state is State.AWAITING:
+            self._overlap_ended(event)
         if self._turn is not None and self._turn.is_answered:
             self._turn.agent_stopped_at_ns = event.at_ns
         if self._state is not State.LISTENING:
@@ -267,6 +288,18 @@ class Conversation:
             self._arm(event.at_ns + SPEAKING_GRACE_NS)
             return []
         return self._agent_finished(now_ns)
+
+    def _overlap_ended(self, event: AgentStopped) -> None:
+        """Decide what speech that began before the user's end was: an early answer, or a yield and the wait goes on."""
+        turn = self._turn
+        if turn is None or turn.ended_at_ns is None:
+            return
+        if event.at_ns - turn.ended_at_ns < EARLY_ANSWER_NS:
+            self._wait(State.AWAITING, turn.ended_at_ns, self._limits.answer_timeout_ms)
+            return
+        turn.answered_early = True
+        self.turns_answered += 1
+        self._state = State.LISTENING
 
     def _agent_finished(self, now_ns: int) -> list[Action]:
         since = now_ns if self._quiet_since_ns is None else self._quiet_since_ns
@@ -293,7 +326,8 @@ class Conversation:
         turn = self._turn
         if turn is None or turn.ended_at_ns is None:
             return []
-        turn.censored = not turn.false_endpoint
+        turn.censored = True
+        self._timed_out = True
         turn.waited_ms = ms_between(turn.ended_at_ns, now_ns)
         self._patience.dead_air(turn.waited_ms)
         left = self._leave_if_fed_up(now_ns)
@@ -334,10 +368,9 @@ class Conversation:
         turn = self._turn
         actions: list[Action] = []
         if turn is not None and turn.started_at_ns is not None:
-            own = outcome in (Outcome.INTERRUPTED, Outcome.LOST)
-            cut = not turn.is_answered and not turn.censored and (own or turn.ended_at_ns is None)
+            cut = outcome in (Outcome.INTERRUPTED, Outcome.LOST) and not turn.is_answered and not turn.censored
             if not turn.is_answered and not cut and turn.ended_at_ns is not None:
-                turn.censored = not turn.false_endpoint
+                turn.censored = True
                 turn.waited_ms = ms_between(turn.ended_at_ns, now_ns)
             actions = [TurnEnded(replace(self._record(turn), cut=cut))]
         self._turn = None
@@ -385,4 +418,5 @@ class Conversation:
             stages=turn.stages,
             network_ms=turn.network_ms,
             lost_packets=turn.lost_packets,
+            out_of_step=turn.out_of_step,
         )

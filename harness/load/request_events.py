@@ -38,7 +38,10 @@ class RequestEvents:
             self._request(SETUP, time_ms, failure)
 
     def _turn(self, row: dict[str, Any]) -> None:
-        if row["false_endpoint"]:
+        if row["out_of_step"] and not row["censored"]:
+            # Its time may belong to an earlier utterance.
+            self._request(TTFB, None, "answered after an earlier utterance had timed out")
+        elif row["false_endpoint"] and not row["censored"]:
             # It has no time to first byte: the agent was there before the end of speech.
             self._request(TTFB, None, "the agent spoke before the user had finished")
         elif row["censored"] or row["ttfb_ms"] is None:

@@ -1,13 +1,16 @@
 """TTFB: from the end of user speech on the wire to the first audible agent speech arriving, per turn.
 
-How a turn enters, in this order; every turn of the run is in exactly one count:
+How a turn enters, in this order; every turn of the run is in exactly one of these:
   cut              the operator or the engine ended the call: in no distribution
-  false endpoint   the agent started before the user had finished: its TTFB is negative or has no meaning, so it is
-                   counted apart and enters no percentile
   unspoken         the call ended before the last voiced sample was sent: there was nothing to answer yet
-  answered         an observed value
   censored         no answer, whether until the time-out or until the call ended first: at least `waited_ms`
-A repeat of an unanswered utterance is a turn of its own. The greeting is in none of these.
+  out of step      answered, but an earlier saying of the call had timed out, and this may be its late answer: a time
+                   that flatters the agent, so it is counted apart
+  false endpoint   answered, but the agent started before the user had finished: its TTFB is negative or has no
+                   meaning, so it is counted apart
+  answered         an observed value
+A false endpoint that then stays unanswered is censored like any other, and still counts as a false endpoint. A repeat
+of an unanswered utterance is a turn of its own. The greeting is in none of these.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,9 +30,13 @@ class Entry(StrEnum):
 
     CUT = "cut"
     FALSE_ENDPOINT = "false_endpoint"
+    OUT_OF_STEP = "out_of_step"
     UNSPOKEN = "unspoken"
     ANSWERED = "answered"
     CENSORED = "censored"
+
+
+_NOT_AWAITED = frozenset({Entry.CUT, Entry.UNSPOKEN, Entry.OUT_OF_STEP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,10 @@ class TtfbResult:
     n_answered: int
     n_censored: int
     n_cut: int
+    # Whatever came of them; those that came to nothing are among the censored ones.
     n_false_endpoints: int
+    n_false_endpoints_unanswered: int
+    n_out_of_step: int
     n_unspoken: int
     percentiles: dict[str, Estimate | None]
     ci95: dict[str, tuple[float, float | None] | None]
@@ -50,19 +60,27 @@ class TtfbResult:
     @property
     def false_endpoint_ratio(self) -> float | None:
         """False endpoints over the turns in which the agent could have made one, None without such turns."""
-        n = self.sample.n + self.n_false_endpoints
-        return self.n_false_endpoints / n if n else None
+        return self.n_false_endpoints / self.n_awaited if self.n_awaited else None
+
+    @property
+    def n_awaited(self) -> int:
+        """Turns that were spoken to their end and in step with the agent."""
+        return self.sample.n + self.n_false_endpoints - self.n_false_endpoints_unanswered
 
 
 def entry_of(turn: TurnRecord) -> Entry:
     """Return how `turn` enters the distribution."""
     if turn.cut:
         return Entry.CUT
-    if turn.false_endpoint:
-        return Entry.FALSE_ENDPOINT
     if turn.speech_ended_at_ns is None:
         return Entry.UNSPOKEN
-    return Entry.CENSORED if turn.censored or turn.ttfb_ms is None else Entry.ANSWERED
+    if turn.censored:
+        return Entry.CENSORED
+    if turn.out_of_step:
+        return Entry.OUT_OF_STEP
+    if turn.false_endpoint:
+        return Entry.FALSE_ENDPOINT
+    return Entry.CENSORED if turn.ttfb_ms is None else Entry.ANSWERED
 
 
 def sample_of(turns: Iterable[TurnRecord]) -> Sample:
@@ -82,12 +100,15 @@ def measure(turns: Sequence[TurnRecord]) -> TtfbResult:
     """Return the TTFB of `turns`."""
     sample = sample_of(turns)
     entries = [entry_of(turn) for turn in turns]
+    cut_in = [e for t, e in zip(turns, entries, strict=True) if t.false_endpoint and e not in _NOT_AWAITED]
     return TtfbResult(
         sample=sample,
         n_answered=len(sample.observed),
         n_censored=len(sample.censored),
         n_cut=entries.count(Entry.CUT),
-        n_false_endpoints=entries.count(Entry.FALSE_ENDPOINT),
+        n_false_endpoints=len(cut_in),
+        n_false_endpoints_unanswered=cut_in.count(Entry.CENSORED),
+        n_out_of_step=entries.count(Entry.OUT_OF_STEP),
         n_unspoken=entries.count(Entry.UNSPOKEN),
         percentiles={name: sample.percentile(q) for name, q in PERCENTILES.items()},
         ci95={name: sample.interval(q) for name, q in PERCENTILES.items()},

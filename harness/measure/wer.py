@@ -163,7 +163,7 @@ def _is_scorable(turn: TurnRecord, answer_timeout_ms: float | None) -> bool:
     if turn.transcript_channel is None:
         return False
     timed_out = answer_timeout_ms is not None and turn.waited_ms >= answer_timeout_ms - _TICK_MS
-    return (turn.ttfb_ms is not None and not turn.censored) or timed_out
+    return not turn.censored or timed_out
 
 
 def _why_not(spoken: Sequence[TurnRecord]) -> str:

@@ -12,6 +12,10 @@ back to: its kernel receive time, not the time of the decision. A click, or a ho
 Transform codecs smear an abrupt start up to 10 ms ahead of itself (pre-echo): leading windows of a candidate that are
 18 dB and more under what follows within 10 ms are that smear, not speech, and are passed over.
 
+A decoder that has missed the packet before gives the first packet of speech out far too quietly. So a packet that
+follows a loss, is too quiet, yet is coded as more than silence, is held in doubt: when the next packet opens a candidate
+with its first window, the onset is the doubted one.
+
 Pure: windows and times in, events out. RTP that runs during silence has no effect, neither has DTX (a pause in
 the RTP timestamps counts as silence); a lost packet is neither voiced nor silent.
 """
@@ -68,6 +72,8 @@ class OnsetDetector:
         self._smooth: deque[float] = deque(maxlen=_FLOOR_WINDOWS)
         self._history: deque[float] = deque(maxlen=FLOOR_HISTORY_MS // WINDOW_MS)
         self._heard_ms = 0
+        # Arrival of a packet after a loss that may have held speech, until the next packet tells.
+        self._doubted_at: int | None = None
         # (level, arrival) of each window over the gate.
         self._candidate: list[tuple[float, int]] = []
         self._voiced_ms = 0
@@ -88,9 +94,18 @@ class OnsetDetector:
         if self._candidate and duration_ms > LONGEST_HOLE_MS:
             self._drop_candidate()
 
-    def add(self, levels_dbfs: list[float], arrived_at_ns: int) -> AgentOnset | None:
-        """Take one packet's window levels; return the onset that this packet makes sure of, if any."""
+    def add(self, levels_dbfs: list[float], arrived_at_ns: int, *, is_doubtful: bool = False) -> AgentOnset | None:
+        """Take one packet's window levels; return the onset that this packet makes sure of, if any.
+
+        `is_doubtful`: the packet follows a loss and its payload is larger than silence needs.
+        """
         onset: AgentOnset | None = None
+        doubted_at, self._doubted_at = self._doubted_at, None
+        if doubted_at is not None and not self._candidate and not self.is_speaking and levels_dbfs:
+            if levels_dbfs[0] > self.gate_dbfs:
+                self._candidate.append((levels_dbfs[0], doubted_at))
+        elif is_doubtful and not self._candidate and max(levels_dbfs, default=SILENCE_DBFS) <= self.gate_dbfs:
+            self._doubted_at = arrived_at_ns
         for level in levels_dbfs:
             gate = self.gate_dbfs
             self._learn(level)

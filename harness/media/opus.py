@@ -16,6 +16,8 @@ LOOKAHEAD_SAMPLES = 312
 BIT_RATE = 32_000
 # One 20 ms full-band mono frame of digital silence (RFC 6716, CELT only, silence flag set).
 SILENCE_PAYLOAD = b"\xf8\xff\xfe"
+# Digital silence takes 3 bytes, DTX 1 or 2; speech at 16 kbit/s and more takes 40 upward.
+MOST_SILENCE_BYTES = 12
 
 Pcm = npt.NDArray[np.int16]
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from harness.media.events import MediaEvent, MediaFailed, MediaLost, RemoteBye, SpeechEnded, SpeechStarted
 from harness.media.onset import OnsetDetector, window_levels_dbfs
-from harness.media.opus import PACKET_SAMPLES, RATE, SILENCE_PAYLOAD, Clip, Decoder
+from harness.media.opus import MOST_SILENCE_BYTES, PACKET_SAMPLES, RATE, SILENCE_PAYLOAD, Clip, Decoder
 from harness.media.recorder import Recorder
 from harness.model.errors import RemoteProtocolError
 from harness.protocols import rtcp, rtp
@@ -192,11 +192,13 @@ class MediaStream:
             gap = rtp.timestamp_delta(timestamp, last[1]) - PACKET_SAMPLES
             if gap > PACKET_SAMPLES:
                 self._onset.silence(gap * 1000 / RATE)
+        is_after_loss = last is not None and extended > last[0] + 1
         self._last_agent = (extended, timestamp)
         samples = self._decoder.decode(payload)
         if self._recorder is not None:
             self._recorder.agent_audio(samples, timestamp, arrived_at_ns)
-        onset = self._onset.add(window_levels_dbfs(samples, RATE), arrived_at_ns)
+        is_doubtful = is_after_loss and len(payload) > MOST_SILENCE_BYTES
+        onset = self._onset.add(window_levels_dbfs(samples, RATE), arrived_at_ns, is_doubtful=is_doubtful)
         if onset is not None:
             self._post(onset)
 

@@ -125,7 +125,8 @@ class TurnRecord:
     censored: bool
     # How long this turn was waited for: the answer time-out, or less when the call ended first.
     waited_ms: float
-    # The agent started while the user still spoke.
+    # The agent started while the user still spoke. With `censored` False and no TTFB it went on past the user's end:
+    # the answer was there, early; with `censored` True it fell silent again and never answered.
     false_endpoint: bool
     # The call ended (operator, engine) before the turn could: in no ratio.
     cut: bool
@@ -140,6 +141,8 @@ class TurnRecord:
     network_ms: float | None = None
     # Packets of the agent's stream missing between end of speech and onset.
     lost_packets: int = 0
+    # An earlier saying of this call had timed out, so speech heard here may be the late answer to that one.
+    out_of_step: bool = False
     tags: dict[str, str] = field(default_factory=dict)
 
 

@@ -76,7 +76,15 @@ def _left_out(run: StoredRun, measured: Measured) -> list[str]:
     pairs = [
         (figures.n_cut, "Turns cut because the operator or the engine ended their call, in no ratio"),
         (figures.n_unspoken, "Turns that ended before the caller had finished speaking, and awaited no answer yet"),
-        (figures.n_false_endpoints, "False endpoints, counted apart and in no TTFB percentile"),
+        (
+            figures.n_false_endpoints - figures.n_false_endpoints_unanswered,
+            "False endpoints with an answer, counted apart and in no TTFB percentile",
+        ),
+        (figures.n_false_endpoints_unanswered, "False endpoints that then stayed unanswered, counted as unanswered"),
+        (
+            figures.n_out_of_step,
+            "Turns answered after another of their call had timed out, perhaps with its answer: in no TTFB percentile",
+        ),
         (measured.wer.n_unscored, "Utterances without a WER, because their calls ended before a transcript came"),
         (open_calls, "Calls with turns but without an end on record"),
         (measured.counts.generator_errors, "Calls failed by an error of the generator, in no ratio"),

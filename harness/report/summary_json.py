@@ -37,6 +37,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "stage_means_ms": [to_json(group) for group in measured.stages.groups],
         "false_endpoints": {
             "n": measured.ttfb.n_false_endpoints,
+            "unanswered": measured.ttfb.n_false_endpoints_unanswered,
             "ratio": _round(measured.ttfb.false_endpoint_ratio, 6),
         },
         "wer": _wer(analysis),
@@ -113,7 +114,8 @@ def _ttfb(analysis: Analysis) -> dict[str, Any]:
         },
         "excluded": {
             "cut": figures.n_cut,
-            "false_endpoint": figures.n_false_endpoints,
+            "false_endpoint": figures.n_false_endpoints - figures.n_false_endpoints_unanswered,
+            "out_of_step": figures.n_out_of_step,
             "unspoken": figures.n_unspoken,
         },
     }

@@ -152,6 +152,8 @@ def _answer(turn: TurnRecord) -> tuple[str, str]:
             return f"no answer in {ms(turn.waited_ms)}", "bad"
         case Entry.FALSE_ENDPOINT:
             return "agent cut in", "poor"
+        case Entry.OUT_OF_STEP:
+            return "out of step", "unknown"
         case Entry.UNSPOKEN:
             return "call ended first", "unknown"
         case _:

@@ -89,7 +89,7 @@ def _turn_ratio(name: str, turns: list[TurnRecord]) -> tuple[Estimate | None, in
     if name == "turns_answered":
         return _exact(result.n_answered), result.n_answered
     if name == "false_endpoint_ratio":
-        return _exact(result.false_endpoint_ratio), result.sample.n + result.n_false_endpoints
+        return _exact(result.false_endpoint_ratio), result.n_awaited
     return _exact(result.sample.response_ratio), result.sample.n
 
 

@@ -176,15 +176,66 @@ def test_agent_that_starts_while_the_user_speaks_is_a_false_endpoint_and_its_nex
     assert row.ttfb_ms == 700
 
 
-def test_false_endpoint_without_a_later_answer_is_not_called_unanswered():
-    caller = greeted(replace(PLAN, patience=Patience("unlimited", 0.0, 1.0, 0)))
+def cut_in(caller, *, stops_after_end_ms):
+    """The agent starts while the user speaks and falls silent `stops_after_end_ms` after the user's end."""
     caller.wait()
     caller.after(200, SpeechStarted("u1", caller.now))
     caller.onset(500)
     caller.after(1500, SpeechEnded("u1", caller.now + 1500 * MS))
+    stopped = caller.now + stops_after_end_ms * MS
+    caller.now = stopped + 900 * MS
+    caller.did += caller.talk.handle(AgentStopped(stopped), caller.now)
+
+
+def test_false_endpoint_without_a_later_answer_is_unanswered():
+    caller = greeted(replace(PLAN, patience=Patience("unlimited", 0.0, 1.0, 0)))
+    cut_in(caller, stops_after_end_ms=-300)
     caller.wait()
     (row,) = caller.rows
+    assert (row.false_endpoint, row.censored, row.ttfb_ms, row.waited_ms) == (True, True, None, 4000)
+    assert caller.end.cause is Cause.NO_ANSWER
+
+
+def test_agent_that_cuts_in_and_speaks_on_has_answered_and_the_call_goes_on():
+    caller = greeted()
+    cut_in(caller, stops_after_end_ms=1200)
+    (row,) = caller.rows
     assert (row.false_endpoint, row.censored, row.ttfb_ms) == (True, False, None)
+    assert row.agent_speech_ended_at_ns is not None
+    assert caller.talk.state is State.THINKING
+    assert caller.talk.turns_answered == 1
+
+
+def test_nobody_loses_patience_while_the_agent_speaks_over_them():
+    caller = greeted(replace(PLAN, patience=Patience("impatient", 2.0, 0.01, 0)))
+    caller.wait()
+    caller.after(200, SpeechStarted("u1", caller.now))
+    caller.onset(500)
+    caller.after(1500, SpeechEnded("u1", caller.now + 1500 * MS))
+    assert caller.talk.deadline_ns == 1000 * MS + 120_000 * MS
+
+
+def test_an_answer_after_a_time_out_is_out_of_step_and_no_false_endpoint():
+    caller = greeted()
+    caller.wait()
+    caller.speak()
+    caller.wait()
+    # The late answer to the first saying comes while the caller says it again.
+    caller.after(200, SpeechStarted("u1", caller.now))
+    caller.onset(300)
+    caller.after(1500, SpeechEnded("u1", caller.now + 1500 * MS))
+    caller.quiet(-400)
+    caller.onset(500)
+    caller.quiet()
+    caller.wait()
+    caller.speak()
+    caller.onset(400)
+    caller.quiet()
+    assert [(r.turn, r.attempt, r.censored, r.out_of_step, r.false_endpoint) for r in caller.rows] == [
+        (1, 0, True, False, False),
+        (1, 1, False, True, False),
+        (2, 0, False, True, False),
+    ]
 
 
 def test_onset_looked_back_into_the_users_speech_is_a_false_endpoint_not_a_negative_ttfb():
@@ -297,12 +348,16 @@ def test_a_turn_the_operator_cuts_is_in_no_ratio():
     assert caller.end.outcome is Outcome.INTERRUPTED
 
 
-def test_a_turn_whose_speech_never_ended_is_cut_whoever_ended_the_call():
+@pytest.mark.parametrize(("outcome", "cut"), [(None, False), (Outcome.INTERRUPTED, True), (Outcome.LOST, True)])
+def test_a_turn_whose_speech_never_ended_is_cut_only_by_ourselves(outcome, cut):
     caller = greeted()
     caller.wait()
     caller.after(200, SpeechStarted("u1", caller.now))
-    caller.after(300, Disconnected("gone"))
-    assert [(r.cut, r.censored, r.speech_ended_at_ns) for r in caller.rows] == [(True, False, None)]
+    if outcome is None:
+        caller.after(300, Disconnected("gone"))
+    else:
+        caller.did += caller.talk.interrupt(caller.now, outcome, Cause.OPERATOR, "")
+    assert [(r.cut, r.censored, r.speech_ended_at_ns) for r in caller.rows] == [(cut, False, None)]
 
 
 def test_the_call_time_out_ends_an_endless_agent():

@@ -21,6 +21,12 @@ pytestmark = pytest.mark.unit
         (make_turn(ttfb_ms=None, cut=True), Entry.CUT),
         (make_turn(ttfb_ms=-400.0, false_endpoint=True), Entry.FALSE_ENDPOINT),
         (make_turn(ttfb_ms=None, speech_ended_at_ns=None, waited_ms=0.0), Entry.UNSPOKEN),
+        # Cut in, fell silent, never answered: unanswered like any other.
+        (make_turn(ttfb_ms=None, censored=True, false_endpoint=True), Entry.CENSORED),
+        # Cut in and spoke on: answered, at no time that could be a TTFB.
+        (make_turn(ttfb_ms=None, censored=False, false_endpoint=True), Entry.FALSE_ENDPOINT),
+        (make_turn(out_of_step=True), Entry.OUT_OF_STEP),
+        (make_turn(ttfb_ms=None, censored=True, out_of_step=True), Entry.CENSORED),
     ],
 )
 def test_entry_of_a_turn(turn: TurnRecord, entry: Entry) -> None:
@@ -43,6 +49,22 @@ def test_counts_are_of_every_turn_and_the_ratio_of_those_that_awaited_an_answer(
     p95 = result.percentiles["p95"]
     assert p95 is not None
     assert (p95.value, p95.is_lower_bound) == (15_000.0, True)
+
+
+def test_talking_over_half_the_turns_and_never_answering_them_is_half_unanswered() -> None:
+    over = [make_turn(ttfb_ms=None, censored=True, false_endpoint=True, waited_ms=4_000.0) for _ in range(5)]
+    result = measure([*(make_turn(ttfb_ms=300.0) for _ in range(5)), *over])
+    assert result.sample.response_ratio == 0.5
+    assert (result.n_false_endpoints, result.n_false_endpoints_unanswered) == (5, 5)
+    assert result.false_endpoint_ratio == 0.5
+
+
+def test_late_answers_heard_in_later_turns_flatter_nobody() -> None:
+    result = measure([make_turn(ttfb_ms=None, waited_ms=4_000.0), *(make_turn(ttfb_ms=416.0, out_of_step=True),) * 3])
+    assert result.sample.response_ratio == 0.0
+    assert result.n_out_of_step == 3
+    assert result.percentiles["p50"] is not None
+    assert result.percentiles["p50"].is_lower_bound
 
 
 def test_bands_count_a_censored_turn_only_where_it_is_certain() -> None:

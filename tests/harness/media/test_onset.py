@@ -94,6 +94,29 @@ def test_dtx_pause_breaks_a_candidate():
     assert onsets([VOICE] * 2, start_ms=1000, detector=detector) == []
 
 
+@pytest.mark.parametrize(
+    ("after_loss", "expected"),
+    [
+        # The decoder missed a packet: the first one after it comes out too quiet, the next one tells.
+        ([(-60.0, True), (VOICE, False)], 20),
+        # No loss before it: what is too quiet is not audible.
+        ([(-60.0, False), (VOICE, False)], 21),
+        # The next packet is silent: the doubt is over.
+        ([(-60.0, True), (SILENT, False), (VOICE, False)], 22),
+        # Speech begins within the next packet, so the doubted one held none.
+        ([(-60.0, True), ([SILENT, SILENT, VOICE, VOICE], False)], 21),
+    ],
+)
+def test_a_packet_after_a_loss_is_held_in_doubt(after_loss, expected):
+    detector = OnsetDetector(300)
+    run([SILENT] * 20, detector=detector)
+    found = []
+    for index, (levels, is_doubtful) in enumerate([*after_loss, *[(VOICE, False)] * 6]):
+        windows = levels if isinstance(levels, list) else [levels] * 4
+        found.append(detector.add(windows, (20 + index) * 20 * MS, is_doubtful=is_doubtful))
+    assert [o.at_ns // (20 * MS) for o in found if o] == [expected]
+
+
 def test_levels_of_known_signals():
     rate = 48_000
     t = np.arange(rate // 10) / rate

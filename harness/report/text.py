@@ -121,8 +121,20 @@ def _calls(analysis: Analysis) -> list[str]:
     if drop.ratio is not None:
         band = band_of(DROP_OFF, drop.ratio).name
         lines.append(f"Drop-off {percent(drop.ratio)}, {band}   95% {interval(drop.ci95)}   n {drop.n}")
-        lines += [f"       {words(cause):<28}{n:>5}" for cause, n in drop.by_cause.items()]
+        lines += [line for cause, n in drop.by_cause.items() for line in _cause(analysis, cause, n)]
     return lines
+
+
+def _cause(analysis: Analysis, cause: str, n: int) -> list[str]:
+    """Return how often a cause ended a call, with the first call's own words for it, cut to a line."""
+    line = f"       {words(cause):<28}{n:>5}"
+    details = (" ".join(c.detail.split()) for c in analysis.run.calls if c.cause.value == cause)
+    example = next((f"e.g. {detail}" for detail in details if detail), "")
+    beside = f"{line}   {example}".rstrip()
+    if len(beside) <= WIDTH:
+        return [beside]
+    below = f"         {example}"
+    return [line, below if len(below) <= WIDTH else f"{below[: WIDTH - 1].rstrip()}…"]
 
 
 def _runbook(analysis: Analysis) -> list[str]:

@@ -1,6 +1,12 @@
-"""The calls of one edge: who is let in, which offer belongs to which call, and that all are released."""
+"""The calls of one edge: who is let in, which offer belongs to which call, and that all are released.
+
+A caller may name its call, so that its records and ours can be joined. The name need not be unique: two runs of the
+same scenario name their calls alike, and a caller that was killed leaves its call active for a while. A call whose name
+is in use gets the first free suffix, `call-000000.2`, which then stands in our events and logs.
+"""
 
 import asyncio
+import itertools
 import re
 import secrets
 
@@ -37,12 +43,13 @@ class Calls:
     async def answer(self, offer: Offer, local_host: str) -> Answer:
         """Answer an offer that came in on our address `local_host`.
 
-        Raises RequestRefusedError (full, unknown pc_id, renegotiation, call_id) and RemoteProtocolError (bad SDP).
+        Raises RequestRefusedError (full, unknown pc_id, renegotiation, bad call_id) and RemoteProtocolError (bad SDP).
         """
-        call_id = _call_id(offer)
+        name = _call_id(offer)
         if offer.pc_id is not None:
             await self._make_way(offer)
-        self._admit(call_id)
+        self._admit()
+        call_id = self._free_call_id(name)
         call = WebRtcCall(call_id, f"callquake-{secrets.token_hex(8)}", self._sessions, self._limits)
         # Taken before the first await: two offers at once must not share the last place.
         self._calls[call.pc_id] = call
@@ -93,13 +100,16 @@ class Calls:
                 409, "offer.pc_id: renegotiation is not supported; send restart_pc true or an offer without pc_id"
             )
 
-    def _admit(self, call_id: str) -> None:
+    def _admit(self) -> None:
         if self._is_closing:
             raise RequestRefusedError(503, "the agent is shutting down")
         if len(self._calls) >= self._max_calls:
             raise RequestRefusedError(503, f"{len(self._calls)} calls are active, which is the limit")
-        if any(c.call_id == call_id for c in self._calls.values()):
-            raise RequestRefusedError(409, f"requestData.call_id {call_id} is an active call already")
+
+    def _free_call_id(self, name: str) -> str:
+        active = {call.call_id for call in self._calls.values()}
+        names = itertools.chain([name], (f"{name}.{n}" for n in itertools.count(2)))
+        return next(free for free in names if free not in active)
 
     async def _serve(self, call: WebRtcCall) -> None:
         try:

@@ -144,7 +144,7 @@ def test_the_call_limit_is_kept_and_places_come_back():
     asyncio.run(scenario())
 
 
-def test_an_active_call_cannot_be_renegotiated_nor_named_twice():
+def test_an_active_call_cannot_be_renegotiated():
     async def scenario():
         sdp = await _real_sdp()
         async with (
@@ -156,9 +156,23 @@ def test_an_active_call_cannot_be_renegotiated_nor_named_twice():
             pc_id = client.answer["pc_id"]
             status, _, answer = await _send(http, "POST", url + "/api/offer", _offer(sdp, pc_id=pc_id))
             assert (status, "renegotiation is not supported" in answer["error"]) == (409, True)
-            again = _offer(sdp, requestData={"call_id": "mine"})
-            status, _, answer = await _send(http, "POST", url + "/api/offer", again)
-            assert (status, "mine is an active call already" in answer["error"]) == (409, True)
+
+    asyncio.run(scenario())
+
+
+def test_calls_that_are_named_alike_are_told_apart():
+    async def scenario():
+        data = {"call_id": "call-000000"}
+        async with running_edge(Sessions()) as (edge, url):
+            async with Client(url, request_data=data) as first, Client(url, request_data=data) as second:
+                await first.until_said(rtvi.BotReady)
+                await second.until_said(rtvi.BotReady)
+                assert [edge.calls.hang_up(f"call-000000{suffix}") for suffix in ("", ".2", ".3")] == [
+                    True,
+                    True,
+                    False,
+                ]
+            await until(lambda: edge.counts.active_calls == 0, "released")
 
     asyncio.run(scenario())
 

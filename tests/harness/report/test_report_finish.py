@@ -178,6 +178,23 @@ def test_a_silent_target_without_side_channel_says_not_measured(tmp_path: Path) 
     assert "≥ 15,000 ms" in page.text
 
 
+def test_every_cause_has_an_example_cut_to_the_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path)
+    refusals = ["HTTP 503 from http://127.0.0.1:9/offer:\n16 calls are active" + " and more" * 20, "another"]
+    calls = [make_call(f"c{i}", Outcome.FAILED, Cause.SIGNALLING_REFUSED, detail=d) for i, d in enumerate(refusals)]
+    calls += [make_call("x", Outcome.DROPPED, Cause.NO_ANSWER, detail="turn 2 was said 3 times")]
+    calls += [make_call("y", Outcome.DROPPED, Cause.MEDIA_LOST)]
+    write_records(tmp_path, calls, [], [make_health()])
+    finish_run(tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    (at,) = (i for i, line in enumerate(lines) if line.startswith("       signalling refused"))
+    assert lines[at + 1].strip().startswith("e.g. HTTP 503 from http://127.0.0.1:9/offer: 16 calls are active and")
+    assert lines[at + 1].endswith("…")
+    assert len(lines[at + 1]) <= 96
+    assert any(line.split() == "no answer 1 e.g. turn 2 was said 3 times".split() for line in lines)
+    assert any(line.split() == ["media", "lost", "1"] for line in lines)
+
+
 def test_an_empty_run_has_reports_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run.json").write_text(
         json.dumps({"status": "target_unreachable", "target": {"url": "http://[::1]:9"}})

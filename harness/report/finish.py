@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.exit_codes import ExitCode
+from harness.model.errors import ScenarioError
 from harness.report import html, junit, text
 from harness.report.analysis import Analysis, analyse
 from harness.report.store import read_run
@@ -28,7 +29,7 @@ def finish_run(run_dir: Path, *, print_report: bool = True) -> Result:
     """Write summary.json, verdict.json, junit.xml and report.html into `run_dir` and print the text report.
 
     May be repeated at any time: everything is computed from the records. Raises ScenarioError when `run_dir` holds no
-    run, or a threshold that cannot be read.
+    run, has a threshold that cannot be read, or cannot be written to.
     """
     analysis = analyse(read_run(run_dir))
     summary = summary_of(analysis)
@@ -53,5 +54,9 @@ def _write_json(path: Path, content: Any) -> None:
 def _write(path: Path, content: bytes) -> None:
     """Replace `path` in one step, so that a reader never sees half a file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ScenarioError(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,22 +1,21 @@
 """A run's directory, read back: run.json and the record files, as whole as the run left them.
 
 A run that was killed leaves a torn last line; it is left out and a note says so. The same holds for any line that
-cannot be read: reports are made from what is there, and say what is not.
+cannot be read: reports are made from what is there, and say what is not. A run.json that cannot be read is
+refused: without it nothing says what was run.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from harness.model.codec import from_json
 from harness.model.errors import ScenarioError
 from harness.model.records import CallRecord, HealthSample, TurnRecord
+from harness.report.record_lines import read_records
 from harness.verdict.verdict import RunStatus
-
-T = TypeVar("T", CallRecord, TurnRecord, HealthSample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,47 +66,72 @@ class StoredRun:
 
 
 def read_run(run_dir: Path) -> StoredRun:
-    """Read `run_dir`; raises ScenarioError when it holds no readable run.json."""
+    """Read `run_dir`; raises ScenarioError when it holds no readable run.json, or a record file is none."""
     info = read_info(run_dir / "run.json")
     notes: list[str] = []
     return StoredRun(
         directory=run_dir,
         info=info,
-        calls=_read_records(run_dir / "calls.jsonl", CallRecord, notes),
-        turns=_read_records(run_dir / "turns.jsonl", TurnRecord, notes),
-        health=_read_records(run_dir / "health.jsonl", HealthSample, notes),
+        calls=read_records(run_dir / "calls.jsonl", CallRecord, notes, lambda c: c.call_id),
+        turns=read_records(run_dir / "turns.jsonl", TurnRecord, notes, lambda t: (t.call_id, t.turn, t.attempt)),
+        health=read_records(run_dir / "health.jsonl", HealthSample, notes),
         notes=notes,
     )
 
 
 def read_info(path: Path) -> RunInfo:
     """Read run.json; raises ScenarioError naming the file and what is wrong with it."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ScenarioError(f"{path}: not found, so {path.parent} is not the directory of a run") from None
-    except ValueError as error:
-        raise ScenarioError(f"{path}: not JSON: {error}") from None
-    if not isinstance(raw, dict):
-        raise ScenarioError(f"{path}: expected an object")
+    raw = _object(path)
     return RunInfo(
         run_id=str(raw.get("run_id") or path.parent.name),
         status=_status(raw.get("status", "running"), path),
-        scenario=_mapping(raw.get("scenario")) or {},
+        scenario=_scenario(raw, path),
         scenario_path=str(raw.get("scenario_path") or ""),
-        seed=int(raw.get("seed") or 0),
+        seed=_whole(raw, "seed", path) or 0,
         target=_mapping(raw.get("target")) or {},
         target_info=_mapping(raw.get("target_info")),
-        started_at=_time(raw.get("started_at")),
-        ended_at=_time(raw.get("ended_at")),
-        started_monotonic_ns=raw.get("started_monotonic_ns"),
+        started_at=_time(raw, "started_at", path),
+        ended_at=_time(raw, "ended_at", path),
+        started_monotonic_ns=_whole(raw, "started_monotonic_ns", path),
         corpus=raw.get("corpus"),
         versions=_mapping(raw.get("versions")) or {},
         host=raw.get("host"),
-        argv=tuple(map(str, raw.get("argv") or ())),
+        argv=_words(raw.get("argv")),
         simulated=_words(raw.get("simulated")),
         notes=_words(raw.get("notes")),
     )
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """Return what stands in `path`; it can be written as JSON again, so no report breaks on a part of it."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(raw, ensure_ascii=False, allow_nan=False).encode()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ScenarioError(f"{path}: not found, so {path.parent} is not the directory of a run") from None
+    except OSError as error:
+        raise ScenarioError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ScenarioError(f"{path}: not JSON: {error}") from None
+    if not isinstance(raw, dict):
+        raise ScenarioError(f"{path}: expected an object")
+    return raw
+
+
+def _scenario(raw: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    scenario = _mapping(raw.get("scenario")) or {}
+    if not isinstance(scenario.get("thresholds") or [], list):
+        raise ScenarioError(f"{path}: scenario.thresholds: expected a list, got {scenario['thresholds']!r:.60}")
+    return scenario
+
+
+def _whole(raw: Mapping[str, Any], name: str, path: Path) -> int | None:
+    value = raw.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or value < 0:
+        raise ScenarioError(f"{path}: {name} {value!r:.60}; legal: a whole number from 0")
+    return value
 
 
 def _status(raw: Any, path: Path) -> RunStatus:
@@ -121,8 +145,17 @@ def _mapping(raw: Any) -> Mapping[str, Any] | None:
     return raw if isinstance(raw, dict) else None
 
 
-def _time(raw: Any) -> datetime | None:
-    return datetime.fromisoformat(raw) if isinstance(raw, str) else None
+def _time(raw: Mapping[str, Any], name: str, path: Path) -> datetime | None:
+    value = raw.get(name)
+    if value is None:
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+    except (ValueError, TypeError):
+        raise ScenarioError(
+            f"{path}: {name} {value!r:.60}; legal: an ISO 8601 time like 2026-01-31T12:00:00+00:00"
+        ) from None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def _words(raw: Any) -> tuple[str, ...]:
@@ -132,20 +165,3 @@ def _words(raw: Any) -> tuple[str, ...]:
     if isinstance(raw, dict):
         return tuple(f"{key}: {value}" for key, value in raw.items() if value)
     return tuple(map(str, raw)) if isinstance(raw, list) else (str(raw),)
-
-
-def _read_records(path: Path, cls: type[T], notes: list[str]) -> list[T]:
-    if not path.exists():
-        return []
-    records: list[T] = []
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            records.append(from_json(cls, json.loads(line)))
-        except (ValueError, TypeError) as error:
-            torn = number == len(lines)
-            why = "the last line is torn: the run was killed while writing it" if torn else str(error)
-            notes.append(f"{path.name}, line {number} was left out: {why}")
-    return records

@@ -191,7 +191,7 @@ def test_every_cause_has_an_example_cut_to_the_line(tmp_path: Path, capsys: pyte
     assert lines[at + 1].strip().startswith("e.g. HTTP 503 from http://127.0.0.1:9/offer: 16 calls are active and")
     assert lines[at + 1].endswith("…")
     assert len(lines[at + 1]) <= 96
-    assert any(line.split() == "no answer 1 e.g. turn 2 was said 3 times".split() for line in lines)
+    assert any(" ".join(line.split()) == "no answer 1 e.g. turn 2 was said 3 times" for line in lines)
     assert any(line.split() == ["media", "lost", "1"] for line in lines)
 
 

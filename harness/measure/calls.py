@@ -82,20 +82,30 @@ def setup_sample(calls: Iterable[CallRecord]) -> Sample:
     return Sample(observed, censored)
 
 
-def greeting_sample(calls: Sequence[CallRecord], turns: Iterable[TurnRecord]) -> Sample:
-    """Return connected -> greeting in ms; a greeting that was awaited in vain took at least the wait.
+def greeting_sample(
+    calls: Sequence[CallRecord], turns: Iterable[TurnRecord], expects_greeting: bool | None = None
+) -> Sample:
+    """Return connected -> greeting in ms; a greeting that was awaited in vain took at least as long as was waited.
 
-    Awaited in vain: the call says so, or it ended before any turn in a run whose agent greets.
+    `expects_greeting` is the scenario's word on whether its callers await one; they are then taken to have waited until
+    they first spoke, or to the end of the call. Without that word, an agent greets that greeted any caller.
     """
-    spoke = {turn.call_id for turn in turns}
-    agent_greets = any(call.greeting_ms is not None for call in calls)
+    first_spoke = _first_spoke(turns)
+    greets = any(call.greeting_ms is not None for call in calls) if expects_greeting is None else expects_greeting
     observed: list[float] = []
     censored: list[float] = []
     for call in calls:
         if call.greeting_ms is not None:
             observed.append(call.greeting_ms)
-        elif call.connected_at_ns is None or is_ours(call):
-            continue
-        elif call.cause is Cause.NO_GREETING or (agent_greets and call.call_id not in spoke):
-            censored.append(ms_between(call.connected_at_ns, call.ended_at_ns))
+        elif call.connected_at_ns is not None and not is_ours(call) and (greets or call.cause is Cause.NO_GREETING):
+            waited_until = min(first_spoke.get(call.call_id, call.ended_at_ns), call.ended_at_ns)
+            censored.append(max(0.0, ms_between(call.connected_at_ns, waited_until)))
     return Sample(observed, censored)
+
+
+def _first_spoke(turns: Iterable[TurnRecord]) -> dict[str, int]:
+    """Return when each call's caller first spoke."""
+    first: dict[str, int] = {}
+    for turn in turns:
+        first[turn.call_id] = min(turn.speech_started_at_ns, first.get(turn.call_id, turn.speech_started_at_ns))
+    return first

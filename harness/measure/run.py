@@ -24,6 +24,8 @@ class Measured:
     error_rate: float | None
     setup: Sample
     greeting: Sample
+    # Whether callers awaited a greeting, None when nothing says so.
+    expects_greeting: bool | None
     health: generator_health.HealthResult
 
 
@@ -33,6 +35,7 @@ def measure(
     health: Sequence[HealthSample],
     *,
     answer_timeout_ms: float | None = None,
+    expects_greeting: bool | None = None,
     engine_died: bool = False,
     seed: int = 0,
 ) -> Measured:
@@ -49,7 +52,8 @@ def measure(
         drop_off=drop_off.measure(calls),
         error_rate=call_metrics.error_rate(calls)[0],
         setup=call_metrics.setup_sample(calls),
-        greeting=call_metrics.greeting_sample(calls, turns),
+        greeting=call_metrics.greeting_sample(calls, turns, expects_greeting),
+        expects_greeting=expects_greeting,
         health=generator_health.measure(health, calls, counts, engine_died),
     )
 
@@ -59,6 +63,12 @@ def find_answer_timeout_ms(scenario: Mapping[str, Any]) -> float | None:
     limits = scenario.get("limits")
     value = limits.get("answer_timeout_s") if isinstance(limits, Mapping) else None
     return value * 1000.0 if isinstance(value, int | float) else None
+
+
+def find_expects_greeting(scenario: Mapping[str, Any]) -> bool | None:
+    """Return whether the scenario's callers await a greeting, as they do by default; None where no target is told."""
+    target = scenario.get("target")
+    return bool(target.get("expect_greeting", True)) if isinstance(target, Mapping) else None
 
 
 def _longest_wait(turns: Sequence[TurnRecord]) -> float | None:

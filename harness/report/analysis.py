@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib.resources import files
 
-from harness.measure.run import Measured, find_answer_timeout_ms, measure
+from harness.measure.run import Measured, find_answer_timeout_ms, find_expects_greeting, measure
 from harness.report.notes import notes_of
 from harness.report.store import StoredRun
 from harness.verdict import runbook
@@ -34,6 +34,7 @@ def analyse(run: StoredRun) -> Analysis:
         run.turns,
         run.health,
         answer_timeout_ms=find_answer_timeout_ms(info.scenario),
+        expects_greeting=find_expects_greeting(info.scenario),
         engine_died=info.status is RunStatus.ENGINE_DIED,
         seed=info.seed,
     )

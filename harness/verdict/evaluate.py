@@ -99,7 +99,7 @@ def _of_calls(threshold: Threshold, run: Measured) -> tuple[Estimate | None, int
         case "setup_ms":
             return _aggregate(threshold, call_metrics.setup_sample(calls))
         case "greeting_ms":
-            return _aggregate(threshold, call_metrics.greeting_sample(calls, run.turns))
+            return _aggregate(threshold, call_metrics.greeting_sample(calls, run.turns, run.expects_greeting))
         case "drop_off":
             result = drop_off.measure(calls)
             return _exact(result.ratio), result.n

@@ -1,12 +1,17 @@
 """Drop-off, error rate, set-up and greeting; and what makes a run void."""
 
+from typing import Any
+
 import pytest
-from run_records import make_call, make_health, make_turn
+from run_records import MS, make_call, make_health, make_turn
 
 from harness.measure import drop_off, generator_health
 from harness.measure.calls import count, error_rate, greeting_sample, setup_sample
 from harness.measure.generator_health import HealthResult
+from harness.measure.run import find_expects_greeting, measure
 from harness.model.records import CallRecord, Cause, HealthSample, Outcome, SetupTimes
+from harness.verdict.evaluate import evaluate
+from harness.verdict.thresholds import ThresholdVerdict, parse
 
 pytestmark = pytest.mark.unit
 
@@ -62,8 +67,38 @@ def test_a_greeting_awaited_in_vain_is_censored() -> None:
     assert (sample.observed, sample.censored) == ([900.0], [38_600.0, 38_600.0])
 
 
+def test_a_mute_agent_fails_its_greeting_threshold() -> None:
+    calls = [
+        make_call(f"c{i}", Outcome.DROPPED, Cause.PATIENCE_DEAD_AIR, greeting_ms=None, ended_at_ns=12_400 * MS)
+        for i in range(5)
+    ]
+    calls += [
+        make_call("operator", Outcome.INTERRUPTED, Cause.OPERATOR, greeting_ms=None),
+        make_call("engine", Outcome.LOST, Cause.ENGINE_DIED, greeting_ms=None),
+    ]
+    run = measure(calls, [], [make_health()], expects_greeting=True)
+    assert (run.greeting.observed, run.greeting.censored) == ([], [11_000.0] * 5)
+    result = evaluate(parse("greeting_ms p95 < 3000"), run)
+    assert (result.verdict, result.n) == (ThresholdVerdict.FAILED, 5)
+
+
+def test_a_greeting_is_awaited_until_the_caller_speaks() -> None:
+    calls = [make_call("a", greeting_ms=None)]
+    turns = [make_turn("a", 2, speech_started_at_ns=30_000 * MS), make_turn("a", speech_started_at_ns=16_400 * MS)]
+    assert greeting_sample(calls, turns, expects_greeting=True).censored == [15_000.0]
+
+
 def test_an_agent_that_does_not_greet_has_no_greeting_metric() -> None:
     assert greeting_sample([make_call("a", greeting_ms=None)], [make_turn("a")]).n == 0
+    assert greeting_sample([make_call("a", greeting_ms=None)], [], expects_greeting=False).n == 0
+
+
+@pytest.mark.parametrize(
+    ("scenario", "expects"),
+    [({}, None), ({"target": {}}, True), ({"target": {"expect_greeting": False}}, False)],
+)
+def test_the_scenario_says_whether_a_greeting_is_awaited(scenario: dict[str, Any], expects: bool | None) -> None:
+    assert find_expects_greeting(scenario) is expects
 
 
 def _health(samples: list[HealthSample], calls: list[CallRecord] | None = None, died: bool = False) -> HealthResult:

@@ -24,7 +24,7 @@ from gevent.queue import Queue
 
 from harness.engine.wire import PROTOCOL_VERSION, Decoder, Message, encode
 from harness.load.lost_call import lost_call
-from harness.model.clock import monotonic_ns
+from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.codec import from_json, to_json
 from harness.model.errors import GeneratorError, LocalProtocolError, ScenarioError
 from harness.model.plan import CallPlan
@@ -34,6 +34,8 @@ COMMAND_VARIABLE = "CALLQUAKE_ENGINE_COMMAND"
 READY_TIMEOUT_S = 60.0
 # The engine gives its calls 10 s to hang up; then it is stuck.
 STOP_TIMEOUT_S = 15.0
+# Health comes every second: an engine silent for this long is stuck, whatever its process table entry says.
+SILENCE_LIMIT_S = 15.0
 # A call due this shortly before the end may not have begun.
 _DUE_TOLERANCE_NS = 100_000_000
 _RECORDS = {"turn": "record", "call": "record", "health": "sample"}
@@ -67,6 +69,8 @@ class EngineClient:
         self._process: Any = None
         self._socket: Any = None
         self._reader: Any = None
+        self._watch: Any = None
+        self._heard_at_ns = 0
         self._writer: Any = None
         # One greenlet sends: a user killed while sending must not leave half a message behind.
         self._outgoing: Any = Queue()
@@ -101,6 +105,7 @@ class EngineClient:
         gevent.wait([self._ready, self._gone], timeout=READY_TIMEOUT_S, count=1)
         if not self._ready.is_set():
             self._refuse_start()
+        self._watch = gevent.spawn(self._watch_silence)
 
     def place(self, plan: CallPlan, due_at_ns: int | None) -> AsyncResult:
         """Hand a call to the engine; the result is its CallRecord, None if the run stopped before it was due."""
@@ -152,6 +157,7 @@ class EngineClient:
         decoder = Decoder()
         try:
             while data := self._receive():
+                self._heard_at_ns = monotonic_ns()
                 for message in decoder.feed(data):
                     self._take(message)
         except (LocalProtocolError, ValueError, TypeError, KeyError) as error:
@@ -161,6 +167,22 @@ class EngineClient:
         self._gone.set()
         if not self._has_stopped:
             self._died()
+
+    def _watch_silence(self) -> None:
+        """Kill an engine that was ready and says nothing any more; its reader then takes it for dead."""
+        while not self._gone.wait(1.0):
+            if self._is_stopping:
+                return
+            if self._is_silent():
+                # Were it this process that stood still, its reader has words to read yet: let it.
+                gevent.sleep(0.5)
+            if self._is_silent() and not self._is_stopping:
+                self._fatal = self._fatal or ("generator", f"sent nothing for {SILENCE_LIMIT_S:g} s and was killed")
+                self.kill()
+                return
+
+    def _is_silent(self) -> bool:
+        return monotonic_ns() - self._heard_at_ns > SILENCE_LIMIT_S * NS_PER_S
 
     def _receive(self) -> bytes:
         """Return what came, nothing once the engine is gone."""

@@ -1,6 +1,7 @@
 """Runs EngineClient against the scripted engine, in a process that Locust has patched, and prints what it saw as JSON.
 
-`python drive_engine_client.py MODE RUN_DIR`. MODE is one of scripted_engine.py's, or "kill": complete, and SIGKILL.
+`python drive_engine_client.py MODE RUN_DIR`. MODE is one of scripted_engine.py's, or "kill" (complete, and SIGKILL), or
+"freeze" (complete, and SIGSTOP, with a limit of 2 s on silence).
 """
 
 import json
@@ -13,6 +14,7 @@ import gevent
 import locust  # noqa: F401  patches the interpreter, as in a real run
 
 from harness.corpus.manifest import default_corpus_dir
+from harness.load import engine_client
 from harness.load.engine_client import EngineClient
 from harness.model.clock import monotonic_ns
 from harness.model.errors import CallquakeError
@@ -26,6 +28,8 @@ def main(mode: str, run_dir: Path) -> None:
         "load: {arrivals: {rate_per_minute: 600, distribution: uniform, calls: 4}}\n"
     )
     planner = prepare(scenario).planner
+    if mode == "freeze":
+        engine_client.SILENCE_LIMIT_S = 2.0
     seen, deaths = [], []
     client = EngineClient("w", run_dir, default_corpus_dir(), lambda kind, row: seen.append((kind, row)), deaths.append)
     result = {"error": None, "outcomes": [], "stopped": None}
@@ -42,7 +46,9 @@ def main(mode: str, run_dir: Path) -> None:
             while sum(kind == "milestone" for kind, _ in seen) < 2:
                 gevent.sleep(0.01)
             os.kill(client.pid, signal.SIGKILL)
-        if mode in {"complete", "hang", "die", "kill"}:
+        if mode == "freeze":
+            os.kill(client.pid, signal.SIGSTOP)
+        if mode in {"complete", "hang", "die", "kill", "freeze"}:
             gevent.joinall([gevent.spawn(r.get) for r in results[:3]])
         elif mode == "slow":
             gevent.sleep(0.5)

@@ -16,7 +16,7 @@ COMPLETED, LOST = ["completed", "none"], ["lost", "engine_died"]
 
 
 def drive(mode, tmp_path, command=None):
-    engine_mode = "complete" if mode == "kill" else mode
+    engine_mode = "complete" if mode in {"kill", "freeze"} else mode
     command = command or shlex.join([sys.executable, str(HERE / "scripted_engine.py"), engine_mode])
     done = subprocess.run(
         [sys.executable, str(HERE / "drive_engine_client.py"), mode, str(tmp_path)],
@@ -55,6 +55,12 @@ def test_an_engine_that_is_killed_is_noticed(tmp_path):
     result = drive("kill", tmp_path)
     assert result["outcomes"][:2] == [LOST, LOST]
     assert "was killed by SIGKILL" in result["deaths"][0]
+
+
+def test_an_engine_that_falls_silent_is_killed_and_its_calls_are_lost(tmp_path):
+    result = drive("freeze", tmp_path)
+    assert result["outcomes"] == [LOST, LOST, LOST, None]
+    assert result["deaths"] == ["engine w: sent nothing for 2 s and was killed"]
 
 
 def test_an_engine_that_does_not_stop_is_killed(tmp_path):

@@ -13,8 +13,8 @@ Transform codecs smear an abrupt start up to 10 ms ahead of itself (pre-echo): l
 18 dB and more under what follows within 10 ms are that smear, not speech, and are passed over.
 
 A decoder that has missed the packet before gives the first packet of speech out far too quietly. So a packet that
-follows a loss, is too quiet, yet is coded as more than silence, is held in doubt: when the next packet opens a candidate
-with its first window, the onset is the doubted one.
+follows a loss, is too quiet, yet is coded as more than silence, is held in doubt: when the next packet opens a
+candidate with its first window, the onset is the doubted one.
 
 Pure: windows and times in, events out. RTP that runs during silence has no effect, neither has DTX (a pause in
 the RTP timestamps counts as silence); a lost packet is neither voiced nor silent.

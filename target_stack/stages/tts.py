@@ -1,5 +1,6 @@
 """Text to speech: one sentence in, its samples out."""
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,9 @@ class KokoroTts:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime  # noqa: PLC0415 - slow to import, and from the cpu extra
         from kokoro_onnx import Kokoro  # noqa: PLC0415 - same
+
+        # It warns of every word that espeak splits; nobody can act on that.
+        logging.getLogger("phonemizer").setLevel(logging.ERROR)
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._cpu_threads

@@ -29,7 +29,7 @@ class CallCounts:
     failed: int
     interrupted: int
     lost: int
-    # Calls among `dropped` and `failed` that an error of the generator ended.
+    # Calls among `dropped`, `failed` and `lost` that an error of the generator ended.
     generator_errors: int
     by_cause: dict[str, int]
 
@@ -46,18 +46,18 @@ def is_error(call: CallRecord) -> bool:
     return call.outcome is Outcome.FAILED or (call.outcome is Outcome.DROPPED and call.cause not in PATIENCE)
 
 
-def count(calls: Sequence[CallRecord]) -> CallCounts:
-    """Return the counts of `calls`."""
+def count(calls: Sequence[CallRecord], n_open: int = 0) -> CallCounts:
+    """Return the counts of `calls`, with `n_open` further ones that spoke and were lost before their record."""
     outcomes = Counter(call.outcome for call in calls)
     causes = Counter(call.cause.value for call in calls if call.cause is not Cause.NONE)
     return CallCounts(
-        placed=len(calls),
-        connected=sum(call.connected_at_ns is not None for call in calls),
+        placed=len(calls) + n_open,
+        connected=sum(call.connected_at_ns is not None for call in calls) + n_open,
         completed=outcomes[Outcome.COMPLETED],
         dropped=outcomes[Outcome.DROPPED],
         failed=outcomes[Outcome.FAILED],
         interrupted=outcomes[Outcome.INTERRUPTED],
-        lost=outcomes[Outcome.LOST],
+        lost=outcomes[Outcome.LOST] + n_open,
         generator_errors=sum(call.cause is Cause.GENERATOR_ERROR for call in calls),
         by_cause=dict(causes.most_common()),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from harness.measure.calls import CallCounts
 from harness.measure.distribution import Sample
 from harness.model.histogram import Histogram
-from harness.model.records import CallRecord, HealthSample
+from harness.model.records import CallRecord, Cause, HealthSample, Outcome
 
 # One packet: a tick later than this leaves after the one that should follow it.
 MAX_TICK_LATENESS_P99_MS = 20.0
@@ -56,9 +56,13 @@ class HealthResult:
 
 
 def measure(
-    samples: Sequence[HealthSample], calls: Sequence[CallRecord], counts: CallCounts, engine_died: bool = False
+    samples: Sequence[HealthSample],
+    calls: Sequence[CallRecord],
+    counts: CallCounts,
+    engine_died: bool = False,
+    locust_died: bool = False,
 ) -> HealthResult:
-    """Return the generator's health; `engine_died` when the run says that an engine process ended under it."""
+    """Return the generator's health; `engine_died` or `locust_died` when the run says that this process ended early."""
     ticks = Histogram()
     for sample in samples:
         ticks.merge(Histogram.from_json(sample.tick_lateness_ms))
@@ -83,12 +87,13 @@ def measure(
         peak_calls=_peak_calls(samples),
         timeline=[_point(s) for s in samples],
         void_reasons=[
-            *_engine(engine_died, counts.lost),
+            *_locust(locust_died, counts.lost),
+            *_engine(engine_died, sum(c.cause is Cause.ENGINE_DIED for c in calls)),
             *_no_samples(samples, counts),
             *_late_ticks(ticks.percentile(0.99)),
             *_late_arrivals(arrivals),
             *_lost(lost, packets),
-            *_errors(counts),
+            *_errors(calls, counts),
         ],
         warnings=_warnings(cpu),
     )
@@ -107,6 +112,13 @@ def _peak_calls(samples: Sequence[HealthSample]) -> int:
         latest[sample.worker] = sample.calls_active
         peak = max(peak, sum(latest.values()))
     return peak
+
+
+def _locust(locust_died: bool, lost: int) -> list[str]:
+    if not locust_died:
+        return []
+    calls = f" (calls lost with it that had spoken: {lost})" if lost else ""
+    return [f"the load generator (Locust) died during the run{calls}: see its log, locust.log, then run again"]
 
 
 def _engine(engine_died: bool, lost: int) -> list[str]:
@@ -156,14 +168,20 @@ def _lost(lost: int, packets: int) -> list[str]:
     ]
 
 
-def _errors(counts: CallCounts) -> list[str]:
-    n = counts.generator_errors
-    if not n or n / counts.placed <= MAX_GENERATOR_ERROR_RATIO:
+def _errors(calls: Sequence[CallRecord], counts: CallCounts) -> list[str]:
+    """Return why errors in calls void a run: one call lost while it was up does, a few that could not begin do not."""
+    failed = [call for call in calls if call.cause is Cause.GENERATOR_ERROR]
+    if not failed:
         return []
+    ratio = len(failed) / counts.placed
+    if ratio <= MAX_GENERATOR_ERROR_RATIO and not any(call.outcome is Outcome.LOST for call in failed):
+        return []
+    first = " ".join(failed[0].detail.split())
     return [
         (
-            f"{n} of {counts.placed} calls failed by an error of the generator ({n / counts.placed:.1%}, limit "
-            f"{MAX_GENERATOR_ERROR_RATIO:.0%}); each call's detail says which: ports, descriptors or a bug to report"
+            f"{len(failed)} of {counts.placed} calls failed by an error of the generator itself (limit "
+            f"{MAX_GENERATOR_ERROR_RATIO:.0%}, of calls in progress 0); first: {first:.200}: "
+            "ports, descriptors or a bug to report"
         )
     ]
 

@@ -35,7 +35,8 @@ def analyse(run: StoredRun) -> Analysis:
         run.health,
         answer_timeout_ms=find_answer_timeout_ms(info.scenario),
         expects_greeting=find_expects_greeting(info.scenario),
-        engine_died=info.status is RunStatus.ENGINE_DIED,
+        engine_died=info.status is RunStatus.ENGINE_DIED and not info.locust_died,
+        locust_died=info.locust_died,
         seed=info.seed,
     )
     results = [evaluate(threshold, measured) for threshold in thresholds]

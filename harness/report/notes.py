@@ -12,6 +12,7 @@ _ENDINGS = {
     RunStatus.ENGINE_DIED: "An engine process died; calls it held are counted as lost, in no ratio.",
     RunStatus.TARGET_UNREACHABLE: "The target could not be reached.",
 }
+_LOCUST_DIED = "The load generator died; calls it held that had spoken are counted as lost, in no ratio."
 PATIENCE_NOTE = (
     "When a caller hangs up is decided by a model of patience (seeded, set per persona): drop-off is that model's "
     "answer to the measured behaviour. It compares runs; it does not forecast what people would do."
@@ -24,7 +25,7 @@ PRECISION_NOTE = (
 
 def notes_of(run: StoredRun, measured: Measured) -> list[str]:
     """Return the notes of a run, the gravest first, each a sentence."""
-    ending = _ENDINGS.get(run.info.status)
+    ending = _LOCUST_DIED if run.info.locust_died else _ENDINGS.get(run.info.status)
     return [
         *([ending] if ending else []),
         *_target_gone(run),

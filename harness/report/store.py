@@ -46,6 +46,11 @@ class RunInfo:
         return str(self.scenario.get("name") or Path(self.scenario_path or "unnamed").stem)
 
     @property
+    def locust_died(self) -> bool:
+        """Whether what died under the run was Locust, and not an engine; only the notes tell."""
+        return self.status is RunStatus.ENGINE_DIED and any("load generator (Locust)" in note for note in self.notes)
+
+    @property
     def duration_s(self) -> float | None:
         """Return the run's length, None when its end was not written."""
         if self.started_at is None or self.ended_at is None:

@@ -129,6 +129,16 @@ def test_every_void_reason_names_figure_limit_and_remedy(result: HealthResult, w
     assert any(all(word in reason for word in words) for reason in result.void_reasons), result.void_reasons
 
 
+def test_an_error_of_the_generator_in_a_call_is_no_death_of_an_engine() -> None:
+    calls = [make_call(f"c{i}") for i in range(199)]
+    broken = make_call("x", Outcome.LOST, Cause.GENERATOR_ERROR, detail="OSError(24, 'Too many open files')")
+    (reason,) = _health([make_health()], [*calls, broken]).void_reasons
+    assert "1 of 200 calls failed by an error of the generator itself" in reason
+    assert "first: OSError(24, 'Too many open files')" in reason
+    few = make_call("x", Outcome.FAILED, Cause.GENERATOR_ERROR, detail="no port")
+    assert _health([make_health()], [*calls, few]).void_reasons == []
+
+
 def test_no_health_sample_is_no_fault_when_no_call_connected() -> None:
     assert _health([], [make_call("a", Outcome.FAILED, Cause.SIGNALLING_REFUSED)]).void_reasons == []
 

@@ -214,3 +214,15 @@ def test_a_killed_run_says_so(tmp_path: Path) -> None:
     notes = "\n".join(result.summary["notes"])
     assert "was killed before it could end" in notes
     assert "Calls with turns but without an end on record: 1." in notes
+
+
+def test_a_load_generator_that_died_is_named_and_its_calls_that_spoke_are_lost(tmp_path: Path) -> None:
+    note = "the load generator (Locust) was killed by signal 9; 3 calls in progress left no record"
+    write_run(tmp_path, status="engine_died", notes=[note])
+    write_records(tmp_path, [make_call("c0")], [make_turn(f"c{i}") for i in range(3)], [make_health()])
+    summary = finish_run(tmp_path, print_report=False).summary
+    assert summary["verdict"] == "VOID"
+    assert "load generator (Locust) died during the run (calls lost with it that had spoken: 2)" in summary["deciding"]
+    assert (summary["calls"]["placed"], summary["calls"]["lost"]) == (3, 2)
+    assert summary["notes"][0].startswith("The load generator died;")
+    assert not any("engine process" in text for text in [*summary["notes"], *summary["generator"]["void_reasons"]])

@@ -1,11 +1,17 @@
 """What a reader must know beside the numbers: how the run ended, what was simulated, what was not measured."""
 
+from collections.abc import Mapping
+
 from harness.measure.run import Measured
 from harness.model.clock import NS_PER_S
-from harness.model.records import Cause
+from harness.model.plan import CallLimits
+from harness.model.records import CallRecord, Cause
 from harness.report.store import StoredRun
 from harness.verdict.verdict import RunStatus
 
+# Calls that end this near to each other are taken to have lost the same thing.
+_AT_ONE_TIME_NS = 3 * NS_PER_S
+_LONGEST_MEDIA_TIMEOUT_S = 300
 _ENDINGS = {
     RunStatus.INTERRUPTED: "The run was interrupted; this is a report on the part that ran.",
     RunStatus.RUNNING: "The run was killed before it could end; this is a report on what reached the disk.",
@@ -50,7 +56,7 @@ def _target_gone(run: StoredRun) -> list[str]:
         if c.cause is Cause.SIGNALLING_UNREACHABLE and connected and c.started_at_ns > min(connected)
     ]
     if not refused:
-        return []
+        return _fell_silent(run, held)
     since_s = (min(c.started_at_ns for c in refused) - (run.info.started_monotonic_ns or 0)) / NS_PER_S
     return [
         (
@@ -58,6 +64,35 @@ def _target_gone(run: StoredRun) -> list[str]:
             f"and {len(held)} calls it held fell silent."
         )
     ]
+
+
+def _fell_silent(run: StoredRun, held: list[CallRecord]) -> list[str]:
+    """Say that the target was lost when no call was due afterwards: the calls it held fell silent at one time."""
+    ends = sorted(call.ended_at_ns for call in held)
+    groups = [[at for at in ends if first <= at <= first + _AT_ONE_TIME_NS] for first in ends]
+    silent = max(groups, key=len, default=[])
+    if not silent or (len(silent) < 2 and not _held_all(run, silent[0])):
+        return []
+    # A call is given up some time after the last packet; its silence began then.
+    at_s = (silent[0] - _media_timeout_ns(run) - (run.info.started_monotonic_ns or 0)) / NS_PER_S
+    calls = "1 call" if len(silent) == 1 else f"{len(silent)} calls"
+    return [f"The target went away during the run: {calls} it held fell silent at {max(0.0, at_s):.0f} s."]
+
+
+def _held_all(run: StoredRun, ended_at_ns: int) -> bool:
+    """Return whether the call that ended then was the only one connected, and none connected afterwards."""
+    silent_at_ns = ended_at_ns - _media_timeout_ns(run)
+    others = [c for c in run.calls if c.connected_at_ns is not None and c.ended_at_ns != ended_at_ns]
+    return all(c.ended_at_ns < silent_at_ns for c in others)
+
+
+def _media_timeout_ns(run: StoredRun) -> int:
+    limits = run.info.scenario.get("limits")
+    seconds = limits.get("media_timeout_s") if isinstance(limits, Mapping) else None
+    # The longest that a scenario may say; what is beyond it stands in a damaged run.json.
+    if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_MEDIA_TIMEOUT_S:
+        seconds = CallLimits().media_timeout_ms / 1000
+    return round(seconds * NS_PER_S)
 
 
 def _not_measured(measured: Measured) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from run_records import make_call, make_health, make_persona, make_turn
+from run_records import MS, make_call, make_health, make_persona, make_turn
 from sample_run import write_records, write_run
 
 from harness.exit_codes import ExitCode
@@ -226,3 +226,25 @@ def test_a_load_generator_that_died_is_named_and_its_calls_that_spoke_are_lost(t
     assert (summary["calls"]["placed"], summary["calls"]["lost"]) == (3, 2)
     assert summary["notes"][0].startswith("The load generator died;")
     assert not any("engine process" in text for text in [*summary["notes"], *summary["generator"]["void_reasons"]])
+
+
+@pytest.mark.parametrize(
+    ("lost_at_s", "others_end_s", "words"),
+    [
+        # Two of three at one time; two far apart; the only one; one of two; one, and a call connected afterwards.
+        ((40, 42), (60,), "2 calls it held fell silent at 32 s"),
+        ((40, 50), (60,), None),
+        ((40,), (20,), "1 call it held fell silent at 32 s"),
+        ((40,), (38,), None),
+        ((40,), (60,), None),
+    ],
+)
+def test_a_target_that_went_away_is_told_by_the_calls_it_held(
+    tmp_path: Path, lost_at_s: tuple[int, ...], others_end_s: tuple[int, ...], words: str | None
+) -> None:
+    write_run(tmp_path, started_monotonic_ns=0)
+    calls = [make_call(f"lost{at}", Outcome.DROPPED, Cause.MEDIA_LOST, ended_at_ns=at * 1_000 * MS) for at in lost_at_s]
+    calls += [make_call(f"other{at}", ended_at_ns=at * 1_000 * MS) for at in others_end_s]
+    write_records(tmp_path, calls, [], [make_health()])
+    told = [n for n in finish_run(tmp_path, print_report=False).summary["notes"] if n.startswith("The target went")]
+    assert told == ([f"The target went away during the run: {words}."] if words else [])

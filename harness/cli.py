@@ -132,10 +132,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.PASSED
     try:
         return int(options.call(options))
+    except KeyboardInterrupt:
+        print("interrupted before the first call", file=sys.stderr)
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; let Python's own flush at exit find nothing to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.PASSED
+    except OSError as error:
+        print(f"{options.command}: {error}", file=sys.stderr)
+        return ExitCode.LOCUST_ERROR
     except ScenarioError as error:
         print(error, file=sys.stderr)
         return ExitCode.BAD_SCENARIO

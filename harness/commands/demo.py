@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import ctypes
 import re
 import signal
 import subprocess
@@ -17,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCENARIO = ROOT / "scenarios" / "smoke.yaml"
 START_LIMIT_S = 180.0
 STOP_LIMIT_S = 10.0
+# linux/prctl.h
+_PR_SET_PDEATHSIG = 1
 _READY = re.compile(r"ready on (http://\S+)")
 
 
@@ -36,10 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def demo(options: argparse.Namespace) -> int:
     """Run the demo; return the run's exit code."""
+    # A CI job is cancelled by SIGTERM; what Ctrl-C tidies up, that must too.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     began = time.monotonic()
     _say("1/4 models: fetching and checking (the first time 350 MB)")
     fetch = [sys.executable, "-m", "target_stack", "models", "fetch", "--llm", options.llm]
-    fetched = subprocess.run(fetch, cwd=ROOT, check=False)
+    # Its last lines are paths, for scripts.
+    fetched = subprocess.run(fetch, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
     if fetched.returncode != 0:
         return fetched.returncode
     _say("2/4 target stack: starting (profile cpu)")
@@ -62,12 +68,23 @@ def _say(text: str) -> None:
 
 def _run_to_the_end(command: list[str]) -> int:
     """Run a child to its end; Ctrl-C reaches it through the terminal, and its partial report is waited for."""
-    child = subprocess.Popen(command)
+    child = subprocess.Popen(
+        command,
+        start_new_session=True,
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 - it takes no lock, and only one prctl
+    )
     while True:
         try:
             return child.wait()
         except KeyboardInterrupt:
             _say("stopping; the calls so far are being reported")
+            child.send_signal(signal.SIGINT)
+
+
+def _end_with_parent() -> None:
+    """In a child: be told by SIGTERM when the parent dies, even by kill -9 (Linux; elsewhere nothing)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -75,7 +92,14 @@ def _target_stack(llm: str) -> Iterator[str | None]:
     """Start the stack on a free port, yield its origin once ready (None when it failed), stop it on every way out."""
     command = [sys.executable, "-m", "target_stack", "up", "--profile", "cpu", "--port", "0", "--llm", llm]
     # A session of its own: Ctrl-C must reach the run first, and the stack only after it.
-    stack = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    stack = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 - it takes no lock, and only one prctl
+    )
     try:
         yield _await_ready(stack)
     finally:

@@ -56,6 +56,9 @@ def _run_headless(options: argparse.Namespace, prepared: Prepared, run_dir: Path
     words += ["--run-dir", str(run_dir), "--run-id", run_id]
     child = LocustChild(words, run_dir / LOG_FILE)
     status = child.follow()
+    if not (run_dir / RUN_FILE).exists() and child.was_interrupted:
+        print("interrupted before the first call; nothing was recorded", flush=True)
+        return ExitCode.INTERRUPTED
     if not (run_dir / RUN_FILE).exists():
         return _explain_false_start(run_dir / LOG_FILE, status)
     if child.was_interrupted:

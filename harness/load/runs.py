@@ -14,6 +14,7 @@ import gevent
 from gevent import subprocess
 from locust.runners import MasterRunner, WorkerRunner
 
+from harness.exit_codes import ExitCode
 from harness.load import run_info
 from harness.load.live import Live
 from harness.load.options import DEFAULT_REPORTS_DIR, RunOptions
@@ -138,6 +139,16 @@ class Runs:
     # Locust's events.
 
     def _on_test_start(self, **_: Any) -> None:
+        try:
+            self._begin()
+        except Exception as error:
+            # Locust would log it and run on, with users that wait for a session for ever.
+            logger.exception("the run could not begin")
+            print(f"the run could not begin: {error!r}", file=sys.stderr, flush=True)
+            self.environment.process_exit_code = ExitCode.LOCUST_ERROR
+            self.environment.runner.quit()
+
+    def _begin(self) -> None:
         runner = self.environment.runner
         self._status, self._notes, self._is_planned_end = "finished", [], False
         self.prepared = _retarget(self.prepared, self.environment.host)

@@ -14,7 +14,7 @@ from harness.corpus.manifest import Corpus, load_corpus
 from harness.model.errors import ScenarioError
 from harness.scenario.loader import LoadedScenario, load_scenario
 from harness.scenario.plans import Planner, by_accent, utterances_of
-from harness.scenario.schema import Caller
+from harness.scenario.schema import Caller, check_url
 from harness.verdict.thresholds import parse
 
 
@@ -44,7 +44,11 @@ def prepare(
     """Load and check a scenario with the command line's overrides; raises ScenarioError listing every problem."""
     loaded = load_scenario(path)
     corpus = load_corpus(corpus_dir if corpus_dir is not None else loaded.corpus_dir())
-    problems = [*_selection_problems(loaded, corpus), *_threshold_problems(loaded), *_option_problems(url, seed, calls)]
+    problems = [
+        *_selection_problems(loaded, corpus),
+        *_threshold_problems(loaded, corpus),
+        *_option_problems(url, seed, calls),
+    ]
     if problems:
         raise ScenarioError("\n".join(problems))
     scenario = loaded.scenario
@@ -60,8 +64,11 @@ def prepare(
 
 
 def _option_problems(url: str | None, seed: int | None, calls: int | None) -> Iterator[str]:
-    if url is not None and not url.startswith(("http://", "https://")):
-        yield f"--target: got {url!r}; legal: an address like http://127.0.0.1:8080/api/offer"
+    if url is not None:
+        try:
+            check_url(url)
+        except ValueError as error:
+            yield f"--target: {error}"
     if seed is not None and not 0 <= seed <= 2**53:
         yield f"--seed: got {seed}; legal: a whole number from 0 to 2^53"
     if calls is not None and calls < 1:
@@ -105,12 +112,28 @@ def _pool_problems(loaded: LoadedScenario, index: int, caller: Caller, corpus: C
             yield loaded.problem(("callers", index, "turns"), message)
 
 
-def _threshold_problems(loaded: LoadedScenario) -> Iterator[str]:
+def _threshold_problems(loaded: LoadedScenario, corpus: Corpus) -> Iterator[str]:
+    legal = {name: [_tag_value(v) for v in values] for name, values in corpus.legal_values().items() if name != "ids"}
+    legal["caller"] = [caller.name for caller in loaded.scenario.callers]
     for i, entry in enumerate(loaded.scenario.thresholds):
         try:
-            parse(entry.expr)
+            threshold = parse(entry.expr)
         except ScenarioError as error:
             yield loaded.problem(("thresholds", i), str(error))
+            continue
+        for name, value in threshold.tags.items():
+            if name in legal and value not in legal[name]:
+                message = f"{entry.expr!r}: no turn will have {name}:{value}; legal: {', '.join(legal[name])}"
+                yield loaded.problem(("thresholds", i), message)
+
+
+def _tag_value(value: Any) -> str:
+    """Return a corpus value as the turn tags of harness.measure.segments spell it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _spell(value: Any) -> str:

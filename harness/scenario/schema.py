@@ -5,9 +5,20 @@ prints. Rules that need the corpus or the threshold grammar stand in check.py.
 """
 
 import math
+import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from harness.model.plan import CallLimits, TargetSpec
 from harness.scenario.arrivals import Stage
@@ -20,7 +31,7 @@ _DAY_S = 86_400.0
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Patience(_Model):
@@ -117,15 +128,46 @@ RecordShare = Annotated[
 ]
 
 
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def check_url(url: str) -> str:
+    """Return `url` when a caller can use it; ValueError says what is wrong with it."""
+    legal = "legal: http://host:port/path or https://..., port 1 to 65535"
+    if any(c.isspace() or ord(c) < 0x20 for c in url):
+        raise ValueError(f"got {url!r}: white space in it; {legal}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"got {url!r}: {error}; {legal}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ValueError(f"got {url!r}: nobody can be called there; {legal}")
+    return url
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"header name {name!r}; legal: letters, digits and !#$%&'*+.^_`|~-")
+        if any(ord(c) < 0x20 or ord(c) == 0x7F or ord(c) > 0xFF for c in value):
+            raise ValueError(f"the value of header {name!r} holds a character no header can; legal: printable Latin-1")
+    return headers
+
+
 class Target(_Model):
     """Where to call and how."""
 
-    url: str = Field(pattern=r"^https?://[^\s/]+(/\S*)?$", description="the offer endpoint: http://host:port/path")
+    url: Annotated[str, AfterValidator(check_url)] = Field(
+        pattern=r"^https?://[^\s/]+(/\S*)?$", description="the offer endpoint: http://host:port/path"
+    )
     transport: Literal["webrtc"] = "webrtc"
     dialect: Literal["pipecat", "json"] = Field(
         default="pipecat", description="pipecat: SmallWebRTC offer and RTVI messages; json: plain {sdp, type} both ways"
     )
-    headers: dict[str, str] = Field(default_factory=dict, description="sent with every signalling request")
+    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
+        default_factory=dict, description="sent with every signalling request"
+    )
     expect_greeting: bool = Field(default=True, description="the agent speaks first")
 
 
@@ -206,6 +248,13 @@ class Users(_Model):
 
     stages: list[UserStage] = Field(min_length=1)
     calls: int | None = Field(default=None, ge=1, le=MAX_CALLS)
+
+    @field_validator("stages")
+    @classmethod
+    def _somebody_calls(cls, stages: list[UserStage]) -> list[UserStage]:
+        if not any(stage.users for stage in stages):
+            raise ValueError("no stage has users; legal: at least one stage with users of 1 or more")
+        return stages
 
 
 class Load(_Model):

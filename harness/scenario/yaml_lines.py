@@ -33,7 +33,14 @@ class Document:
 
 def parse(text: str) -> Document:
     """Parse one YAML document. Raises YamlError on bad syntax, a duplicate key or a key that is not text."""
-    loader = yaml.SafeLoader(text)
+    surrogate = next((i for i, c in enumerate(text) if "\ud800" <= c <= "\udfff"), None)
+    if surrogate is not None:
+        raise YamlError(text.count("\n", 0, surrogate) + 1, "half of a surrogate pair, which no text can hold")
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, int(error.position)) + 1
+        raise YamlError(line, f"not valid YAML: the character {error.character!r} is not allowed") from error
     try:
         node = loader.get_single_node()
         document = Document(None)
@@ -45,9 +52,8 @@ def parse(text: str) -> Document:
         raise YamlError(mark.line + 1 if mark else 1, f"not valid YAML: {problem}") from error
     except yaml.YAMLError as error:
         raise YamlError(1, f"not valid YAML: {error}") from error
-    except ValueError as error:
-        # A date like 2026-02-30 fits YAML's pattern and no calendar.
-        raise YamlError(1, f"not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise YamlError(1, "not a scenario: nested too deep") from error
     finally:
         loader.dispose()
     return document
@@ -70,7 +76,18 @@ class _Reader:
             return self._mapping(node, path, inside)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, i), inside) for i, item in enumerate(node.value)]
-        return self._loader.construct_object(node, deep=True)
+        value = self._scalar(node)
+        if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+            raise YamlError(line, "half of a surrogate pair, which no text can hold")
+        return value
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        try:
+            return self._loader.construct_object(node, deep=True)
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            # A date like 2026-02-30 fits YAML's pattern and no calendar; `!!bool abc` names a type it is not.
+            kind = node.tag.rpartition(":")[2]
+            raise YamlError(node.start_mark.line + 1, f"not valid YAML: {node.value!r} is no {kind}") from error
 
     def _mapping(self, node: yaml.MappingNode, path: Path, above: tuple[int, ...]) -> dict[str, Any]:
         own = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
@@ -80,7 +97,7 @@ class _Reader:
         merged = len(node.value) - len(own)
         for index, (key_node, value_node) in enumerate(node.value):
             line = key_node.start_mark.line + 1
-            key = self._loader.construct_object(key_node, deep=True)
+            key = self._scalar(key_node)
             if not isinstance(key, str):
                 raise YamlError(line, f"key {key!r} is not text; quote it")
             if index >= merged and key in own[: index - merged]:

@@ -19,6 +19,7 @@ overrides it. Fewer samples give NO DATA, never PASSED. A percentile that rests 
 passes or fails when both of its ends agree, and is NO DATA otherwise.
 """
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -157,6 +158,8 @@ def _limit(expression: str, metric: Metric, text: str) -> float:
         unit = {"ms": "in milliseconds", "ratio": "a ratio 0..1 (10 % is 0.10)", "count": "a count"}[metric.unit]
         raise _error(expression, text, f"expected a plain number: {metric.name} is {unit}")
     value = float(text)
+    if not math.isfinite(value):
+        raise _error(expression, text, "expected a number that is not beyond all measure")
     if metric.unit == "ratio" and value > (metric.maximum or _LARGEST_RATIO):
         span = "0..1" if metric.maximum else "0..n, where 1 is as many errors as words"
         raise _error(expression, text, f"{metric.name} is a ratio {span}, did you mean {value / 100:.2f}?")

@@ -48,7 +48,7 @@ def load_scenario(path: Path | str) -> LoadedScenario:
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{file}: not UTF-8 text: {error.reason} at byte {error.start}") from error
     except yaml_lines.YamlError as problem:
-        raise ScenarioError(f"{file}:{problem.line}: {problem.message}") from problem
+        raise ScenarioError(_word(file, problem.line, problem.path, problem.message)) from problem
     if not isinstance(document.value, dict):
         found = "the file is empty" if document.value is None else f"found {_kind(document.value)}"
         legal = ", ".join(_names(Scenario))

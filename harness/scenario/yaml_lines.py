@@ -7,14 +7,17 @@ import yaml
 
 Path = tuple[str | int, ...]
 _MAX_NODES = 100_000
+# What a double still holds; Python refuses to print much larger ones.
+_MAX_BITS = 1000
 
 
 @dataclass
 class YamlError(Exception):
-    """The text is not the YAML we accept; `line` counts from 1."""
+    """The text is not the YAML we accept; `line` counts from 1, `path` is as far as it is known."""
 
     line: int
     message: str
+    path: Path = ()
 
 
 @dataclass
@@ -53,7 +56,7 @@ def parse(text: str) -> Document:
     except yaml.YAMLError as error:
         raise YamlError(1, f"not valid YAML: {error}") from error
     except RecursionError as error:
-        raise YamlError(1, "not a scenario: nested too deep") from error
+        raise YamlError(loader.line + 1, "not a scenario: nested too deep") from error
     finally:
         loader.dispose()
     return document
@@ -68,26 +71,35 @@ class _Reader:
         self._lines.setdefault(path, line)
         self._nodes += 1
         if id(node) in above:
-            raise YamlError(line, "an alias that contains itself")
+            raise YamlError(line, "an alias that contains itself", path)
         if self._nodes > _MAX_NODES:
-            raise YamlError(line, f"more than {_MAX_NODES} values")
+            raise YamlError(line, f"more than {_MAX_NODES} values", path)
         inside = (*above, id(node))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, inside)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*path, i), inside) for i, item in enumerate(node.value)]
-        value = self._scalar(node)
+        return self._scalar(node, path)
+
+    def _scalar(self, node: yaml.Node, path: Path) -> Any:
+        line = node.start_mark.line + 1
+        value = self._construct(node, path)
         if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
-            raise YamlError(line, "half of a surrogate pair, which no text can hold")
+            raise YamlError(line, "half of a surrogate pair, which no text can hold", path)
+        if isinstance(value, str) and "\0" in value:
+            raise YamlError(line, "a NUL character, which no name or path can hold", path)
+        if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+            raise YamlError(line, f"a number of more than {_MAX_BITS} bits", path)
         return value
 
-    def _scalar(self, node: yaml.Node) -> Any:
+    def _construct(self, node: yaml.Node, path: Path) -> Any:
         try:
             return self._loader.construct_object(node, deep=True)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             # A date like 2026-02-30 fits YAML's pattern and no calendar; `!!bool abc` names a type it is not.
             kind = node.tag.rpartition(":")[2]
-            raise YamlError(node.start_mark.line + 1, f"not valid YAML: {node.value!r} is no {kind}") from error
+            message = f"not valid YAML: {str(node.value)[:60]!r} is no {kind}"
+            raise YamlError(node.start_mark.line + 1, message, path) from error
 
     def _mapping(self, node: yaml.MappingNode, path: Path, above: tuple[int, ...]) -> dict[str, Any]:
         own = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
@@ -97,11 +109,11 @@ class _Reader:
         merged = len(node.value) - len(own)
         for index, (key_node, value_node) in enumerate(node.value):
             line = key_node.start_mark.line + 1
-            key = self._scalar(key_node)
+            key = self._scalar(key_node, path)
             if not isinstance(key, str):
-                raise YamlError(line, f"key {key!r} is not text; quote it")
+                raise YamlError(line, f"key {key!r} is not text; quote it", path)
             if index >= merged and key in own[: index - merged]:
-                raise YamlError(line, f"key {key!r} stands twice in one mapping")
+                raise YamlError(line, f"key {key!r} stands twice in one mapping", path)
             self._lines[(*path, key)] = line
             result[key] = self.read(value_node, (*path, key), above)
         return result

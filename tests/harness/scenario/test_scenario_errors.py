@@ -133,7 +133,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_lines(tmp_path):
         (b"- name: x\n", ":1: found a list; a scenario is a mapping"),
         (b"just words\n", ":1: found text"),
         (b"name: \xff\xfe\n", "not UTF-8 text"),
-        (b"a: &a [*a]\n", ":1: an alias that contains itself"),
+        (b"a: &a [*a]\n", ":1: a[0]: an alias that contains itself"),
     ],
 )
 def test_a_file_that_is_no_mapping(content, expected, tmp_path):

@@ -35,7 +35,7 @@ def test_the_good_one_is_good(tmp_path):
         ('description: "a\\uD800b"', 5, "surrogate"),
         ("description: a\x00b", 5, "not allowed"),
         ("description: a\x07b", 5, "not allowed"),
-        ("description: " + "[" * 5000, 1, "nested too deep"),
+        ("description: " + "[" * 5000, 5, "nested too deep"),
         ("seed: !!timestamp abc", 5, "timestamp"),
         ('seed: !!bool "abc"', 5, "bool"),
         ("seed: !!int abc", 5, "int"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.commands.locust_child import LocustChild
-from harness.commands.scenario import describe
+from harness.commands.scenario import describe, print_hint
 from harness.exit_codes import ExitCode
 from harness.model.clock import monotonic_ns
 from harness.model.errors import ScenarioError
@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
         options.scenario, url=options.target, seed=options.seed, corpus_dir=options.corpus, calls=options.calls
     )
     print(f"scenario {prepared.loaded.scenario.name}: {describe(prepared)}", flush=True)
+    print_hint(prepared)
     _check_run_dir(options.run_dir)
     probe(prepared.url)
     run_id = new_run_id(prepared.loaded.scenario.name)

@@ -20,11 +20,19 @@ def check(options: argparse.Namespace) -> int:
     code = ExitCode.PASSED
     for path in options.files:
         try:
-            print(f"{path}: ok. {describe(prepare(path, corpus_dir=options.corpus))}")
+            prepared = prepare(path, corpus_dir=options.corpus)
+            print(f"{path}: ok. {describe(prepared)}")
+            print_hint(prepared)
         except ScenarioError as error:
             print(error, file=sys.stderr)
             code = ExitCode.BAD_SCENARIO
     return code
+
+
+def print_hint(prepared: Prepared) -> None:
+    """Say beforehand what the verdict of a scenario without thresholds will be."""
+    if not prepared.loaded.scenario.thresholds:
+        print("hint: no thresholds: the verdict will be NO DATA", flush=True)
 
 
 def describe(prepared: Prepared) -> str:

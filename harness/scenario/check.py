@@ -43,7 +43,7 @@ def prepare(
 ) -> Prepared:
     """Load and check a scenario with the command line's overrides; raises ScenarioError listing every problem."""
     loaded = load_scenario(path)
-    corpus = load_corpus(corpus_dir if corpus_dir is not None else loaded.corpus_dir())
+    corpus = _corpus_of(loaded, corpus_dir)
     problems = [
         *_selection_problems(loaded, corpus),
         *_threshold_problems(loaded, corpus),
@@ -61,6 +61,18 @@ def prepare(
         raise ScenarioError(loaded.problem(place, message))
     caps = [cap for cap in (scenario.load.users.calls if scenario.load.users else None, calls) if cap is not None]
     return Prepared(loaded, corpus, used_seed, url or scenario.target.url, planner, due_ms, min(caps, default=None))
+
+
+def _corpus_of(loaded: LoadedScenario, corpus_dir: Path | str | None) -> Corpus:
+    """Load the corpus; what is wrong with it is told with the place that chose it."""
+    try:
+        return load_corpus(corpus_dir if corpus_dir is not None else loaded.corpus_dir())
+    except ScenarioError as error:
+        if corpus_dir is not None:
+            raise ScenarioError(f"--corpus: {error}") from error
+        if loaded.scenario.corpus is not None:
+            raise ScenarioError(loaded.problem(("corpus",), str(error))) from error
+        raise
 
 
 def _option_problems(url: str | None, seed: int | None, calls: int | None) -> Iterator[str]:

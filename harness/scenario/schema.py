@@ -300,7 +300,7 @@ class ThresholdEntry(_Model):
     """One line that must hold; docs/scenarios.md gives the grammar."""
 
     expr: str = Field(min_length=1)
-    min_samples: int | None = Field(default=None, ge=1)
+    min_samples: int | None = Field(default=None, ge=1, le=1_000_000)
 
 
 ThresholdChoice = Annotated[

@@ -7,9 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import harness
-from harness.commands import demo, report, run, scenario
 from harness.exit_codes import ExitCode
-from harness.model.errors import ScenarioError, TargetError
+
+_INTERRUPTED = "interrupted before the first call"
+try:
+    from harness.commands import demo, report, run, scenario
+    from harness.model.errors import ScenarioError, TargetError
+except KeyboardInterrupt:
+    # They take a third of a second; Ctrl-C in it is no reason for a traceback.
+    print(_INTERRUPTED, file=sys.stderr)
+    sys.exit(ExitCode.INTERRUPTED)
 
 _EPILOG = """\
 examples:
@@ -133,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(options.call(options))
     except KeyboardInterrupt:
-        print("interrupted before the first call", file=sys.stderr)
+        print(_INTERRUPTED if options.command == "run" else f"{options.command}: interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; let Python's own flush at exit find nothing to write to.

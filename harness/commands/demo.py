@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def demo(options: argparse.Namespace) -> int:
     """Run the demo; return the run's exit code."""
     # A CI job is cancelled by SIGTERM; what Ctrl-C tidies up, that must too.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
     began = time.monotonic()
     _say("1/4 models: fetching and checking (the first time 350 MB)")
     fetch = [sys.executable, "-m", "target_stack", "models", "fetch", "--llm", options.llm]
@@ -60,6 +60,11 @@ def demo(options: argparse.Namespace) -> int:
         _say("4/4 target stack: stopping")
     _say(f"done in {time.monotonic() - began:.0f} s, exit code {code}")
     return code
+
+
+def _interrupt(*_: object) -> None:
+    # Not by way of SIGINT: a shell has a job in its background ignore that one.
+    raise KeyboardInterrupt
 
 
 def _say(text: str) -> None:

@@ -4,6 +4,7 @@ Local: this process has the engine and the files. Distributed: a worker has an e
 master, the master has the files. A web session may start and stop many times; each time is a run of its own.
 """
 
+import contextlib
 import dataclasses
 import logging
 import sys
@@ -55,6 +56,7 @@ class Runs:
         self._started_ns: int | None = None
         self._report: Any = None
         self._has_used_run_dir = False
+        self._has_failed_to_write = False
 
     def attach(self) -> None:
         """Listen to Locust, choose the shape, and let users finish their calls when a ramp takes them away."""
@@ -144,13 +146,14 @@ class Runs:
         except Exception as error:
             # Locust would log it and run on, with users that wait for a session for ever.
             logger.exception("the run could not begin")
-            print(f"the run could not begin: {error!r}", file=sys.stderr, flush=True)
+            _tell(f"the run could not begin: {error!r}")
             self.environment.process_exit_code = ExitCode.LOCUST_ERROR
             self.environment.runner.quit()
 
     def _begin(self) -> None:
         runner = self.environment.runner
         self._status, self._notes, self._is_planned_end = "finished", [], False
+        self._has_failed_to_write = False
         self.prepared = _retarget(self.prepared, self.environment.host)
         self.live = Live(self.prepared.loaded.scenario.limits.answer_timeout_s * 1000)
         self._started_ns = monotonic_ns()
@@ -202,8 +205,11 @@ class Runs:
             return
         status = session.status if session is not None else self._status
         notes = [*self._notes, *(session.notes if session is not None else [])]
-        self.writer.close()
-        self.writer.save_info(status=status, notes=notes, ended_at=utc_now(), ended_monotonic_ns=monotonic_ns())
+        try:
+            self.writer.close()
+            self.writer.save_info(status=status, notes=notes, ended_at=utc_now(), ended_monotonic_ns=monotonic_ns())
+        except OSError as error:
+            _tell(f"the run could not be closed: {error}")
         self.last_run_dir, self.writer = self.writer.run_dir, None
         if self.options.writes_report:
             self._report = gevent.spawn(self._write_report, self.last_run_dir)
@@ -236,8 +242,24 @@ class Runs:
 
     def _receive(self, kind: str, row: dict[str, Any]) -> None:
         if self.writer is not None and kind in FILES:
-            self.writer.write(kind, row)
+            try:
+                self.writer.write(kind, row)
+            except OSError as error:
+                self._end_unwritable(error)
         self.live.take(kind, row)
+
+    def _end_unwritable(self, error: OSError) -> None:
+        """End a run whose disk is full: what is not recorded cannot be judged. Later records fail alike: once."""
+        if self._has_failed_to_write:
+            return
+        self._has_failed_to_write = True
+        note = f"the records could not be written: {error.strerror or error}"
+        self._status = "engine_died"
+        if self.session is not None:
+            self.session.end_early("engine_died", note)
+        else:
+            self._notes.append(note)
+        _tell(note)
 
     def _next_run_dir(self, run_id: str) -> Path:
         """Return --run-dir for the first run, a folder beside it named after the run for every other."""
@@ -246,6 +268,12 @@ class Runs:
             self._has_used_run_dir = True
             return given
         return (given.parent if given is not None else Path(DEFAULT_REPORTS_DIR)) / run_id
+
+
+def _tell(text: str) -> None:
+    # Our output is a log on the same disk: a full one must not keep the run from ending.
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _retarget(prepared: Prepared, host: str | None) -> Prepared:

@@ -212,6 +212,31 @@ def test_kill_9_of_locust_ends_the_run_void_and_keeps_its_records(tmp_path):
     assert len(read_run(tmp_path / "run").calls) >= 2
 
 
+@pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="another process is limited on Linux only")
+def test_a_disk_that_fills_up_ends_the_run_void(tmp_path):
+    with target() as url:
+        run = Callquake(tmp_path, url=url, calls=2000)
+        run.wait_for(lambda: len(run.lines("calls.jsonl")) >= 2)
+        # No file may grow any more: what a full disk is to a writer.
+        run.locust().rlimit(psutil.RLIMIT_FSIZE, (1, 1))
+        code, out, info = run.end()
+    assert code == 98, out
+    assert info["status"] == "engine_died"
+    assert "Traceback" not in out
+
+
+@pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="another process is limited on Linux only")
+def test_a_run_that_cannot_write_its_first_file_ends_with_a_message(tmp_path):
+    with target() as url:
+        run = Callquake(tmp_path, url=url, calls=2000)
+        # Enough for the log, too little for run.json.
+        run.process.rlimit(psutil.RLIMIT_FSIZE, (2000, 2000))
+        code, out, info = run.end()
+    assert code == 1, out
+    assert info is None
+    assert "the load generator ended before the run began" in out
+
+
 def test_a_target_that_goes_away_ends_the_run_after_ten_calls_in_a_row(tmp_path):
     with target() as url:
         run = Callquake(tmp_path, "unreachable", url=url, calls=200)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from harness.exit_codes import ExitCode
 
 pytestmark = pytest.mark.unit
 
+SMOKE = Path(__file__).resolve().parents[2] / "scenarios" / "smoke.yaml"
 # Ctrl-C while the commands are being imported.
 IMPORTING = """
 import builtins, runpy, sys
@@ -74,3 +76,20 @@ def test_sigterm_ends_a_demo_in_the_background():
             demo.kill()
     assert demo.returncode == ExitCode.INTERRUPTED, errors
     assert "Traceback" not in errors
+
+
+def test_ctrl_c_before_locust_has_begun_the_run(monkeypatch, tmp_path, capsys):
+    class Interrupted:
+        was_interrupted = True
+
+        def __init__(self, *_):
+            pass
+
+        def follow(self):
+            return 1
+
+    monkeypatch.setattr("harness.commands.run.LocustChild", Interrupted)
+    monkeypatch.setattr("harness.commands.run.probe", lambda _: None)
+    words = ["run", str(SMOKE), "--run-dir", str(tmp_path / "run")]
+    assert cli.main(words) == ExitCode.INTERRUPTED
+    assert "interrupted before the first call" in capsys.readouterr().out

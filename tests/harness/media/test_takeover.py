@@ -19,6 +19,13 @@ async def connected_pair(answer_direction="sendrecv"):
     a, b = RTCPeerConnection(RTCConfiguration(iceServers=[])), RTCPeerConnection(RTCConfiguration(iceServers=[]))
     a.addTransceiver("audio", direction="sendrecv")
     channel = a.createDataChannel("chat")
+    heard = asyncio.get_running_loop().create_future()
+
+    # Listened for before the connection is up: the channel may open at once with it.
+    @b.on("datachannel")
+    def on_channel(theirs):
+        theirs.on("message", lambda text: heard.done() or heard.set_result(text))
+
     await a.setLocalDescription(await a.createOffer())
     await b.setRemoteDescription(RTCSessionDescription(a.localDescription.sdp, "offer"))
     for transceiver in b.getTransceivers():
@@ -28,18 +35,12 @@ async def connected_pair(answer_direction="sendrecv"):
     for pc in (a, b):
         while pc.connectionState != "connected":
             await asyncio.sleep(0.005)
-    return a, b, channel
+    return a, b, channel, heard
 
 
 def test_audio_is_taken_and_the_rest_of_the_connection_goes_on():
     async def scenario():
-        a, b, channel = await connected_pair()
-        heard = asyncio.get_running_loop().create_future()
-
-        @b.on("datachannel")
-        def on_channel(theirs):
-            theirs.on("message", lambda text: heard.done() or heard.set_result(text))
-
+        a, b, channel, heard = await connected_pair()
         taken_a, taken_b = await takeover.take_over(a), await takeover.take_over(b)
         assert taken_a.candidate_types == ("host", "host")
         assert taken_a.payload_type == taken_b.payload_type
@@ -60,7 +61,7 @@ def test_audio_is_taken_and_the_rest_of_the_connection_goes_on():
         while channel.readyState != "open":
             await asyncio.sleep(0.01)
         channel.send("still here")
-        assert await asyncio.wait_for(heard, 5) == "still here"
+        assert await asyncio.wait_for(heard, 30) == "still here"
         packet = rtp.pack_header(taken_a.payload_type, False, 7, 960, taken_a.ssrc) + b"payload"
         taken_a.link.send_rtp(packet)
         while not plain:
@@ -79,7 +80,7 @@ def test_audio_is_taken_and_the_rest_of_the_connection_goes_on():
 
 def test_an_agent_that_takes_no_audio_is_told_apart():
     async def scenario():
-        a, b, _ = await connected_pair("sendonly")
+        a, b, *_ = await connected_pair("sendonly")
         try:
             with pytest.raises(TargetError, match="does not accept our audio"):
                 await takeover.take_over(a)

@@ -9,11 +9,10 @@ The caller speaks its planned utterances in order, waits for the agent to finish
 as often as the persona does, and hangs up when done, when nothing more can come, or when patience runs out.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import Enum, auto
 
 from harness.callers.exchange import (
-    TEXT_SOURCES,
     Action,
     AgentSpeaking,
     AgentStages,
@@ -30,11 +29,12 @@ from harness.callers.exchange import (
     UserTranscript,
 )
 from harness.callers.patience import MISHEARD_BELOW, PatienceMeter, heard_share
+from harness.callers.turn import Turn
 from harness.media.events import MediaFailed, MediaLost, RemoteBye, SpeechEnded, SpeechStarted
 from harness.media.onset import AgentOnset, AgentStopped
 from harness.model.clock import NS_PER_MS, ms_between
-from harness.model.plan import CallPlan, PlannedTurn
-from harness.model.records import Cause, Outcome, StageTimes, TurnRecord
+from harness.model.plan import CallPlan
+from harness.model.records import Cause, Outcome, TurnRecord
 
 # After the agent's last audible packet a side channel may still say "speaking": a sentence is on its way.
 SPEAKING_GRACE_NS = 10_000 * NS_PER_MS
@@ -53,46 +53,6 @@ class State(Enum):
     OVER = auto()
 
 
-@dataclass(slots=True)
-class _Turn:
-    number: int
-    attempt: int
-    planned: PlannedTurn
-    started_at_ns: int | None = None
-    ended_at_ns: int | None = None
-    onset_at_ns: int | None = None
-    # An earlier saying of the call timed out: what is heard now may be the answer to that one.
-    out_of_step: bool = False
-    overlapped: bool = False
-    answered_early: bool = False
-    censored: bool = False
-    waited_ms: float = 0.0
-    agent_stopped_at_ns: int | None = None
-    transcripts: list[UserTranscript] = field(default_factory=list)
-    agent_text: dict[str, list[str]] = field(default_factory=dict)
-    stages: StageTimes | None = None
-    network_ms: float | None = None
-    lost_at_end: int = 0
-    lost_packets: int = 0
-
-    def hear(self, transcript: UserTranscript) -> None:
-        if transcript.segment:
-            self.transcripts = [t for t in self.transcripts if t.segment != transcript.segment]
-        self.transcripts.append(transcript)
-
-    @property
-    def hypothesis(self) -> str | None:
-        return " ".join(t.text.strip() for t in self.transcripts) or None
-
-    @property
-    def is_answered(self) -> bool:
-        return self.onset_at_ns is not None or self.answered_early
-
-    @property
-    def false_endpoint(self) -> bool:
-        return self.overlapped and not self.out_of_step
-
-
 class Conversation:
     """One call's conversation. Call `start` at media up, `handle` per event, `expire` at `deadline_ns`."""
 
@@ -102,7 +62,7 @@ class Conversation:
         self._codec = codec
         self._patience = PatienceMeter(plan.patience)
         self._limits = plan.limits
-        self._turn: _Turn | None = None
+        self._turn: Turn | None = None
         self._next = 0
         self._state = State.GREETING
         self._connected_at_ns = 0
@@ -210,7 +170,7 @@ class Conversation:
         attempt = 0
         if self._turn is not None and self._turn.number == self._next + 1:
             attempt = self._turn.attempt + 1
-        self._turn = _Turn(self._next + 1, attempt, planned, out_of_step=self._timed_out)
+        self._turn = Turn(self._next + 1, attempt, planned, out_of_step=self._timed_out)
         self._state = State.SPEAKING
         self._arm(None)
         return [*actions, Speak(planned.utterance_id), Milestone("turn_started", now_ns)]
@@ -314,7 +274,7 @@ class Conversation:
         self._turn = None
         return [*actions, *(self._leave_if_fed_up(now_ns) or self._think(since, now_ns))]
 
-    def _heard_badly(self, turn: _Turn) -> bool:
+    def _heard_badly(self, turn: Turn) -> bool:
         reference = self._utterances[turn.planned.utterance_id].transcript
         return turn.hypothesis is not None and heard_share(reference, turn.hypothesis) < MISHEARD_BELOW
 
@@ -384,39 +344,6 @@ class Conversation:
         turn = self._turn
         return [] if turn is None or turn.started_at_ns is None else [TurnEnded(self._record(turn))]
 
-    def _record(self, turn: _Turn) -> TurnRecord:
+    def _record(self, turn: Turn) -> TurnRecord:
         spoken = self._utterances[turn.planned.utterance_id]
-        ttfb_ms = None
-        if turn.onset_at_ns is not None and turn.ended_at_ns is not None:
-            ttfb_ms = ms_between(turn.ended_at_ns, turn.onset_at_ns)
-        return TurnRecord(
-            call_id=self._plan.call_id,
-            turn=turn.number,
-            attempt=turn.attempt,
-            caller=self._plan.caller,
-            utterance_id=turn.planned.utterance_id,
-            reference=spoken.transcript,
-            accent=spoken.accent,
-            native=spoken.native,
-            noise=spoken.noise,
-            snr_db=spoken.snr_db,
-            vocabulary=spoken.vocabulary,
-            utterance_ms=spoken.duration_ms,
-            codec=self._codec,
-            speech_started_at_ns=turn.started_at_ns or 0,
-            speech_ended_at_ns=turn.ended_at_ns,
-            onset_at_ns=turn.onset_at_ns,
-            ttfb_ms=ttfb_ms,
-            censored=turn.censored,
-            waited_ms=turn.waited_ms,
-            false_endpoint=turn.false_endpoint,
-            cut=False,
-            agent_speech_ended_at_ns=turn.agent_stopped_at_ns,
-            hypothesis=turn.hypothesis,
-            transcript_channel=self._transcript_channel,
-            agent_text=next((" ".join(turn.agent_text[s]) for s in TEXT_SOURCES if s in turn.agent_text), None),
-            stages=turn.stages,
-            network_ms=turn.network_ms,
-            lost_packets=turn.lost_packets,
-            out_of_step=turn.out_of_step,
-        )
+        return turn.record(self._plan, spoken, codec=self._codec, transcript_channel=self._transcript_channel)

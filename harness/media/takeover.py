@@ -178,12 +178,3 @@ async def _stop_media(sender: Any, receiver: Any) -> None:
 
 async def _say_nothing(_packets: object) -> None:
     """Stand in for aiortc's RTCP sender."""
-
-
-def selected_srtp_profile(pc: RTCPeerConnection) -> str | None:
-    """Return the negotiated SRTP profile's name, None before DTLS is done."""
-    transceiver = next((t for t in pc.getTransceivers() if t.kind == "audio"), None)
-    if transceiver is None or transceiver.sender.transport is None or transceiver.sender.transport._ssl is None:
-        return None
-    profile: bytes = transceiver.sender.transport._ssl.get_selected_srtp_profile()
-    return profile.decode() or None

@@ -38,7 +38,8 @@ def errors_of(tmp_path, turns, *options):
 @pytest.mark.parametrize("silence", ["packets", "dtx"])
 def test_error_against_a_known_delay(tmp_path, silence):
     options = ["--dtx"] if silence == "dtx" else []
-    turns = 10 if silence == "packets" else 3
+    # The bound is on the p99 of 200 turns; of 60 it would be the second worst one.
+    turns = 10
     bench, truth, sizes, errors = errors_of(tmp_path, turns, "--leading-silence-ms", "0:300", *options)
     assert len(sizes) == CALLS * turns
     assert abs(statistics.median(errors)) <= 5

@@ -1,0 +1,84 @@
+"""One source, two ways to run it: compiled by numba without the GIL, or interpreted as it stands.
+
+Everything in this package is written in the part of Python that numba compiles: integers, floats, arrays and rows of
+tables. A row is a numpy record when compiled and a small object with the same attributes when interpreted, so the
+same functions run, and can be stepped through, where numba is absent or not wanted (CALLQUAKE_MEDIA=python).
+
+Integers in rows are all signed 64 bit: numba turns a mix of signed and unsigned into floats.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_MODE_VARIABLE = "CALLQUAKE_MEDIA"
+_MODES = ("compiled", "python")
+
+
+def _is_interpreted() -> bool:
+    wanted = os.environ.get(_MODE_VARIABLE, "")
+    if wanted and wanted not in _MODES:
+        raise ValueError(f"{_MODE_VARIABLE}={wanted} is unknown; legal: {', '.join(_MODES)}")
+    if wanted == "python":
+        return True
+    try:
+        import numba  # noqa: F401, PLC0415 - tells whether it is there
+    except ImportError:
+        if wanted == "compiled":
+            raise
+        return True
+    return False
+
+
+INTERPRETED = _is_interpreted()
+MODE = "python" if INTERPRETED else "compiled"
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile `function` for its argument types at its first call (kept on disk), or return it as it is."""
+    if INTERPRETED:
+        return function
+    import numba  # noqa: PLC0415 - optional
+
+    jitted: _Function = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    return jitted
+
+
+def make_table(row: np.dtype[Any], count: int) -> Any:
+    """Return `count` zeroed rows of the structured type `row`; rows have its fields as attributes."""
+    if not INTERPRETED:
+        return np.zeros(count, row).view(np.recarray)
+    return [_row_object(row) for _ in range(count)]
+
+
+class _Row:
+    """A row when interpreted; a plain object is several times faster than numpy's record."""
+
+
+def _row_object(row: np.dtype[Any]) -> _Row:
+    made = _Row()
+    for name in row.names or ():
+        field = row[name]
+        if field.shape:
+            setattr(made, name, np.zeros(field.shape, field.base))
+        else:
+            setattr(made, name, 0.0 if field.kind == "f" else 0)
+    return made
+
+
+def clear_row(row: Any, dtype: np.dtype[Any]) -> None:
+    """Set every field of one row to zero; called from Python only."""
+    for name in dtype.names or ():
+        if dtype[name].shape:
+            getattr(row, name)[...] = 0
+        else:
+            setattr(row, name, 0.0 if dtype[name].kind == "f" else 0)
+
+
+def address_of(array: npt.NDArray[Any]) -> int:
+    """Return the memory address of an array's first element; the array must be kept alive by the caller."""
+    return int(array.ctypes.data)

@@ -1,0 +1,86 @@
+"""C functions that the hot path calls by address, compiled or interpreted: libc's batched sockets, libsrtp, libopus.
+
+No compiler is needed on the user's machine: the functions live in the C library, in pylibsrtp's binding and in the
+libopus that PyAV's wheel carries. Compiled code calls them through symbols registered with LLVM under the names below,
+without the GIL; interpreted code calls the same addresses through ctypes. All arguments are 64-bit integers or
+addresses; each returns a C int unless its line says otherwise.
+"""
+
+import ctypes
+import ctypes.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+from pylibsrtp._binding import ffi, lib
+
+from harness.media.hot.jit import INTERPRETED
+from harness.model.errors import GeneratorError
+
+_PREFIX = "callquake_"
+
+
+def _libopus() -> ctypes.CDLL:
+    folder = Path(av.__file__).parent
+    found = [
+        *sorted(folder.parent.glob("av.libs/libopus*")),
+        *sorted(folder.glob(".dylibs/libopus*")),
+    ]
+    name = str(found[0]) if found else ctypes.util.find_library("opus")
+    if name is None:
+        raise GeneratorError(
+            "no libopus: PyAV's wheel carries none and the system has none; install libopus (apt install libopus0)"
+        )
+    return ctypes.CDLL(name)
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_opus = _libopus()
+
+
+def _c_address(library: ctypes.CDLL, name: str) -> int:
+    return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
+
+
+def _srtp_address(name: str) -> int:
+    return int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
+
+
+def _bind(name: str, address: int, arguments: int, *, wide_result: bool = False) -> Callable[..., int]:
+    """Return a callable of `arguments` 64-bit integers for the function at `address`."""
+    if INTERPRETED:
+        result = ctypes.c_int64 if wide_result else ctypes.c_int32
+        return ctypes.CFUNCTYPE(result, *[ctypes.c_int64] * arguments)(address)
+    import llvmlite.binding as llvm  # noqa: PLC0415 - optional, as numba is
+    from numba import types  # noqa: PLC0415 - optional
+
+    llvm.add_symbol(_PREFIX + name, address)
+    result_type = types.int64 if wide_result else types.int32
+    function: Any = types.ExternalFunction(_PREFIX + name, result_type(*[types.int64] * arguments))
+    return function  # type: ignore[no-any-return]
+
+
+# sendmmsg(fd, mmsghdr*, count, flags); recvmmsg(fd, mmsghdr*, count, flags, timespec*)
+sendmmsg = _bind("sendmmsg", _c_address(_libc, "sendmmsg"), 4)
+recvmmsg = _bind("recvmmsg", _c_address(_libc, "recvmmsg"), 5)
+# sendmsg(fd, msghdr*, flags) -> ssize_t
+sendmsg = _bind("sendmsg", _c_address(_libc, "sendmsg"), 3, wide_result=True)
+# epoll_wait(epfd, epoll_event*, count, timeout_ms)
+epoll_wait = _bind("epoll_wait", _c_address(_libc, "epoll_wait"), 4)
+# clock_gettime(clock, timespec*); clock_nanosleep(clock, flags, timespec*, remaining*)
+clock_gettime = _bind("clock_gettime", _c_address(_libc, "clock_gettime"), 2)
+clock_nanosleep = _bind("clock_nanosleep", _c_address(_libc, "clock_nanosleep"), 4)
+# write(fd, address, count) -> ssize_t; memcpy(to, from, count) -> to
+write = _bind("write", _c_address(_libc, "write"), 3, wide_result=True)
+memcpy = _bind("memcpy", _c_address(_libc, "memmove"), 3, wide_result=True)
+# srtp_protect(session, packet, int* length), in place; 0 is success
+srtp_protect = _bind("srtp_protect", _srtp_address("srtp_protect"), 3)
+srtp_unprotect = _bind("srtp_unprotect", _srtp_address("srtp_unprotect"), 3)
+srtp_protect_rtcp = _bind("srtp_protect_rtcp", _srtp_address("srtp_protect_rtcp"), 3)
+srtp_unprotect_rtcp = _bind("srtp_unprotect_rtcp", _srtp_address("srtp_unprotect_rtcp"), 3)
+# opus_decoder_init(state, rate, channels); opus_decode(state, data, length, pcm, frame_size, fec) -> samples or < 0
+opus_decoder_init = _bind("opus_decoder_init", _c_address(_opus, "opus_decoder_init"), 3)
+opus_decode = _bind("opus_decode", _c_address(_opus, "opus_decode"), 6)
+# Bytes of one mono decoder's state.
+OPUS_DECODER_BYTES = int(_opus.opus_decoder_get_size(1))

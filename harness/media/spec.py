@@ -1,0 +1,74 @@
+"""What the media loop is told about a call when it begins, and what it tells of it: plain data, no behaviour."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pylibsrtp import Session
+
+from harness.media.codecs import OPUS, Codec
+from harness.media.events import MediaEvent
+from harness.media.opus import Clip
+from harness.media.recorder import Recorder
+
+if TYPE_CHECKING:
+    from harness.media.impairment import Impairment
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSpec:
+    """One call's media; times in ms, sessions as pylibsrtp makes them (None = plain RTP).
+
+    The loop owns both sessions from `MediaLoop.add_call` on: nobody else may call them.
+    """
+
+    remote: Address
+    ssrc: int
+    first_sequence: int
+    first_timestamp: int
+    cname: str
+    quiet_ms: float
+    media_timeout_ms: float
+    # Called on the event loop's thread.
+    post: Callable[[MediaEvent], None]
+    codec: Codec = OPUS
+    payload_type: int = OPUS.payload_type
+    outgoing: Session | None = None
+    incoming: Session | None = None
+    # What is sent while nothing is being spoken: None = silence packets, a clip = that clip over and over.
+    background: Clip | None = None
+    # Send nothing at all in silence (DTX); `background` is then not used.
+    dtx: bool = False
+    # Calls that share both a port and a remote address are told apart by the SSRC of what arrives: this one's, or
+    # `remote_ssrc` where the peer announced one; None = by remote address alone.
+    by_ssrc: bool = False
+    remote_ssrc: int | None = None
+    # Take packets from any address on a port that no other call uses (a peer behind NAT).
+    any_source: bool = False
+    # Judge the agent's audio by payload size alone, without decoding: for the reference responder, whose callers
+    # speak known clips.
+    by_size: bool = False
+    recorder: Recorder | None = None
+    impair_outgoing: "Impairment | None" = None
+    impair_incoming: "Impairment | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallStats:
+    """One call's counts so far; names after W3C webrtc-stats."""
+
+    packets_sent: int = 0
+    packets_received: int = 0
+    packets_lost: int = 0
+    # Duplicates, packets out of range, forged or malformed ones.
+    packets_discarded: int = 0
+    jitter_ms: float | None = None
+    round_trip_ms: float | None = None
+    send_errors: int = 0
+    # Datagrams that the kernel dropped on this call's port for want of buffer (all calls of the port together).
+    socket_drops: int = 0
+    # Ours, on purpose: impairments.
+    impaired_lost_outgoing: int = 0
+    impaired_lost_incoming: int = 0

@@ -30,9 +30,10 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from harness.calibrate.voice import voiced
 from harness.media import takeover
+from harness.media.clips import Clip, encode_clip
 from harness.media.loop import MediaLoop
 from harness.media.onset import window_levels_dbfs
-from harness.media.opus import PACKET_SAMPLES, RATE, SILENCE_PAYLOAD, Clip, Decoder, encode_clip
+from harness.media.opus import PACKET_SAMPLES, RATE, SILENCE_PAYLOAD, Decoder
 from harness.media.priority import raise_priority
 from harness.media.stream import RTCP_INTERVAL_NS, TICK_NS
 from harness.model.clock import NS_PER_MS, monotonic_ns

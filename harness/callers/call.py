@@ -21,12 +21,13 @@ from harness.callers.exchange import (
     TurnEnded,
 )
 from harness.callers.setup_failure import SetupFailure
-from harness.callers.webrtc import CODEC, WebRtcCaller
+from harness.callers.webrtc import WebRtcCaller
+from harness.media.clips import Clip
+from harness.media.codecs import OPUS, Codec, codec_named
 from harness.media.loop import MediaLoop
-from harness.media.opus import Clip
 from harness.model.clock import monotonic_ns, ms_between
 from harness.model.errors import CallquakeError
-from harness.model.plan import CallPlan
+from harness.model.plan import CallPlan, TargetSpec
 from harness.model.records import CallRecord, Cause, MediaStats, Outcome, TurnRecord
 
 RECORDINGS = "audio"
@@ -42,10 +43,15 @@ class CallContext:
     http: aiohttp.ClientSession
     media_loop: MediaLoop
     utterances: Mapping[str, Spoken]
-    # Encoded on first use, then shared by all calls.
-    clip: Callable[[str], Clip]
+    # Encoded on first use of a codec, then shared by all calls.
+    clip: Callable[[str, Codec], Clip]
     on_turn: Callable[[TurnRecord], None]
     on_milestone: Callable[[str, Milestone], None]
+
+
+def codec_of(target: TargetSpec) -> Codec:
+    """Return the codec that calls to `target` speak; known before the call, so that clips are ready when it is up."""
+    return OPUS if target.transport == "webrtc" else codec_named(target.codec)
 
 
 class Call:
@@ -58,7 +64,8 @@ class Call:
         self._events: asyncio.Queue[CallEvent | None] = asyncio.Queue()
         self._caller = WebRtcCaller(plan, context.http, context.media_loop, self._events.put_nowait)
         utterances = {t.utterance_id: context.utterances[t.utterance_id] for t in plan.turns}
-        self._conversation = Conversation(plan, utterances, CODEC)
+        self._codec = codec_of(plan.target)
+        self._conversation = Conversation(plan, utterances, self._codec.name)
         self._interrupted: HangUp | None = None
         self._end: HangUp | None = None
         self._started_at_ns = 0
@@ -101,7 +108,7 @@ class Call:
             cause=end.cause,
             detail=end.detail,
             transport=self._plan.target.transport,
-            codec=CODEC if self._connected_at_ns is not None else None,
+            codec=self._codec.name if self._connected_at_ns is not None else None,
             due_at_ns=self._due_at_ns,
             started_at_ns=self._started_at_ns,
             connected_at_ns=self._connected_at_ns,
@@ -117,7 +124,7 @@ class Call:
         )
 
     async def _place_and_talk(self) -> None:
-        clips = {t.utterance_id: self._context.clip(t.utterance_id) for t in self._plan.turns}
+        clips = {t.utterance_id: self._context.clip(t.utterance_id, self._codec) for t in self._plan.turns}
         connecting = asyncio.ensure_future(self._caller.connect())
         interrupted = asyncio.ensure_future(self._wait_for_interrupt())
         try:

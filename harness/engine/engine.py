@@ -9,13 +9,13 @@ from typing import Any
 
 import aiohttp
 
-from harness.callers.call import Call, CallContext
+from harness.callers.call import Call, CallContext, codec_of
 from harness.callers.exchange import Milestone
-from harness.corpus.audio import read_pcm
 from harness.corpus.manifest import Corpus, load_corpus
 from harness.engine import wire
+from harness.engine.clip_store import ClipStore
 from harness.engine.health import HealthMeter, Totals, sleep_and_measure_lag
-from harness.media import opus, takeover
+from harness.media import takeover
 from harness.media.loop import MediaLoop
 from harness.model.clock import monotonic_ns
 from harness.model.codec import from_json, to_json
@@ -24,24 +24,6 @@ from harness.model.plan import CallPlan
 from harness.model.records import Cause, TurnRecord
 
 HEALTH_INTERVAL_S = 1.0
-
-
-class ClipStore:
-    """Utterances of a corpus encoded once, on first use."""
-
-    def __init__(self, corpus: Corpus) -> None:
-        self._corpus = corpus
-        self._clips: dict[str, opus.Clip] = {}
-
-    def clip(self, utterance_id: str) -> opus.Clip:
-        """Return the encoded clip of `utterance_id`."""
-        found = self._clips.get(utterance_id)
-        if found is None:
-            spoken = self._corpus.utterances[utterance_id]
-            samples = read_pcm(spoken, opus.RATE)
-            found = opus.encode_clip(utterance_id, samples, spoken.speech_start_ms, spoken.speech_end_ms)
-            self._clips[utterance_id] = found
-        return found
 
 
 class Engine:
@@ -129,8 +111,9 @@ class Engine:
             raise ScenarioError(f"call {plan.call_id}: the corpus has no utterance '{unknown[0]}'")
         # Encoded before the call is due, and beside the event loop: a clip takes tens of ms.
         loop = asyncio.get_running_loop()
+        codec = codec_of(plan.target)
         for turn in plan.turns:
-            await loop.run_in_executor(None, context.clip, turn.utterance_id)
+            await loop.run_in_executor(None, context.clip, turn.utterance_id, codec)
         if due_at_ns is not None:
             await asyncio.sleep(max(0.0, (due_at_ns - monotonic_ns()) / 1e9))
         call = Call(plan, due_at_ns, context)

@@ -21,19 +21,31 @@ class Codec:
     clock_rate: int
     # Rate in Hz at which clips are encoded and agent audio is decoded.
     sample_rate: int
-    # One packet of digital silence.
+    # One packet of digital silence, whatever was sent before it.
     silence: bytes
+    # By how many samples decoded audio trails what was encoded: a sample is on the wire only with the packet that this
+    # much later a sample belongs to.
+    delay: int = 0
 
     @property
     def ticks_per_packet(self) -> int:
         """What a packet adds to the RTP timestamp."""
         return self.clock_rate * PACKET_MS // 1000
 
+    @property
+    def packet_samples(self) -> int:
+        """Samples of one packet."""
+        return self.sample_rate * PACKET_MS // 1000
 
-OPUS = Codec("opus", 0, 111, 48_000, 48_000, b"\xf8\xff\xfe")
+
+# 312: libopus's look-ahead at 48 kHz in every mode but restricted low delay (RFC 7845 calls it pre-skip).
+OPUS = Codec("opus", 0, 111, 48_000, 48_000, b"\xf8\xff\xfe", delay=312)
 PCMU = Codec("PCMU", 1, 0, 8_000, 8_000, b"\xff" * 160)
 PCMA = Codec("PCMA", 2, 8, 8_000, 8_000, b"\xd5" * 160)
-CODECS = (OPUS, PCMU, PCMA)
+# 22: the two 24-tap band filters. Code 0xFD moves no predictor: a fresh decoder gives zeros, any other one less than
+# -60 dBFS from the second packet on.
+G722 = Codec("G722", 3, 9, 8_000, 16_000, b"\xfd" * 160, delay=22)
+CODECS = (OPUS, PCMU, PCMA, G722)
 
 
 def codec_named(name: str) -> Codec:

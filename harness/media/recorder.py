@@ -11,7 +11,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from harness.media.opus import RATE, Clip, Pcm
+from harness.media.clips import Clip, Pcm
+from harness.media.codecs import OPUS, Codec
 from harness.protocols.rtp import timestamp_delta
 
 FILE_RATE = 16_000
@@ -31,28 +32,34 @@ class _Run:
 
 
 class Recorder:
-    """Collects in the media loop; `write` runs elsewhere, after the call."""
+    """Collects as the call goes on; `write` runs elsewhere, after it. Samples are at the codec's sample rate."""
 
-    def __init__(self, started_at_ns: int) -> None:
+    def __init__(self, started_at_ns: int, codec: Codec = OPUS) -> None:
         self._started_at_ns = started_at_ns
+        self._rate = codec.sample_rate
+        # G.722's RTP clock runs at half its sample rate.
+        self._samples_per_tick = codec.sample_rate // codec.clock_rate
+        self._longest = MAX_SECONDS * codec.sample_rate
         self._clips: list[tuple[int, Clip, int]] = []
         self._runs: list[_Run] = []
 
     def _position(self, at_ns: int) -> int:
-        return (at_ns - self._started_at_ns) * RATE // 1_000_000_000
+        return (at_ns - self._started_at_ns) * self._rate // 1_000_000_000
 
     def clip_started(self, clip: Clip, at_ns: int) -> None:
         """Take note that the first packet of `clip` left at `at_ns`."""
         self._clips.append((max(0, self._position(at_ns)), clip, len(clip.samples)))
 
     def agent_audio(self, samples: Pcm, timestamp: int, arrived_at_ns: int) -> None:
-        """Take one packet's decoded audio; `timestamp` is its RTP time (48 kHz)."""
+        """Take one packet's decoded audio; `timestamp` is its RTP time, in the codec's clock."""
         position = self._position(arrived_at_ns)
-        if position > MAX_SECONDS * RATE:
+        if position > self._longest:
             return
         run = self._runs[-1] if self._runs else None
-        offset = timestamp_delta(timestamp, run.first_timestamp) if run is not None else 0
-        if run is None or abs(offset - run.last_offset) > MAX_SECONDS * RATE:
+        offset = 0
+        if run is not None:
+            offset = timestamp_delta(timestamp, run.first_timestamp) * self._samples_per_tick
+        if run is None or abs(offset - run.last_offset) > self._longest:
             run, offset = _Run(timestamp, position), 0
             self._runs.append(run)
         run.origin = min(run.origin, position - offset)
@@ -68,17 +75,17 @@ class Recorder:
         pieces = self._agent_pieces()
         ends = [start + length for start, _clip, length in self._clips]
         end = max([*ends, *(position + len(samples) for position, samples in pieces)], default=0)
-        stereo = np.zeros((2, min(end, MAX_SECONDS * RATE)), np.int16)
+        stereo = np.zeros((2, min(end, self._longest)), np.int16)
         for start, clip, length in self._clips:
             room = max(0, min(length, stereo.shape[1] - start))
             stereo[0, start : start + room] = clip.samples[:room]
         for start, samples in pieces:
             room = max(0, min(len(samples), stereo.shape[1] - start))
             stereo[1, start : start + room] = samples[:room]
-        _write_flac(path, stereo)
+        _write_flac(path, stereo, self._rate)
 
 
-def _write_flac(path: Path, stereo: Pcm) -> None:
+def _write_flac(path: Path, stereo: Pcm, rate: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     resampler = av.AudioResampler(format="s16", layout="stereo", rate=FILE_RATE)
     with av.open(str(path), "w", format="flac") as container:
@@ -87,9 +94,9 @@ def _write_flac(path: Path, stereo: Pcm) -> None:
         out.codec_context.format = "s16"
         interleaved = np.ascontiguousarray(stereo.T).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(interleaved, format="s16", layout="stereo")
-        frame.sample_rate = RATE
+        frame.sample_rate = rate
         frame.pts = 0
-        frame.time_base = Fraction(1, RATE)
+        frame.time_base = Fraction(1, rate)
         resampled = [*resampler.resample(frame), *resampler.resample(None)]
         for piece in resampled:
             container.mux(out.encode(piece))

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from pylibsrtp import Session
 
+from harness.media.clips import Clip
 from harness.media.codecs import OPUS, Codec
 from harness.media.events import MediaEvent
-from harness.media.opus import Clip
 from harness.media.recorder import Recorder
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from harness.media.clips import Clip
 from harness.media.events import MediaEvent, MediaFailed, MediaLost, RemoteBye, SpeechEnded, SpeechStarted
 from harness.media.onset import OnsetDetector, window_levels_dbfs
-from harness.media.opus import MOST_SILENCE_BYTES, PACKET_SAMPLES, RATE, SILENCE_PAYLOAD, Clip, Decoder
+from harness.media.opus import MOST_SILENCE_BYTES, PACKET_SAMPLES, RATE, SILENCE_PAYLOAD, Decoder
 from harness.media.recorder import Recorder
 from harness.model.errors import RemoteProtocolError
 from harness.protocols import rtcp, rtp

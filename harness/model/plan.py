@@ -50,6 +50,14 @@ class TargetSpec:
     # webrtc: "pipecat" (SmallWebRTC offer + RTVI) or "json" (plain {sdp, type} both ways).
     dialect: str = "pipecat"
     headers: dict[str, str] = field(default_factory=dict)
+    # rtp: PCMU, PCMA, G722 or opus; webrtc speaks opus.
+    codec: str = "opus"
+    # rtp: "off", "offered" (SDES keys beside RTP/AVP; the answer decides) or "required" (RTP/SAVP).
+    srtp: str = "off"
+    # rtp: SDES crypto suites offered, the best first; empty = all we know.
+    srtp_suites: tuple[str, ...] = ()
+    # rtp: "auto", "shared" (a few sockets an engine) or "per_call".
+    source_ports: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

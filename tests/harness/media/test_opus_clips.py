@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from harness.calibrate.voice import voiced
+from harness.media.clips import encode_clip, packet_of_sample
 from harness.media.onset import window_levels_dbfs
-from harness.media.opus import RATE, SILENCE_PAYLOAD, Decoder, encode_clip, packet_of_sample
+from harness.media.opus import RATE, SILENCE_PAYLOAD, Decoder
 
 pytestmark = pytest.mark.unit
 

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from harness.calibrate.voice import voiced
+from harness.media.clips import encode_clip
 from harness.media.events import MediaLost, RemoteBye, SpeechEnded, SpeechStarted
 from harness.media.onset import AgentOnset, AgentStopped
-from harness.media.opus import PACKET_SAMPLES, RATE, SILENCE_PAYLOAD, encode_clip
+from harness.media.opus import PACKET_SAMPLES, RATE, SILENCE_PAYLOAD
 from harness.media.stream import TICK_NS, MediaStream
 from harness.protocols import rtcp, rtp
 

@@ -13,6 +13,7 @@ Direction = Literal["outgoing", "incoming"]
 
 MAX_DELAY_MS = 10_000.0
 MAX_KBPS = 10_000_000.0
+_NOTHING = "nothing"
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:
@@ -108,6 +109,11 @@ class Impairment:
         _check("reorder_ms", self.reorder_ms, 0, MAX_DELAY_MS)
 
     @property
+    def does_something(self) -> bool:
+        """False when every packet passes untouched."""
+        return self.words() != _NOTHING
+
+    @property
     def max_delay_ms(self) -> float:
         """How long a packet can be on its way at most (normal jitter: 3.3 deviations)."""
         jitter = self.jitter.ms * (3.3 if self.jitter.distribution == "normal" else 1.0) if self.jitter else 0.0
@@ -117,20 +123,24 @@ class Impairment:
     def words(self) -> str:
         """Return what is done, for reports: "2% loss, delay 50 ms"."""
         parts = [
-            f"{self.loss_ratio:.3g} loss" if self.loss_ratio else "",
-            f"{self.burst_loss.ratio:.3g} loss in bursts" if self.burst_loss else "",
+            f"{_percent(self.loss_ratio)} loss" if self.loss_ratio else "",
+            f"{_percent(self.burst_loss.ratio)} loss in bursts" if self.burst_loss and self.burst_loss.ratio else "",
             f"delay {self.delay_ms:g} ms" if self.delay_ms else "",
             self._jitter_words(),
-            f"{self.reorder_ratio:.3g} reordered" if self.reorder_ratio else "",
-            f"{self.duplicate_ratio:.3g} duplicated" if self.duplicate_ratio else "",
+            f"{_percent(self.reorder_ratio)} reordered" if self.reorder_ratio else "",
+            f"{_percent(self.duplicate_ratio)} duplicated" if self.duplicate_ratio else "",
             f"{self.bandwidth.kbps:g} kbit/s" if self.bandwidth else "",
         ]
-        return ", ".join(part for part in parts if part) or "nothing"
+        return ", ".join(part for part in parts if part) or _NOTHING
 
     def _jitter_words(self) -> str:
         if self.jitter is None or not self.jitter.ms:
             return ""
         return f"jitter {self.jitter.ms:g} ms {self.jitter.distribution}"
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:.3g}%"
 
 
 def direction_seed(call_seed: int, direction: Direction) -> int:

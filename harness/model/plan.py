@@ -5,6 +5,8 @@ Plans are pure data: they cross the wire to the engine, and two runs with the sa
 
 from dataclasses import dataclass, field
 
+from harness.model.impairment import Impairment
+
 SCHEMA_VERSION = 1
 
 
@@ -95,3 +97,6 @@ class CallPlan:
     record: bool = False
     # Seeds what the engine draws for this call (RTP start values are random by RFC 3550 and not drawn from it).
     seed: int = 0
+    # The bad network that each direction of the call's RTP and RTCP goes through; None = none.
+    impair_outgoing: Impairment | None = None
+    impair_incoming: Impairment | None = None

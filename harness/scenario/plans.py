@@ -10,10 +10,11 @@ import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from harness.corpus.manifest import Corpus, Utterance
+from harness.model.impairment import Direction, Impairment, direction_seed
 from harness.model.plan import CallPlan, Patience, PlannedTurn, TargetSpec
 from harness.scenario import arrivals, personas
 from harness.scenario.schema import MAX_CALLS, Caller, Scenario
@@ -63,7 +64,14 @@ class Planner:
             expect_greeting=self._scenario.target.expect_greeting,
             record=random.Random(f"{seed}/record").random() < self._scenario.record,
             seed=seed,
+            impair_outgoing=self._impairment(caller, "outgoing", seed),
+            impair_incoming=self._impairment(caller, "incoming", seed),
         )
+
+    def _impairment(self, caller: Caller, direction: Direction, seed: int) -> Impairment | None:
+        """Return what a direction of a call goes through, seeded: what its caller says, or else the target."""
+        planned = impairment_of(self._scenario, caller, direction)
+        return None if planned is None else replace(planned, seed=direction_seed(seed, direction))
 
     def due_times_ms(self, calls: int | None = None) -> list[float] | None:
         """Return when the calls of an open-loop scenario are due; None in closed loop. `calls` lowers the cap."""
@@ -82,6 +90,15 @@ def plan_calls(scenario: Scenario, corpus: Corpus, seed: int, url: str | None = 
     """Return every call of an open-loop scenario in the order of their due times; [] for a closed-loop one."""
     planner = Planner(scenario, corpus, seed, url)
     return [planner.plan_for_index(i, due) for i, due in enumerate(planner.due_times_ms() or [])]
+
+
+def impairment_of(scenario: Scenario, caller: Caller, direction: Direction) -> Impairment | None:
+    """Return what a direction of this kind of call goes through, without its seed; None = an untouched network."""
+    for said in (caller.impairments, scenario.target.impairments):
+        found = said.of(direction) if said is not None else None
+        if found is not None:
+            return found.to_plan()
+    return None
 
 
 def call_seed(seed: int, index: int) -> int:

@@ -11,9 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     WithJsonSchema,
     field_validator,
@@ -22,6 +20,8 @@ from pydantic import (
 
 from harness.model.plan import CallLimits, TargetSpec
 from harness.scenario.arrivals import Stage
+from harness.scenario.impairments import Impairments
+from harness.scenario.strict_model import StrictModel
 
 PATIENCE_SCALES = {"impatient": 2.0, "normal": 1.0, "patient": 0.3, "unlimited": 0.0}
 PATIENCE_REPEATS = {"impatient": 1, "normal": 1, "patient": 2, "unlimited": 2}
@@ -30,11 +30,7 @@ MAX_TURNS = 50
 _DAY_S = 86_400.0
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Patience(_Model):
+class Patience(StrictModel):
     """How much a caller bears: `scale` multiplies every hazard, 0 never leaves."""
 
     scale: float = Field(ge=0, le=100, description="multiplies every hazard; 0 = never leaves")
@@ -42,7 +38,7 @@ class Patience(_Model):
     name: str = Field(default="custom", min_length=1)
 
 
-class Ramp(_Model):
+class Ramp(StrictModel):
     """A rate that changes linearly over its stage."""
 
     from_: float = Field(alias="from", ge=0, le=1e6)
@@ -155,7 +151,7 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
     return headers
 
 
-class Target(_Model):
+class Target(StrictModel):
     """Where to call and how."""
 
     url: Annotated[str, AfterValidator(check_url)] = Field(
@@ -169,9 +165,10 @@ class Target(_Model):
         default_factory=dict, description="sent with every signalling request"
     )
     expect_greeting: bool = Field(default=True, description="the agent speaks first")
+    impairments: Impairments | None = Field(default=None, description="of every call, but for what a caller says")
 
 
-class Select(_Model):
+class Select(StrictModel):
     """Which utterances a caller may say; a filter left out matches all of the corpus."""
 
     accent: list[str] | None = Field(default=None, min_length=1)
@@ -182,7 +179,7 @@ class Select(_Model):
     ids: list[str] | None = Field(default=None, min_length=1)
 
 
-class Caller(_Model):
+class Caller(StrictModel):
     """A kind of caller; calls are dealt out over the kinds by weight."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
@@ -191,16 +188,19 @@ class Caller(_Model):
     turns: TurnRange = (3, 3)
     patience: PatienceChoice = Field(default_factory=lambda: _patience("normal"))
     think_ms: ThinkRange = (300.0, 900.0)
+    impairments: Impairments | None = Field(
+        default=None, description="a bad network on purpose; a direction said here replaces the target's"
+    )
 
 
-class ArrivalStage(_Model):
+class ArrivalStage(StrictModel):
     """A stretch of the arrival schedule."""
 
     duration_s: float = Field(gt=0, le=_DAY_S)
     rate_per_minute: Rate
 
 
-class Arrivals(_Model):
+class Arrivals(StrictModel):
     """Open loop: calls start when they are due, whatever became of the earlier ones."""
 
     distribution: Literal["poisson", "uniform"] = "poisson"
@@ -235,7 +235,7 @@ class Arrivals(_Model):
         return mean if self.calls is None else min(mean, self.calls)
 
 
-class UserStage(_Model):
+class UserStage(StrictModel):
     """A stretch of closed-loop load: `users` slots, each with one call after another."""
 
     duration_s: float = Field(gt=0, le=_DAY_S)
@@ -243,7 +243,7 @@ class UserStage(_Model):
     spawn_rate: float = Field(default=1.0, gt=0, le=100, description="users started or stopped a second")
 
 
-class Users(_Model):
+class Users(StrictModel):
     """Closed loop: a slot places its next call when its last one has ended."""
 
     stages: list[UserStage] = Field(min_length=1)
@@ -257,7 +257,7 @@ class Users(_Model):
         return stages
 
 
-class Load(_Model):
+class Load(StrictModel):
     """How many calls and when: `arrivals` or `users`."""
 
     arrivals: Arrivals | None = None
@@ -270,7 +270,7 @@ class Load(_Model):
         return self
 
 
-class Limits(_Model):
+class Limits(StrictModel):
     """Time-outs of one call."""
 
     connect_timeout_s: float = Field(default=15.0, gt=0, le=300)
@@ -296,7 +296,7 @@ class Limits(_Model):
         )
 
 
-class ThresholdEntry(_Model):
+class ThresholdEntry(StrictModel):
     """One line that must hold; docs/scenarios.md gives the grammar."""
 
     expr: str = Field(min_length=1)
@@ -310,7 +310,7 @@ ThresholdChoice = Annotated[
 ]
 
 
-class Scenario(_Model):
+class Scenario(StrictModel):
     """A whole scenario file."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from harness.media.hot.jit import address_of, compiled, make_table
+from harness.media.hot.jit import INTERPRETED, address_of, compiled, make_table
 from harness.media.hot.native import memcpy
 
 # A ratio is the threshold that a draw of 32 bits must stay under.
@@ -173,7 +173,8 @@ def impair_decide(row: Any, now_ns: int, octets: int) -> int:
 
 # --- The delay line: packets of all calls on their way, first due first.
 
-LINE_SLOTS = 8192
+# Memory of slots never used stays untouched; interpreted, a slot is an object, and calls are few.
+LINE_SLOTS = 8_192 if INTERPRETED else 65_536
 LINE_SLOT_BYTES = 1536
 # `line_next_due_ns` of an empty line.
 NEVER_NS = 1 << 62

@@ -1,43 +1,16 @@
-"""When does the agent become audible? The onset and end of sustained speech, found in decoded energy.
+"""When the agent became audible and when it fell silent, as events; the hot path's detector for use without calls."""
 
-The level of each 5 ms window is held against an adaptive gate:
-
-    gate = max(MINIMUM_GATE_DBFS, floor + GATE_OVER_FLOOR_DB)
-
-where the floor is the lowest 20 ms mean of the last 1.5 s: speech dips that low within any 1.5 s, steady noise never
-rises 10 dB over it. A window over the gate opens a *candidate*; it becomes an onset when 60 ms of windows over the gate
-have been gathered with no hole of more than 40 ms. The onset is then the packet of the candidate's first window, looked
-back to: its kernel receive time, not the time of the decision. A click, or a hole-ridden crackle, never becomes one.
-
-Transform codecs smear an abrupt start up to 10 ms ahead of itself (pre-echo): leading windows of a candidate that are
-18 dB and more under what follows within 10 ms are that smear, not speech, and are passed over.
-
-A decoder that has missed the packet before gives the first packet of speech out far too quietly. So a packet that
-follows a loss, is too quiet, yet is coded as more than silence, is held in doubt: when the next packet opens a
-candidate with its first window, the onset is the doubted one.
-
-Pure: windows and times in, events out. RTP that runs during silence has no effect, neither has DTX (a pause in
-the RTP timestamps counts as silence); a lost packet is neither voiced nor silent.
-"""
-
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-WINDOW_MS = 5
-MINIMUM_GATE_DBFS = -50.0
-GATE_OVER_FLOOR_DB = 10.0
-SUSTAINED_MS = 60
-LONGEST_HOLE_MS = 40
-FLOOR_HISTORY_MS = 1500
-# Until this much has been heard, a candidate's own windows count towards the floor: a call may open in steady noise.
-FLOOR_LEARNING_MS = 200
-SILENCE_DBFS = -96.0
-PRE_ECHO_DB = 18.0
-PRE_ECHO_WINDOWS = 2
-_FLOOR_WINDOWS = 4
+from harness.media.hot import onset
+from harness.media.hot.jit import make_table
+from harness.media.hot.onset import SILENCE_DBFS, WINDOW_MS
+
+_ROW = np.dtype(onset.FIELDS)
+_MOST_WINDOWS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,102 +38,40 @@ def window_levels_dbfs(samples: npt.NDArray[np.int16], rate: int) -> list[float]
 
 
 class OnsetDetector:
-    """Finds onsets and ends of agent speech in a stream of packets."""
+    """The detector of harness/media/hot/onset.py over levels that one has at hand; times are monotonic ns, not 0."""
 
     def __init__(self, quiet_ms: float) -> None:
-        self._quiet_ns = int(quiet_ms * 1e6)
-        self._smooth: deque[float] = deque(maxlen=_FLOOR_WINDOWS)
-        self._history: deque[float] = deque(maxlen=FLOOR_HISTORY_MS // WINDOW_MS)
-        self._heard_ms = 0
-        # Arrival of a packet after a loss that may have held speech, until the next packet tells.
-        self._doubted_at: int | None = None
-        # (level, arrival) of each window over the gate.
-        self._candidate: list[tuple[float, int]] = []
-        self._voiced_ms = 0
-        self._hole_ms = 0
-        self._last_voiced_at: int | None = None
-        self.is_speaking = False
+        # The table owns its row's memory.
+        self._table = make_table(_ROW, 1)
+        self._row = self._table[0]
+        self._levels = np.zeros(_MOST_WINDOWS)
+        onset.onset_start(self._row, int(quiet_ms * 1e6))
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether the agent is audible."""
+        return bool(self._row.is_speaking)
 
     @property
     def gate_dbfs(self) -> float:
         """The level a window must exceed now."""
-        floor = min(self._history, default=SILENCE_DBFS)
-        return max(MINIMUM_GATE_DBFS, floor + GATE_OVER_FLOOR_DB)
+        return float(onset.gate_dbfs(self._row))
 
     def silence(self, duration_ms: float) -> None:
         """Take note of a pause in the agent's RTP timestamps (DTX): silence by the codec's definition."""
-        for _ in range(min(int(duration_ms), FLOOR_HISTORY_MS) // WINDOW_MS):
-            self._learn(SILENCE_DBFS)
-        if self._candidate and duration_ms > LONGEST_HOLE_MS:
-            self._drop_candidate()
+        onset.onset_pause(self._row, int(duration_ms), SILENCE_DBFS)
 
     def add(self, levels_dbfs: list[float], arrived_at_ns: int, *, is_doubtful: bool = False) -> AgentOnset | None:
-        """Take one packet's window levels; return the onset that this packet makes sure of, if any.
+        """Take one packet's window levels, 64 at most; return the onset that this packet makes sure of, if any.
 
-        `is_doubtful`: the packet follows a loss and its payload is larger than silence needs.
+        `is_doubtful`: the packet is larger than silence needs, and the decoder may be out of step.
         """
-        onset: AgentOnset | None = None
-        doubted_at, self._doubted_at = self._doubted_at, None
-        if doubted_at is not None and not self._candidate and not self.is_speaking and levels_dbfs:
-            if levels_dbfs[0] > self.gate_dbfs:
-                self._candidate.append((levels_dbfs[0], doubted_at))
-        elif is_doubtful and not self._candidate and max(levels_dbfs, default=SILENCE_DBFS) <= self.gate_dbfs:
-            self._doubted_at = arrived_at_ns
-        for level in levels_dbfs:
-            gate = self.gate_dbfs
-            self._learn(level)
-            if level > gate:
-                onset = self._voiced(level, arrived_at_ns) or onset
-            elif self._candidate:
-                self._hole_ms += WINDOW_MS
-                if self._hole_ms > LONGEST_HOLE_MS:
-                    self._drop_candidate()
-        return onset
+        count = len(levels_dbfs)
+        self._levels[:count] = levels_dbfs
+        at_ns = onset.onset_packet(self._row, self._levels, count, arrived_at_ns, arrived_at_ns, is_doubtful)
+        return AgentOnset(int(at_ns), int(self._row.decided_at_ns)) if at_ns else None
 
     def poll(self, now_ns: int) -> AgentStopped | None:
         """Return the end of speech once the agent has been quiet for `quiet_ms`."""
-        if not self.is_speaking or self._last_voiced_at is None or now_ns - self._last_voiced_at < self._quiet_ns:
-            return None
-        self.is_speaking = False
-        self._drop_candidate()
-        return AgentStopped(self._last_voiced_at)
-
-    def _learn(self, level: float) -> None:
-        self._smooth.append(level)
-        self._history.append(sum(self._smooth) / len(self._smooth))
-        self._heard_ms += WINDOW_MS
-
-    def _voiced(self, level: float, arrived_at_ns: int) -> AgentOnset | None:
-        if self.is_speaking:
-            self._last_voiced_at = arrived_at_ns
-            return None
-        self._voiced_ms += WINDOW_MS
-        self._hole_ms = 0
-        self._candidate.append((level, arrived_at_ns))
-        if self._voiced_ms < SUSTAINED_MS:
-            return None
-        if self._heard_ms < FLOOR_LEARNING_MS and not self._stands_out():
-            return None
-        onset = AgentOnset(self._first_audible_at(), arrived_at_ns)
-        self.is_speaking = True
-        self._last_voiced_at = arrived_at_ns
-        self._drop_candidate()
-        return onset
-
-    def _first_audible_at(self) -> int:
-        """Return the arrival of the candidate's first window that is not pre-echo."""
-        for index in range(PRE_ECHO_WINDOWS):
-            following = self._candidate[index + 1 : index + 1 + PRE_ECHO_WINDOWS]
-            if self._candidate[index][0] >= max(level for level, _at in following) - PRE_ECHO_DB:
-                return self._candidate[index][1]
-        return self._candidate[PRE_ECHO_WINDOWS][1]
-
-    def _stands_out(self) -> bool:
-        """Tell whether a candidate in an unlearnt background varies as speech does and steady noise does not."""
-        levels = [level for level, _at in self._candidate]
-        return max(levels) - min(levels) > GATE_OVER_FLOOR_DB
-
-    def _drop_candidate(self) -> None:
-        self._candidate.clear()
-        self._voiced_ms = 0
-        self._hole_ms = 0
+        at_ns = onset.onset_poll(self._row, now_ns)
+        return AgentStopped(int(at_ns)) if at_ns else None

@@ -1,0 +1,61 @@
+"""The level of each 5 ms window of decoded audio, in dBFS (a full-scale sine is -3)."""
+
+import math
+from typing import Any
+
+from harness.media.hot.jit import compiled
+from harness.media.hot.onset import SILENCE_DBFS, WINDOW_MS
+
+_FULL_SCALE_POWER = 32768.0 * 32768.0
+# What a row carries of a window that its packet did not fill.
+FIELDS: list[tuple[Any, ...]] = [("part_power", "f8"), ("part_samples", "i8")]
+
+
+@compiled
+def level_dbfs(power: float) -> float:
+    """Return the level of a mean square of int16 samples."""
+    return max(10.0 * math.log10(power / _FULL_SCALE_POWER + 1e-12), SILENCE_DBFS)
+
+
+@compiled
+def forget_part(row: Any) -> None:
+    """Drop what the last packet left of a window: the next packet does not follow on it."""
+    row.part_power = 0.0
+    row.part_samples = 0
+
+
+@compiled
+def window_levels(row: Any, pcm: Any, count: int, samples_per_ms: int, levels: Any) -> int:
+    """Write the level of each window that `count` samples of `pcm` complete; return how many.
+
+    A rest is kept in the row for the next packet: packets may be shorter than a window, or no multiple of it.
+    """
+    size = samples_per_ms * WINDOW_MS
+    power, filled, windows = row.part_power, row.part_samples, 0
+    at = 0
+    while at < count:
+        until = min(count, at + size - filled)
+        total = 0
+        for i in range(at, until):
+            sample = int(pcm[i])
+            total += sample * sample
+        power += total
+        filled += until - at
+        at = until
+        if filled == size:
+            if windows < len(levels):
+                levels[windows] = level_dbfs(power / size)
+                windows += 1
+            power, filled = 0.0, 0
+    row.part_power = power
+    row.part_samples = filled
+    return windows
+
+
+@compiled
+def highest(levels: Any, count: int) -> float:
+    """Return the highest of the first `count` levels."""
+    top = SILENCE_DBFS
+    for i in range(count):
+        top = max(top, levels[i])
+    return top

@@ -1,0 +1,258 @@
+"""When does the agent become audible, and when silent? A detector of sustained speech over a row of FIELDS.
+
+The level of each 5 ms window is held against an adaptive gate:
+
+    gate = max(MINIMUM_GATE_DBFS, floor + GATE_OVER_FLOOR_DB)
+
+where the floor is the lowest 20 ms mean of the last 1.5 s: speech dips that low within any 1.5 s, steady noise never
+rises 10 dB over it. A window over the gate opens a *candidate*; it becomes an onset when 60 ms of windows over the gate
+have been gathered with no hole of more than 40 ms. The onset is then the packet of the candidate's first window, looked
+back to: its kernel receive time, not the time of the decision. A click, or a hole-ridden crackle, never becomes one.
+
+Transform codecs smear an abrupt start up to 10 ms ahead of itself (pre-echo): leading windows of a candidate that are
+18 dB and more under what follows within 10 ms are that smear, not speech, and are passed over.
+
+A decoder that is out of step gives the first packets of speech out far too quietly. A packet that may be such a one is
+held in doubt by the ear: when the packet behind the doubted ones opens a candidate with its first window, the onset is
+the first doubted one.
+
+Pure: windows and times in, times out (0 = nothing). RTP that runs during silence has no effect, neither has DTX; a lost
+packet is neither voiced nor silent.
+"""
+
+from typing import Any
+
+from harness.media.hot.jit import compiled
+
+WINDOW_MS = 5
+MINIMUM_GATE_DBFS = -50.0
+GATE_OVER_FLOOR_DB = 10.0
+SUSTAINED_MS = 60
+LONGEST_HOLE_MS = 40
+FLOOR_HISTORY_MS = 1500
+# Until this much has been heard, a candidate's own windows count towards the floor: a call may open in steady noise.
+FLOOR_LEARNING_MS = 200
+SILENCE_DBFS = -96.0
+PRE_ECHO_DB = 18.0
+PRE_ECHO_WINDOWS = 2
+_FLOOR_WINDOWS = 4
+_HISTORY = FLOOR_HISTORY_MS // WINDOW_MS
+# As many of a candidate's first windows as the look for pre-echo can reach.
+_FIRST = 2 * PRE_ECHO_WINDOWS
+
+# The detector's part of a row; times are monotonic ns, levels dBFS.
+FIELDS: list[tuple[Any, ...]] = [
+    ("quiet_ns", "i8"),
+    ("is_speaking", "i8"),
+    ("last_voiced_at_ns", "i8"),
+    # When the last onset was sure.
+    ("decided_at_ns", "i8"),
+    # Windows learnt so far, and the last four of them in a ring.
+    ("learnt", "i8"),
+    ("recent", "f8", (_FLOOR_WINDOWS,)),
+    # Lowest mean of the history at `floor_first`: a queue of means that no later one undercuts, rising, in a ring, each
+    # with the serial number of its window.
+    ("floor_first", "i8"),
+    ("floor_count", "i8"),
+    ("floor_levels", "f8", (_HISTORY,)),
+    ("floor_serials", "i8", (_HISTORY,)),
+    # Arrival of a packet that may be speech decoded too quietly, 0 = none, until the next packets tell.
+    ("doubted_at_ns", "i8"),
+    # The candidate: its windows over the gate, its first ones' levels and arrivals, its extremes.
+    ("candidate", "i8"),
+    ("first_levels", "f8", (_FIRST,)),
+    ("first_at_ns", "i8", (_FIRST,)),
+    ("lowest", "f8"),
+    ("highest", "f8"),
+    ("voiced_ms", "i8"),
+    ("hole_ms", "i8"),
+]
+
+
+@compiled
+def onset_start(row: Any, quiet_ns: int) -> None:
+    """Begin afresh; the agent has stopped once it was quiet for `quiet_ns`."""
+    row.quiet_ns = quiet_ns
+    row.is_speaking = 0
+    row.last_voiced_at_ns = 0
+    row.decided_at_ns = 0
+    row.learnt = 0
+    row.floor_first = 0
+    row.floor_count = 0
+    row.doubted_at_ns = 0
+    _drop_candidate(row)
+
+
+@compiled
+def gate_dbfs(row: Any) -> float:
+    """Return the level that a window must exceed now."""
+    if row.floor_count == 0:
+        return MINIMUM_GATE_DBFS
+    return max(MINIMUM_GATE_DBFS, row.floor_levels[row.floor_first] + GATE_OVER_FLOOR_DB)
+
+
+@compiled
+def onset_learn(row: Any, level: float) -> None:
+    """Let one window's level count towards the floor and do nothing else."""
+    serial = row.learnt
+    row.recent[serial % _FLOOR_WINDOWS] = level
+    serial += 1
+    row.learnt = serial
+    known = min(serial, _FLOOR_WINDOWS)
+    total = 0.0
+    for i in range(serial - known, serial):
+        total += row.recent[i % _FLOOR_WINDOWS]
+    _remember(row, total / known, serial)
+
+
+@compiled
+def _remember(row: Any, mean: float, serial: int) -> None:
+    first, count = row.floor_first, row.floor_count
+    if count > 0 and row.floor_serials[first] <= serial - _HISTORY:
+        first = (first + 1) % _HISTORY
+        count -= 1
+    while count > 0 and row.floor_levels[(first + count - 1) % _HISTORY] >= mean:
+        count -= 1
+    at = (first + count) % _HISTORY
+    row.floor_levels[at] = mean
+    row.floor_serials[at] = serial
+    row.floor_first = first
+    row.floor_count = count + 1
+
+
+@compiled
+def onset_pause(row: Any, duration_ms: int, level: float) -> None:
+    """Take note of a pause in the agent's RTP timestamps (DTX): silence at `level`."""
+    for _ in range(min(duration_ms, FLOOR_HISTORY_MS) // WINDOW_MS):
+        onset_learn(row, level)
+    if row.candidate and duration_ms > LONGEST_HOLE_MS:
+        _drop_candidate(row)
+
+
+@compiled
+def onset_silence(row: Any, level: float, windows: int) -> None:
+    """Take `windows` windows as silent at `level`, whatever the gate."""
+    row.doubted_at_ns = 0
+    for _ in range(windows):
+        onset_learn(row, level)
+        onset_hole(row)
+
+
+@compiled
+def onset_packet(
+    row: Any, levels: Any, count: int, arrived_at_ns: int, first_window_at_ns: int, is_doubtful: bool
+) -> int:
+    """Take the first `count` of `levels` as one packet's windows; return the onset that they make sure of, 0 = none.
+
+    `first_window_at_ns` dates the first window: the arrival, but for a packet that follows lost ones.
+    """
+    doubted_at_ns = row.doubted_at_ns
+    row.doubted_at_ns = 0
+    if count > 0 and row.candidate == 0 and not row.is_speaking:
+        gate = gate_dbfs(row)
+        if doubted_at_ns != 0 and levels[0] > gate:
+            _note_first(row, levels[0], doubted_at_ns)
+        elif is_doubtful and _highest(levels, count) <= gate:
+            row.doubted_at_ns = doubted_at_ns if doubted_at_ns != 0 else first_window_at_ns
+    onset_at_ns = 0
+    for i in range(count):
+        window_at_ns = first_window_at_ns if i == 0 else arrived_at_ns
+        onset_at_ns = max(onset_at_ns, _window(row, levels[i], window_at_ns, arrived_at_ns))
+    return onset_at_ns
+
+
+@compiled
+def _highest(levels: Any, count: int) -> float:
+    highest = levels[0]
+    for i in range(1, count):
+        highest = max(highest, levels[i])
+    return highest
+
+
+@compiled
+def _window(row: Any, level: float, window_at_ns: int, arrived_at_ns: int) -> int:
+    gate = gate_dbfs(row)
+    onset_learn(row, level)
+    if level > gate:
+        return onset_voiced(row, level, window_at_ns, arrived_at_ns)
+    onset_hole(row)
+    return 0
+
+
+@compiled
+def onset_hole(row: Any) -> None:
+    """Take one window as silent, whatever its level."""
+    if row.candidate == 0:
+        return
+    row.hole_ms += WINDOW_MS
+    if row.hole_ms > LONGEST_HOLE_MS:
+        _drop_candidate(row)
+
+
+@compiled
+def onset_voiced(row: Any, level: float, window_at_ns: int, arrived_at_ns: int) -> int:
+    """Take one window as voiced, whatever its level; return the onset that it makes sure of, 0 = none."""
+    if row.is_speaking:
+        row.last_voiced_at_ns = arrived_at_ns
+        return 0
+    row.voiced_ms += WINDOW_MS
+    row.hole_ms = 0
+    _note_first(row, level, window_at_ns)
+    if row.voiced_ms < SUSTAINED_MS:
+        return 0
+    if row.learnt * WINDOW_MS < FLOOR_LEARNING_MS and row.highest - row.lowest <= GATE_OVER_FLOOR_DB:
+        # An unlearnt background: speech varies, steady noise does not.
+        return 0
+    onset_at_ns = _first_audible_at(row)
+    row.is_speaking = 1
+    row.last_voiced_at_ns = arrived_at_ns
+    row.decided_at_ns = arrived_at_ns
+    _drop_candidate(row)
+    return onset_at_ns
+
+
+@compiled
+def _note_first(row: Any, level: float, at_ns: int) -> None:
+    if row.candidate == 0:
+        row.lowest = level
+        row.highest = level
+    row.lowest = min(row.lowest, level)
+    row.highest = max(row.highest, level)
+    if row.candidate < _FIRST:
+        row.first_levels[row.candidate] = level
+        row.first_at_ns[row.candidate] = at_ns
+    row.candidate += 1
+
+
+@compiled
+def _first_audible_at(row: Any) -> int:
+    """Return the arrival of the candidate's first window that is not pre-echo."""
+    levels = row.first_levels
+    for i in range(PRE_ECHO_WINDOWS):
+        if levels[i] >= max(levels[i + 1], levels[i + 2]) - PRE_ECHO_DB:
+            return row.first_at_ns[i]
+    return row.first_at_ns[PRE_ECHO_WINDOWS]
+
+
+@compiled
+def onset_poll(row: Any, now_ns: int) -> int:
+    """Return when speech ended once the agent has been quiet for long enough, 0 = not (again)."""
+    if not row.is_speaking or now_ns - row.last_voiced_at_ns < row.quiet_ns:
+        return 0
+    row.is_speaking = 0
+    _drop_candidate(row)
+    return row.last_voiced_at_ns
+
+
+@compiled
+def onset_forget(row: Any) -> None:
+    """Drop what may have become an onset; the floor stays learnt."""
+    row.doubted_at_ns = 0
+    _drop_candidate(row)
+
+
+@compiled
+def _drop_candidate(row: Any) -> None:
+    row.candidate = 0
+    row.voiced_ms = 0
+    row.hole_ms = 0

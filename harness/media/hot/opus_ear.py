@@ -1,0 +1,324 @@
+"""Which of the agent's Opus packets are decoded, and with which decoder state. Only what can decide something is.
+
+ payload                          not awaited            awaited                      the agent is speaking
+ <= 12 bytes: silence, DTX        silence, not decoded (but for the first two behind a larger one, which
+                                  bring the decoder to the state that the encoder has)
+ larger                           4 of 32, for the floor every one                    every 4th; the others are kept
+
+While the agent speaks, a decoded packet that is not plainly voiced sends the decoder back to where it left off, the
+kept packets are decoded in order, and so are the next ones until one is voiced again: the end of speech is exact.
+
+CELT codes each band's energy as the step from half of what it was a packet ago. A decoder that is out of step (packets
+lost; packets not decoded; an agent that begins each answer with a new encoder) is therefore up to 84 dB off in the
+first packet, half of that in the second. So when the first packet behind silence, a pause or a loss is quiet, though
+larger than silence needs, a second decoder that has heard nothing takes it too: half-way up, it is off by little. If it
+hears sound, the packet is in doubt; when both hear speech a few packets later, the onset was the first one in doubt.
+"""
+
+from typing import Any
+
+from harness.media.hot.jit import compiled
+from harness.media.hot.levels import highest, window_levels
+from harness.media.hot.native import OPUS_DECODER_BYTES, memcpy, opus_decode, opus_decoder_init
+from harness.media.hot.onset import (
+    SILENCE_DBFS,
+    gate_dbfs,
+    onset_hole,
+    onset_learn,
+    onset_packet,
+    onset_silence,
+    onset_voiced,
+)
+
+# Digital silence takes 3 bytes, DTX 1 or 2; speech at 16 kbit/s and more takes 40 upward.
+MOST_SILENCE_BYTES = 12
+RATE = 48_000
+# An Opus packet holds at most 120 ms (RFC 6716 3.2.5).
+MOST_SAMPLES = RATE * 120 // 1000
+_SAMPLES_PER_MS = RATE // 1000
+# Frame lengths and everything made of them are counted in units of 2.5 ms.
+UNIT_SAMPLES = RATE // 400
+_UNITS_PER_WINDOW = 2
+_MOST_UNITS = 48
+_MOST_KEPT = 3
+_KEPT_BYTES = 512
+# Silence packets after which the decoder's state changes no more.
+_SETTLED = 2
+# While no answer is awaited, a burst of this many packets is decoded; its first ones bring the decoder into step.
+_BURST, _BURST_EVERY, _BURST_UNLEARNT = 4, 32, 2
+_MOST_DOUBTS = 5
+# Speech is never this loud; a decoder half-way up that is given the step from silence to noise is.
+_OVERSHOOT_DBFS = -9.0
+
+FIELDS: list[tuple[Any, ...]] = [
+    # Addresses of two decoder states of OPUS_DECODER_BYTES.
+    ("decoder", "i8"),
+    ("backup", "i8"),
+    ("by_size", "i8"),
+    # The decoder may not be where the encoder was.
+    ("is_out_of_step", "i8"),
+    # Packets in doubt on end, heard by the second decoder, whose state is in `backup`.
+    ("doubts", "i8"),
+    # Silence-sized packets since the last larger one.
+    ("settled", "i8"),
+    # Units of silence that do not fill a window yet.
+    ("quiet_units", "i8"),
+    # Every packet is decoded, since the last one was quiet.
+    ("is_dense", "i8"),
+    # Highest level of the last packet that was decoded.
+    ("last_top_dbfs", "f8"),
+    # Packets since no answer is awaited.
+    ("idle", "i8"),
+    ("kept", "i8"),
+    ("kept_lengths", "i8", (_MOST_KEPT,)),
+    ("kept_at_ns", "i8", (_MOST_KEPT,)),
+    ("kept_bytes", "u1", (_MOST_KEPT, _KEPT_BYTES)),
+    # Full-size packets, decoded and not; and packets that libopus refused.
+    ("decoded", "i8"),
+    ("skipped", "i8"),
+    ("undecodable", "i8"),
+]
+
+
+@compiled
+def opus_start(ear: Any, by_size: int, decoder: int, backup: int) -> None:
+    """Begin a stream; `by_size`: judge by payload size alone, decode nothing."""
+    ear.decoder = decoder
+    ear.backup = backup
+    ear.by_size = by_size
+    ear.is_out_of_step = 0
+    ear.doubts = 0
+    ear.settled = 0
+    ear.quiet_units = 0
+    ear.is_dense = 0
+    ear.last_top_dbfs = SILENCE_DBFS
+    ear.idle = 0
+    ear.kept = 0
+    ear.decoded = 0
+    ear.skipped = 0
+    ear.undecodable = 0
+    if decoder != 0:
+        opus_decoder_init(decoder, RATE, 1)
+
+
+@compiled
+def opus_units(payload: Any, offset: int, length: int) -> int:
+    """Return how many units of 2.5 ms a packet lasts by its first bytes (RFC 6716 3.1); 0 for a malformed one."""
+    toc = int(payload[offset])
+    config = toc >> 3
+    if config < 12:
+        units = 4 if config & 3 == 0 else 8 * (config & 3)
+    elif config < 16:
+        units = 4 << (config & 1)
+    else:
+        units = 1 << (config & 3)
+    code = toc & 3
+    frames = 1
+    if code == 3:
+        frames = int(payload[offset + 1]) & 63 if length > 1 else 0
+    elif code != 0:
+        frames = 2
+    units *= frames
+    return units if units <= _MOST_UNITS else 0
+
+
+@compiled
+def opus_packet(
+    ear: Any, payload: Any, offset: int, length: int, units: int, arrived_at_ns: int, first_at_ns: int, scratch: Any
+) -> int:
+    """Take one packet in order; return the onset that it makes sure of, 0 = none."""
+    if length <= MOST_SILENCE_BYTES:
+        _silence(ear, payload, offset, length, units, scratch)
+        return 0
+    ear.settled = 0
+    if ear.by_size:
+        return _sized(ear, units, arrived_at_ns, first_at_ns)
+    if ear.is_speaking:
+        _speaking(ear, payload, offset, length, arrived_at_ns, scratch)
+        return 0
+    if not ear.awaited:
+        _idle(ear, payload, offset, length, units, scratch)
+        return 0
+    _copy(payload, offset, length, scratch)
+    return _listen(ear, length, arrived_at_ns, first_at_ns, scratch)
+
+
+@compiled
+def _windows(ear: Any, units: int) -> int:
+    whole = ear.quiet_units + units
+    ear.quiet_units = whole % _UNITS_PER_WINDOW
+    return int(whole // _UNITS_PER_WINDOW)
+
+
+@compiled
+def _silence(ear: Any, payload: Any, offset: int, length: int, units: int, scratch: Any) -> None:
+    windows = _windows(ear, units)
+    if ear.by_size:
+        for _ in range(windows):
+            onset_hole(ear)
+        return
+    if ear.kept > 0:
+        opus_catch_up(ear, scratch)
+    if ear.settled < _SETTLED:
+        ear.settled += 1
+        _copy(payload, offset, length, scratch)
+        opus_decode(ear.decoder, scratch.addresses[0], length, scratch.addresses[1], MOST_SAMPLES, 0)
+    ear.is_dense = 1
+    ear.doubts = 0
+    # An agent may have a new encoder for what it says next.
+    ear.is_out_of_step = 1
+    onset_silence(ear, SILENCE_DBFS, windows)
+
+
+@compiled
+def _sized(ear: Any, units: int, arrived_at_ns: int, first_at_ns: int) -> int:
+    onset_at_ns = 0
+    for i in range(_windows(ear, units)):
+        at_ns = first_at_ns if i == 0 else arrived_at_ns
+        onset_at_ns = max(onset_at_ns, onset_voiced(ear, 0.0, at_ns, arrived_at_ns))
+    return onset_at_ns
+
+
+@compiled
+def _copy(payload: Any, offset: int, length: int, scratch: Any) -> None:
+    for i in range(length):
+        scratch.packet[i] = payload[offset + i]
+
+
+@compiled
+def _levels(ear: Any, decoder: int, length: int, levels: Any, scratch: Any) -> int:
+    """Decode scratch.packet with the state at `decoder`; return the number of windows, -1 if it is no Opus."""
+    count = opus_decode(decoder, scratch.addresses[0], length, scratch.addresses[1], MOST_SAMPLES, 0)
+    if count < 0:
+        ear.undecodable += 1
+        ear.is_out_of_step = 1
+        return -1
+    return window_levels(ear, scratch.pcm, count, _SAMPLES_PER_MS, levels)
+
+
+@compiled
+def _listen(ear: Any, length: int, arrived_at_ns: int, first_at_ns: int, scratch: Any) -> int:
+    """Decode a packet that may begin an answer."""
+    windows = _levels(ear, ear.decoder, length, scratch.levels, scratch)
+    if windows < 0:
+        return 0
+    ear.decoded += 1
+    is_doubtful = False
+    if (ear.is_out_of_step or ear.doubts) and ear.candidate == 0 and windows > 0:
+        is_doubtful = _second_opinion(ear, length, windows, scratch)
+    ear.is_out_of_step = 0
+    onset_at_ns = onset_packet(ear, scratch.levels, windows, arrived_at_ns, first_at_ns, is_doubtful)
+    if onset_at_ns != 0:
+        ear.kept = 0
+        ear.is_dense = 0
+        ear.last_top_dbfs = highest(scratch.levels, windows)
+    return onset_at_ns
+
+
+@compiled
+def _second_opinion(ear: Any, length: int, windows: int, scratch: Any) -> bool:
+    """Tell whether a quiet packet is in doubt; in a voiced one behind doubted ones, let the better decoder speak."""
+    gate = gate_dbfs(ear)
+    is_voiced = highest(scratch.levels, windows) > gate
+    if is_voiced and ear.doubts == 0:
+        return False
+    if ear.doubts == 0:
+        opus_decoder_init(ear.backup, RATE, 1)
+    if _levels(ear, ear.backup, length, scratch.other_levels, scratch) != windows:
+        ear.doubts = 0
+        return False
+    heard = highest(scratch.other_levels, windows)
+    goes_on = ear.doubts == 0 or scratch.other_levels[0] > gate
+    is_plausible = gate < heard < _OVERSHOOT_DBFS and goes_on and ear.doubts < _MOST_DOUBTS
+    if is_voiced or not is_plausible:
+        if is_voiced and is_plausible:
+            ear.decoder, ear.backup = ear.backup, ear.decoder
+            for i in range(windows):
+                scratch.levels[i] = scratch.other_levels[i]
+        ear.doubts = 0
+        return False
+    ear.doubts += 1
+    return True
+
+
+@compiled
+def _speaking(ear: Any, payload: Any, offset: int, length: int, arrived_at_ns: int, scratch: Any) -> None:
+    """Keep a packet of an agent that speaks on, or decode it."""
+    if not ear.is_dense and ear.kept < _MOST_KEPT and length <= _KEPT_BYTES:
+        for i in range(length):
+            ear.kept_bytes[ear.kept, i] = payload[offset + i]
+        ear.kept_lengths[ear.kept] = length
+        ear.kept_at_ns[ear.kept] = arrived_at_ns
+        ear.kept += 1
+        return
+    _copy(payload, offset, length, scratch)
+    if ear.kept > 0:
+        if _plainly_voiced(ear, length, arrived_at_ns, scratch):
+            return
+        opus_catch_up(ear, scratch)
+        _copy(payload, offset, length, scratch)
+    _decode_spoken(ear, length, arrived_at_ns, scratch)
+
+
+@compiled
+def _plainly_voiced(ear: Any, length: int, arrived_at_ns: int, scratch: Any) -> bool:
+    """Decode past the kept packets; where the result is beyond doubt, take it and drop them."""
+    memcpy(ear.backup, ear.decoder, OPUS_DECODER_BYTES)
+    windows = _levels(ear, ear.decoder, length, scratch.levels, scratch)
+    top = highest(scratch.levels, windows)
+    # Half of the step since the last decoded packet is the decoder's error.
+    if windows > 0 and min(top, 2 * top - ear.last_top_dbfs) > gate_dbfs(ear):
+        ear.decoded += 1
+        ear.skipped += ear.kept
+        ear.kept = 0
+        ear.last_top_dbfs = top
+        onset_packet(ear, scratch.levels, windows, arrived_at_ns, arrived_at_ns, False)
+        return True
+    memcpy(ear.decoder, ear.backup, OPUS_DECODER_BYTES)
+    return False
+
+
+@compiled
+def _decode_spoken(ear: Any, length: int, arrived_at_ns: int, scratch: Any) -> None:
+    gate = gate_dbfs(ear)
+    windows = _levels(ear, ear.decoder, length, scratch.levels, scratch)
+    if windows < 0:
+        return
+    ear.decoded += 1
+    ear.last_top_dbfs = highest(scratch.levels, windows)
+    ear.is_dense = 1 if ear.last_top_dbfs <= gate else 0
+    onset_packet(ear, scratch.levels, windows, arrived_at_ns, arrived_at_ns, False)
+
+
+@compiled
+def opus_catch_up(ear: Any, scratch: Any) -> None:
+    """Decode the kept packets in order."""
+    for k in range(ear.kept):
+        length = ear.kept_lengths[k]
+        for i in range(length):
+            scratch.packet[i] = ear.kept_bytes[k, i]
+        _decode_spoken(ear, length, ear.kept_at_ns[k], scratch)
+    ear.kept = 0
+
+
+@compiled
+def _idle(ear: Any, payload: Any, offset: int, length: int, units: int, scratch: Any) -> None:
+    """Learn the background from bursts, while no answer is awaited; what is not decoded counts like the last window."""
+    place = ear.idle % _BURST_EVERY
+    ear.idle += 1
+    windows = _windows(ear, units)
+    ear.is_out_of_step = 1
+    if place < _BURST:
+        _copy(payload, offset, length, scratch)
+        heard = _levels(ear, ear.decoder, length, scratch.levels, scratch)
+        ear.decoded += 1
+        if place >= _BURST_UNLEARNT:
+            for i in range(heard):
+                onset_learn(ear, scratch.levels[i])
+            return
+    else:
+        ear.skipped += 1
+    if ear.learnt > 0:
+        level = ear.recent[(ear.learnt - 1) % len(ear.recent)]
+        for _ in range(windows):
+            onset_learn(ear, level)

@@ -1,0 +1,15 @@
+"""Starts stock aiortc callers (aiortc_callers.py) as a process of their own."""
+
+import sys
+from pathlib import Path
+
+from benchmarks.bench import Ground
+from benchmarks.processes import CommandedCallers
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def callers(url: str, ground: Ground, *, silent: bool = False) -> CommandedCallers:
+    """Start stock callers to the signalling address `url`."""
+    command = [sys.executable, "-m", "benchmarks.peers.aiortc_callers", url, *(["--silent"] if silent else [])]
+    return CommandedCallers(command, ground.caller_core, ground.log("aiortc-callers"), cwd=_ROOT)

@@ -1,0 +1,88 @@
+"""One measurement of callers in steady state, and what is derived from it. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+PACKETS_PER_S = 50
+# A caller that sends less than this share of its packets fell behind, and looks cheaper than it is.
+LEAST_SENT_RATIO = 0.99
+# More foreign work than this on the callers' core makes a sample doubtful.
+MOST_FOREIGN_RATIO = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One window of steady state: `calls` calls during `seconds`."""
+
+    calls: int
+    seconds: float
+    # User and system time of the calling process, all threads.
+    cpu_s: float
+    # Busy time of the core that the callers were pinned to, whoever used it; None = they were not pinned.
+    core_busy_s: float | None
+    # RTP packets, as the callers count them; None = they do not.
+    sent: int | None
+    received: int | None
+    # Of the whole network namespace: delivered to both sides, and dropped at sockets.
+    udp_delivered: int
+    udp_dropped: int
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def calls_per_core(self) -> float:
+        """How many such calls one core would carry."""
+        return self.calls * self.seconds / self.cpu_s
+
+    @property
+    def sent_ratio(self) -> float | None:
+        """Packets sent over packets due."""
+        return None if self.sent is None else self.sent / (self.calls * self.seconds * PACKETS_PER_S)
+
+    @property
+    def echoed_ratio(self) -> float | None:
+        """Packets that came back over packets sent."""
+        return None if not self.sent or self.received is None else self.received / self.sent
+
+    @property
+    def calls_per_core_by_packets(self) -> float | None:
+        """As `calls_per_core`, but by the calls whose packets were really sent."""
+        return None if self.sent is None else self.sent / PACKETS_PER_S / self.cpu_s
+
+    @property
+    def us_per_packet(self) -> float | None:
+        """CPU time in µs per RTP packet, sent and received ones both counted."""
+        packets = (self.sent or 0) + (self.received or 0)
+        return self.cpu_s * 1e6 / packets if packets else None
+
+    @property
+    def foreign_ratio(self) -> float | None:
+        """Share of the window in which others used the callers' core."""
+        if self.core_busy_s is None:
+            return None
+        return max(0.0, self.core_busy_s - self.cpu_s) / self.seconds
+
+    @property
+    def flags(self) -> list[str]:
+        """What speaks against this sample."""
+        found = []
+        if self.sent_ratio is not None and self.sent_ratio < LEAST_SENT_RATIO:
+            found.append(f"sent only {self.sent_ratio:.1%} of what was due")
+        if self.echoed_ratio is not None and self.echoed_ratio < LEAST_SENT_RATIO:
+            found.append(f"only {self.echoed_ratio:.1%} of what was sent came back")
+        if self.foreign_ratio is not None and self.foreign_ratio > MOST_FOREIGN_RATIO:
+            found.append(f"others used {self.foreign_ratio:.0%} of the callers' core")
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything, derived numbers included."""
+        derived = (
+            "calls_per_core",
+            "calls_per_core_by_packets",
+            "us_per_packet",
+            "sent_ratio",
+            "echoed_ratio",
+            "foreign_ratio",
+            "flags",
+        )
+        own = ("calls", "seconds", "cpu_s", "core_busy_s", "sent", "received", "udp_delivered", "udp_dropped", "more")
+        return {name: getattr(self, name) for name in (*own, *derived)}

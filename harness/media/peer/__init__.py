@@ -1,0 +1,8 @@
+"""One WebRTC peer without RTCPeerConnection: ICE on shared sockets, DTLS with one certificate a process, SRTP keys.
+
+host.py       what all peers of a process share      source_ports.py  which targets may share a port
+offering.py   our caller's side of a call            answering.py     the other side, for the reference responder
+link.py       ICE, then DTLS, of one peer            seam.py          aiortc's data channel, the only private names
+ice.py        checks, nomination, consent            dtls.py          handshake, SRTP keys, close
+ice_port.py   one UDP socket and whose datagram is whose
+"""

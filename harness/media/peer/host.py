@@ -1,0 +1,64 @@
+"""What all peers of a process share: certificate and SSL context, timers, ports."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import ifaddr
+
+from harness.media.peer.dtls import DtlsIdentity
+from harness.media.peer.ice_port import IcePort
+from harness.media.peer.source_ports import SourcePorts
+from harness.media.peer.timers import Timers
+from harness.media.spec import Address
+from harness.model.errors import GeneratorError
+
+if TYPE_CHECKING:
+    from harness.media.loop import MediaLoop
+
+
+class PeerHost:
+    """Make one on the running event loop; its peers must be closed before it is."""
+
+    def __init__(self, media_loop: "MediaLoop", *, srtp_profiles: Sequence[str] | None = None) -> None:
+        self.identity = DtlsIdentity(srtp_profiles)
+        self.timers = Timers()
+        self.source_ports = SourcePorts()
+        self._media_loop = media_loop
+        self._shared: dict[str, list[IcePort]] = {}
+
+    def shared_port(self, host: str, avoid: Iterable[Address] = ()) -> IcePort:
+        """Return a port on `host` that peers share, one on which nobody talks to an address of `avoid`."""
+        ports = self._shared.setdefault(host, [])
+        addresses = list(avoid)
+        for port in ports:
+            if all(port.is_free(address) for address in addresses):
+                return port
+        ports.append(self.own_port(host))
+        return ports[-1]
+
+    def own_port(self, host: str) -> IcePort:
+        """Open a port for one peer, which closes it."""
+        return IcePort(self._media_loop, host)
+
+    def close(self) -> None:
+        """Close the shared ports."""
+        self.timers.close()
+        for ports in self._shared.values():
+            for port in ports:
+                port.close()
+        self._shared.clear()
+
+
+def host_addresses() -> list[str]:
+    """Return this host's addresses that ICE may offer: no loopback, no link-local; raises GeneratorError if none."""
+    found: list[str] = []
+    for adapter in ifaddr.get_adapters():
+        for ip in adapter.ips:
+            if isinstance(ip.ip, str):
+                if not ip.ip.startswith(("127.", "169.254.")):
+                    found.append(ip.ip)
+            elif ip.ip[0] != "::1" and ip.ip[2] == 0:
+                found.append(ip.ip[0])
+    if not found:
+        raise GeneratorError("this host has no address but loopback: a target elsewhere cannot send it media")
+    return found

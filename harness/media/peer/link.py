@@ -1,0 +1,146 @@
+"""ICE, then DTLS, of one peer, whichever side it is on."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from harness.media.codecs import Codec
+from harness.media.peer.connected import DtlsFailed, IceFailed, PeerMedia, SetupError
+from harness.media.peer.dtls import DtlsSession, SrtpKeys
+from harness.media.peer.host import PeerHost
+from harness.media.peer.ice import IceAgent, Pair
+from harness.media.peer.ice_port import IcePort
+from harness.protocols.webrtc_sdp import Section, Transport
+
+# DTLS that comes before our own check was answered; a handshake's first flight is one datagram.
+_MOST_EARLY = 8
+
+
+class PeerLink:
+    """One peer's transport. `on_closed` is called once, when a connected peer is gone without our doing."""
+
+    def __init__(
+        self,
+        host: PeerHost,
+        ports: list[IcePort],
+        *,
+        is_controlling: bool,
+        on_closed: Callable[[str], None] | None,
+    ) -> None:
+        self._host = host
+        self._on_closed = on_closed
+        # Closed with this peer; shared ports are the host's.
+        self.own_ports: list[IcePort] = []
+        self.ice = IceAgent(
+            ports,
+            host.timers,
+            is_controlling=is_controlling,
+            on_selected=self._selected,
+            on_dtls=self._dtls_arrived,
+            on_lost=lambda: self._gone("the agent stopped answering consent checks (RFC 7675)"),
+        )
+        self.dtls: DtlsSession | None = None
+        self._up: asyncio.Future[SrtpKeys] = asyncio.get_running_loop().create_future()
+        self._remote: Transport | None = None
+        self._is_server = True
+        self._early: list[bytes] = []
+        self._ice_up_ns = 0
+        self._dtls_up_ns = 0
+        self._is_closed = False
+
+    def local(self, setup: str) -> Transport:
+        """Return what our SDP says of this transport."""
+        fingerprint = self._host.identity.fingerprint
+        return Transport(self.ice.ufrag, self.ice.password, (fingerprint,), setup, self.ice.candidates)
+
+    def begin(self, remote: Transport, *, is_server: bool) -> None:
+        """Connect to the peer that `remote` describes, in this DTLS role."""
+        self._remote = remote
+        self._is_server = is_server
+        self.ice.begin(remote)
+
+    async def connected(self, timeout_s: float) -> SrtpKeys:
+        """Return the keys once there are some; raises IceFailed or DtlsFailed."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._up
+        except TimeoutError as error:
+            if self.ice.selected is None:
+                raise IceFailed(f"no ICE candidate pair worked within {timeout_s:.0f} s: {self.ice.describe()}") from error
+            raise DtlsFailed(f"DTLS did not finish within {timeout_s:.0f} s, ICE had") from error
+
+    def media(self, keys: SrtpKeys, audio: Section, ssrc: int, codec: Codec, payload_type: int) -> PeerMedia:
+        """Return what the media loop must know; after `connected`."""
+        pair = self.ice.selected
+        if pair is None:
+            raise IceFailed("the ICE pair is gone")
+        return PeerMedia(
+            port=pair.port.media,
+            remote=pair.remote,
+            outgoing=keys.outgoing,
+            incoming=keys.incoming,
+            ssrc=ssrc,
+            remote_ssrc=audio.ssrc,
+            codec=codec,
+            payload_type=payload_type,
+            srtp_profile=keys.profile,
+            candidate_types=("host", pair.remote_type),
+            ice_up_ns=self._ice_up_ns,
+            dtls_up_ns=self._dtls_up_ns,
+        )
+
+    def close(self) -> None:
+        """Say goodbye and let go of everything; any number of times."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self.dtls is not None:
+            self.dtls.close()
+        self.ice.close()
+        for port in self.own_ports:
+            port.close()
+        self._up.cancel()
+        self._early.clear()
+
+    # --- steps -----------------------------------------------------------------------------------------------------
+
+    def _selected(self, pair: Pair) -> None:
+        self._ice_up_ns = time.monotonic_ns()
+        remote = self._remote
+        if remote is None:
+            return
+        self.dtls = DtlsSession(
+            self._host.identity,
+            self._host.timers,
+            is_server=self._is_server,
+            fingerprints=remote.fingerprints,
+            send=lambda data: pair.port.send(data, pair.remote),
+            on_connected=self._connected,
+            on_failed=lambda detail: self._failed(DtlsFailed(detail)),
+            on_closed=lambda: self._gone("the agent closed the connection (DTLS close_notify)"),
+        )
+        self.dtls.begin()
+        early, self._early = self._early, []
+        for data in early:
+            self.dtls.receive(data)
+
+    def _dtls_arrived(self, data: bytes) -> None:
+        if self.dtls is not None:
+            self.dtls.receive(data)
+        elif len(self._early) < _MOST_EARLY:
+            self._early.append(data)
+
+    def _connected(self, keys: SrtpKeys) -> None:
+        self._dtls_up_ns = time.monotonic_ns()
+        if not self._up.done():
+            self._up.set_result(keys)
+
+    def _failed(self, error: SetupError) -> None:
+        if not self._up.done():
+            self._up.set_exception(error)
+
+    def _gone(self, detail: str) -> None:
+        if not self._up.done():
+            self._up.set_exception(DtlsFailed(detail))
+        elif not self._is_closed and self._on_closed is not None:
+            self._on_closed(detail)

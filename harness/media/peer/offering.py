@@ -1,0 +1,108 @@
+"""Our caller's side of a WebRTC call: it offers, the agent answers."""
+
+import random
+import secrets
+from collections.abc import Callable, Sequence
+
+from harness.media.codecs import OPUS, Codec
+from harness.media.peer.connected import PeerMedia
+from harness.media.peer.host import PeerHost
+from harness.media.peer.ice import usable
+from harness.media.peer.ice_port import IcePort
+from harness.media.peer.link import PeerLink
+from harness.media.peer.rtp_maps import chosen_codec, rtp_map
+from harness.media.spec import Address
+from harness.model.errors import RemoteProtocolError
+from harness.protocols import webrtc_sdp
+from harness.protocols.webrtc_sdp import Description, OurAudio
+
+
+class OfferingPeer:
+    """One call: send `offer_sdp`, `accept` the answer, `connect`, in the end `close`."""
+
+    def __init__(
+        self,
+        host: PeerHost,
+        target: str,
+        addresses: Sequence[str],
+        *,
+        source_ports: str = "auto",
+        codecs: Sequence[Codec] = (OPUS,),
+        with_data: bool = False,
+        cname: str = "callquake",
+        on_closed: Callable[[str], None] | None = None,
+    ) -> None:
+        self._host = host
+        self._target = target
+        self._addresses = list(addresses)
+        self._codecs = tuple(codecs)
+        self._is_shared = host.source_ports.may_share(target, source_ports)
+        ports = _open_ports(host, addresses, is_shared=self._is_shared)
+        self.link = PeerLink(host, ports, is_controlling=True, on_closed=on_closed)
+        self.link.own_ports = [] if self._is_shared else list(ports)
+        self._ports = ports
+        self._answered: tuple[Address, ...] = ()
+        self._answer: Description | None = None
+        self.ssrc = secrets.randbits(32) or 1
+        audio = OurAudio(tuple(rtp_map(c) for c in codecs), self.ssrc, cname)
+        self.offer_sdp = webrtc_sdp.build_offer(
+            random.getrandbits(48), audio, self.link.local("actpass"), with_data=with_data
+        )
+
+    @property
+    def takes_data(self) -> bool:
+        """Whether the agent took the data channel."""
+        return self._answer is not None and self._answer.data is not None
+
+    def accept(self, answer_sdp: str) -> None:
+        """Take the agent's answer; raises RemoteProtocolError saying why it cannot be used."""
+        answer = webrtc_sdp.parse(answer_sdp)
+        audio = answer.audio
+        if audio.direction not in ("sendrecv", "recvonly"):
+            raise RemoteProtocolError(f"it does not accept our audio (its audio is {audio.direction})")
+        chosen_codec(audio, self._codecs)
+        transport = audio.transport
+        if transport is None:
+            raise RemoteProtocolError("its audio has no transport")
+        self._answer = answer
+        self._note(tuple((c.host, c.port) for c in usable(transport.candidates)))
+        # RFC 5763 5: the answerer is active unless it says passive.
+        self.link.begin(transport, is_server=transport.setup != "passive")
+
+    def _note(self, addresses: tuple[Address, ...]) -> None:
+        """Learn from where this target answers, and leave a port on which another call has the same peer address."""
+        self._answered = addresses
+        self._host.source_ports.answered(self._target, addresses)
+        taken = [p for p in self._ports if not all(p.is_free(a) for a in addresses)]
+        for port in taken:
+            own = self._host.own_port(port.address[0])
+            self.link.own_ports.append(own)
+            self.link.ice.replace_port(port, own)
+
+    async def connect(self, timeout_s: float) -> PeerMedia:
+        """Wait for ICE and DTLS; raises IceFailed or DtlsFailed."""
+        answer = self._answer
+        if answer is None:
+            raise RemoteProtocolError("there is no answer yet")
+        keys = await self.link.connected(timeout_s)
+        codec, payload_type = chosen_codec(answer.audio, self._codecs)
+        return self.link.media(keys, answer.audio, self.ssrc, codec, payload_type)
+
+    def close(self) -> None:
+        """Hang up; any number of times. The media loop must have let go of the call."""
+        self.link.close()
+        if self._answered:
+            self._host.source_ports.ended(self._target, self._answered)
+            self._answered = ()
+
+
+def _open_ports(host: PeerHost, addresses: Sequence[str], *, is_shared: bool) -> list[IcePort]:
+    ports: list[IcePort] = []
+    try:
+        for address in addresses:
+            ports.append(host.shared_port(address) if is_shared else host.own_port(address))  # noqa: PERF401 - closed below
+    except BaseException:
+        for port in [] if is_shared else ports:
+            port.close()
+        raise
+    return ports

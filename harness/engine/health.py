@@ -1,15 +1,19 @@
 """Once a second: whether this engine could keep time, and what it lost of its own."""
 
 import asyncio
+import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.media.loop import MediaLoop
+from harness.media.old_loop import MediaLoop
 from harness.model.clock import NS_PER_MS, monotonic_ns, ms_between
 from harness.model.records import HealthSample
 
 _STAT = Path("/proc/stat")
+_OWN_MEMORY = Path("/proc/self/statm")
+_OWN_DESCRIPTORS = Path("/proc/self/fd")
+_PAGE_BYTES = resource.getpagesize()
 
 
 def _host_cpu() -> tuple[int, int]:
@@ -20,6 +24,20 @@ def _host_cpu() -> tuple[int, int]:
         return 0, 0
     idle = fields[3] + fields[4]
     return sum(fields) - idle, sum(fields)
+
+
+def _memory_mib() -> float | None:
+    try:
+        return int(_OWN_MEMORY.read_text().split()[1]) * _PAGE_BYTES / 2**20
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _descriptors() -> int | None:
+    try:
+        return sum(1 for _ in _OWN_DESCRIPTORS.iterdir())
+    except OSError:
+        return None
 
 
 @dataclass(slots=True)
@@ -63,6 +81,11 @@ class HealthMeter:
             send_errors=totals.send_errors - self._last.send_errors,
             socket_drops=totals.socket_drops - self._last.socket_drops,
             loop_lag_ms=loop_lag_ms,
+            clock_step_ms=stats.clock_step_ns / NS_PER_MS,
+            overflows=stats.overflows,
+            memory_mib=_memory_mib(),
+            descriptors=_descriptors(),
+            descriptor_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         )
         self._last_ns, self._last_cpu, self._last_host = now, cpu, host
         self._last = Totals(totals.packets_sent, totals.packets_received, totals.send_errors, totals.socket_drops)

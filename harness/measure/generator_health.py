@@ -9,16 +9,26 @@ from dataclasses import dataclass
 
 from harness.measure.calls import CallCounts
 from harness.measure.distribution import Sample
+from harness.model.clock import NS_PER_MS
 from harness.model.histogram import Histogram
-from harness.model.records import CallRecord, Cause, HealthSample, Outcome
+from harness.model.records import CallRecord, Cause, HealthSample, Outcome, TurnRecord
 
 # One packet: a tick later than this leaves after the one that should follow it.
 MAX_TICK_LATENESS_P99_MS = 20.0
 MAX_ARRIVAL_LATENESS_P99_MS = 1_000.0
 MAX_LOST_PACKET_RATIO = 0.001
 MAX_GENERATOR_ERROR_RATIO = 0.01
-# Not void: above this a few more calls would be late.
+# Arrivals carry the wall clock's time: a step of it moves every onset of the second around it.
+MAX_CLOCK_STEP_MS = 20.0
+# Events of a turn, recorded audio and delayed packets that found no room: one may be an onset.
+MAX_OVERFLOWS = 0
+# A sample is starved when half of its packets left a packet late; a turn timed across one is not to be believed.
+MAX_STARVED_TURN_RATIO = 0.01
+# Not void: above these a few more calls would be late, refused, or have their set-up times falsified.
 BUSY_CPU_RATIO = 0.85
+BUSY_HOST_RATIO = 0.95
+FULL_DESCRIPTOR_RATIO = 0.9
+LONG_LOOP_LAG_MS = 250.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,13 @@ class HealthResult:
     loop_lag_max_ms: float | None
     packets: int
     lost_packets: int
+    clock_step_max_ms: float | None
+    overflows: int
+    # Turns timed while their engine was starved, of all that awaited an answer.
+    starved_turns: int
+    memory_mib_max: float | None
+    descriptors_max: int | None
+    descriptor_limit: int | None
     peak_calls: int
     timeline: list[HealthPoint]
     void_reasons: list[str]
@@ -61,6 +78,7 @@ def measure(
     counts: CallCounts,
     engine_died: bool = False,
     locust_died: bool = False,
+    turns: Sequence[TurnRecord] = (),
 ) -> HealthResult:
     """Return the generator's health; `engine_died` or `locust_died` when the run says that this process ended early."""
     ticks = Histogram()
@@ -70,6 +88,9 @@ def measure(
     packets = sum(s.packets_sent + s.packets_received for s in samples)
     lost = sum(s.socket_drops + s.send_errors for s in samples)
     cpu = [s.cpu_ratio for s in samples]
+    clock_step_ms = max((s.clock_step_ms for s in samples), default=None)
+    overflows = sum(s.overflows for s in samples)
+    starved = _starved_turns(samples, calls, turns)
     return HealthResult(
         n_samples=len(samples),
         workers=len({s.worker for s in samples}),
@@ -84,6 +105,12 @@ def measure(
         loop_lag_max_ms=max((s.loop_lag_ms for s in samples), default=None),
         packets=packets,
         lost_packets=lost,
+        clock_step_max_ms=clock_step_ms,
+        overflows=overflows,
+        starved_turns=starved,
+        memory_mib_max=max((s.memory_mib for s in samples if s.memory_mib is not None), default=None),
+        descriptors_max=max((s.descriptors for s in samples if s.descriptors is not None), default=None),
+        descriptor_limit=min((s.descriptor_limit for s in samples if s.descriptor_limit is not None), default=None),
         peak_calls=_peak_calls(samples),
         timeline=[_point(s) for s in samples],
         void_reasons=[
@@ -91,11 +118,14 @@ def measure(
             *_engine(engine_died, sum(c.cause is Cause.ENGINE_DIED for c in calls)),
             *_no_samples(samples, counts),
             *_late_ticks(ticks.percentile(0.99)),
+            *_starved(starved, len(turns)),
             *_late_arrivals(arrivals),
             *_lost(lost, packets),
+            *_overflowed(overflows),
+            *_clock_stepped(clock_step_ms),
             *_errors(calls, counts),
         ],
-        warnings=_warnings(cpu),
+        warnings=_warnings(samples),
     )
 
 
@@ -144,6 +174,42 @@ def _late_ticks(p99: float | None) -> list[str]:
     ]
 
 
+def _starved_turns(samples: Sequence[HealthSample], calls: Sequence[CallRecord], turns: Sequence[TurnRecord]) -> int:
+    """Return how many turns were timed while half of their engine's packets left too late."""
+    starved = [(s.worker, s.at_ns - round(s.interval_ms * NS_PER_MS), s.at_ns) for s in samples if _is_starved(s)]
+    if not starved:
+        return 0
+    worker_of = {call.call_id: call.worker for call in calls}
+    return sum(_overlaps(turn, worker_of.get(turn.call_id), starved) for turn in turns)
+
+
+def _is_starved(sample: HealthSample) -> bool:
+    median = Histogram.from_json(sample.tick_lateness_ms).percentile(0.5)
+    return median is not None and median > MAX_TICK_LATENESS_P99_MS
+
+
+def _overlaps(turn: TurnRecord, worker: str | None, windows: Sequence[tuple[str, int, int]]) -> bool:
+    """Return whether the turn lies in a window of its worker; of a call without a record any worker may be it."""
+    ended_at_ns = turn.speech_ended_at_ns or turn.speech_started_at_ns
+    ends_at_ns = turn.onset_at_ns or ended_at_ns + round(turn.waited_ms * NS_PER_MS)
+    return any(
+        worker in {None, name} and turn.speech_started_at_ns <= last_ns and first_ns <= ends_at_ns
+        for name, first_ns, last_ns in windows
+    )
+
+
+def _starved(starved: int, turns: int) -> list[str]:
+    if not starved or starved / turns <= MAX_STARVED_TURN_RATIO:
+        return []
+    return [
+        (
+            f"{starved} of {turns} turns were timed while an engine was starved (half of its packets over "
+            f"{MAX_TICK_LATENESS_P99_MS:g} ms late), limit {MAX_STARVED_TURN_RATIO:.0%}; "
+            "keep other programs off this machine, or place fewer calls per worker"
+        )
+    ]
+
+
 def _late_arrivals(arrivals: Sample) -> list[str]:
     p99 = arrivals.percentile(0.99)
     if p99 is None or p99.value <= MAX_ARRIVAL_LATENESS_P99_MS:
@@ -168,6 +234,28 @@ def _lost(lost: int, packets: int) -> list[str]:
     ]
 
 
+def _overflowed(overflows: int) -> list[str]:
+    if overflows <= MAX_OVERFLOWS:
+        return []
+    return [
+        (
+            f"{overflows} events, recorded packets or delayed packets found no room in the engine and were lost, limit "
+            f"{MAX_OVERFLOWS}; place fewer calls per worker, record fewer of them, or lower the impairments' delay"
+        )
+    ]
+
+
+def _clock_stepped(step_ms: float | None) -> list[str]:
+    if step_ms is None or step_ms <= MAX_CLOCK_STEP_MS:
+        return []
+    return [
+        (
+            f"the wall clock stepped by {step_ms:.0f} ms within a second, limit {MAX_CLOCK_STEP_MS:g} ms, and arrivals "
+            "are stamped with it; let the clock settle first (chronyc waitsync), keep NTP from stepping it during a run"
+        )
+    ]
+
+
 def _errors(calls: Sequence[CallRecord], counts: CallCounts) -> list[str]:
     """Return why errors in calls void a run: one call lost while it was up does, a few that could not begin do not."""
     failed = [call for call in calls if call.cause is Cause.GENERATOR_ERROR]
@@ -186,8 +274,20 @@ def _errors(calls: Sequence[CallRecord], counts: CallCounts) -> list[str]:
     ]
 
 
-def _warnings(cpu: Sequence[float]) -> list[str]:
-    mean = sum(cpu) / len(cpu) if cpu else 0.0
-    if mean <= BUSY_CPU_RATIO:
+def _warnings(samples: Sequence[HealthSample]) -> list[str]:
+    if not samples:
         return []
-    return [f"an engine used {mean:.0%} of its core on average: it kept time, but has no room for more calls"]
+    cpu = sum(s.cpu_ratio for s in samples) / len(samples)
+    host = sum(s.host_cpu_ratio for s in samples) / len(samples)
+    lag_ms = max(s.loop_lag_ms for s in samples)
+    full = max((s.descriptors / s.descriptor_limit for s in samples if s.descriptors and s.descriptor_limit), default=0)
+    texts = [
+        (cpu > BUSY_CPU_RATIO, f"an engine used {cpu:.0%} of its core on average, with little room for more calls"),
+        (host > BUSY_HOST_RATIO, f"all cores of the machine were {host:.0%} busy on average, ours or not"),
+        (
+            lag_ms > LONG_LOOP_LAG_MS,
+            f"set-ups waited up to {lag_ms:.0f} ms for the engine's event loop; TTFB did not",
+        ),
+        (full > FULL_DESCRIPTOR_RATIO, f"an engine had {full:.0%} of its descriptors open; raise `ulimit -n`"),
+    ]
+    return [text for is_so, text in texts if is_so]

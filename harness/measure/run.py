@@ -57,7 +57,7 @@ def measure(
         setup=call_metrics.setup_sample(calls),
         greeting=call_metrics.greeting_sample(calls, turns, expects_greeting),
         expects_greeting=expects_greeting,
-        health=generator_health.measure(health, calls, counts, engine_died, locust_died),
+        health=generator_health.measure(health, calls, counts, engine_died, locust_died, turns),
     )
 
 

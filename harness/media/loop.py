@@ -1,53 +1,37 @@
-"""The media loop: one thread an engine that sends every call's packet at its 20 ms deadline and reads what arrives.
+"""The media loop as the rest of Callquake sees it: ports are opened, calls added, clips played, events come back.
 
-Deadlines are absolute (start + n x 20 ms, never "sleep 20 ms") and spread over phases, so that calls do not burst
-together. Arrivals carry the kernel's time. This is the readable path; a compiled loop takes its place behind the same
-four methods: `start`, `add`, `remove`, `stop`.
+The work itself is `harness/media/hot/run.py`, on one thread without the GIL. This file fills its tables, writes its
+commands and turns what it tells into events on the event loop's thread. `harness/media/__init__.py` shows a packet's
+way.
 """
 
-import heapq
+import asyncio
+import contextlib
 import logging
-import select
-import socket
+import os
 import threading
-import time
-from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from harness.media.kernel_time import RealtimeOffset, receive
-from harness.media.stream import TICK_NS
+from harness.media import port as ports
+from harness.media.call_table import CallTable
+from harness.media.clip_table import ClipTable
+from harness.media.hot import layout, native, rings
+from harness.media.hot.jit import INTERPRETED, MODE
+from harness.media.hot.layout import Command, Counter, Event, Parcel
+from harness.media.hot.run import run
+from harness.media.lateness import to_histogram
+from harness.media.media_call import MediaCall
+from harness.media.sockaddr import unpack
+from harness.media.spec import MediaSpec
+from harness.model.errors import GeneratorError
 from harness.model.histogram import Histogram
 
 _logger = logging.getLogger(__name__)
-PHASES = 8
 _NS_PER_MS = 1_000_000
-_OFFSET_REFRESH_NS = 1_000_000_000
-# How many datagrams of one socket are read before the next deadline is looked at.
-_READ_BURST = 16
-
-
-class LoopStream(Protocol):
-    """What the loop drives, all of it on the loop's thread: a caller's MediaStream, or a responder's."""
-
-    def tick(self, now_ns: int, unix_ns: int) -> None:
-        """Send what is due now."""
-
-    def heard(self, arrived_at_ns: int, drops: int | None) -> None:
-        """Take note of any datagram."""
-
-    def receive_rtp(self, data: bytes, arrived_at_ns: int) -> None:
-        """Take one SRTP packet."""
-
-    def receive_rtcp(self, data: bytes, now_ns: int, unix_ns: int) -> None:
-        """Take one SRTCP packet."""
-
-    def failed(self, error: Exception) -> None:
-        """Take note that the loop has let go of this stream because `error` was raised in it."""
-
-    def goodbye(self) -> None:
-        """Say the last word."""
+_TIMER_SLACK_NS = 1_000
+# Interpreted rows are objects, made one by one, and no interpreted loop carries more calls than this.
+_INTERPRETED_CALLS, _INTERPRETED_CLIPS = 256, 2048
+_CLIPS, _PACKETS = 65_536, 1 << 20
 
 
 @dataclass(slots=True)
@@ -55,182 +39,168 @@ class LoopStats:
     """Since the last `take_stats`."""
 
     ticks: int = 0
+    # How long after its deadline each 20 ms packet had left.
     tick_lateness_ms: Histogram = field(default_factory=Histogram)
     clock_step_ns: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _Line:
-    stream: LoopStream
-    sock: socket.socket
-    # STUN and DTLS go back to the protocol stack that set the call up.
-    other: Callable[[bytes, tuple[str, int]], None]
-    closed: bool = False
+    # Events, datagrams and recorded packets that found their ring full, held-back packets that found the line full.
+    overflows: int = 0
+    unknown_source: int = 0
+    datagrams_received: int = 0
 
 
 class MediaLoop:
-    """Runs the streams of one engine. `add` and `remove` may be called from any thread."""
+    """Runs the media of one engine. All methods belong on the event loop's thread."""
 
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._epoll.register(self._wake_reader.fileno(), select.EPOLLIN)
-        self._lines: dict[int, _Line] = {}
-        self._heap: list[tuple[int, int, _Line]] = []
-        self._requests: deque[Callable[[], None]] = deque()
-        self._running = False
+    def __init__(self, capacity: int = 4096) -> None:
+        calls = min(capacity, _INTERPRETED_CALLS) if INTERPRETED else capacity
+        clips = _INTERPRETED_CLIPS if INTERPRETED else _CLIPS
+        self.mode = MODE
+        self._event_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll_fd = native.epoll_create()
+        self._media = layout.new_media(calls, calls, clips, _PACKETS, self._event_fd, self._epoll_fd)
+        self._calls = CallTable(self._media, ClipTable(self._media), self._command)
+        self._ports: dict[int, ports.MediaPort] = {}
+        self._free_ports = list(range(calls - 1, -1, -1))
+        self._taken = self._media.counters.copy()
+        self._taken_lateness = self._media.lateness.copy()
         self._thread: threading.Thread | None = None
-        self._count = 0
-        self._offset = RealtimeOffset()
-        self._stats = LoopStats()
-        self._stats_lock = threading.Lock()
+        self._asyncio: asyncio.AbstractEventLoop | None = None
         # What ended the thread without our asking; no call of this engine has media from then on.
         self.failure: BaseException | None = None
 
+    def compile(self) -> None:
+        """Compile the loop now, if it is not on disk yet; takes up to a minute, once a machine."""
+        self._command(Command.STOP)
+        run(self._media)
+
     def start(self) -> None:
-        """Start the thread."""
-        self._running = True
+        """Start the thread; events are told on the running event loop."""
+        self.compile()
+        self._asyncio = asyncio.get_running_loop()
+        self._asyncio.add_reader(self._event_fd, self._on_bell)
         self.failure = None
         self._thread = threading.Thread(target=self._run, name="media-loop", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread; streams still in it are dropped."""
-        self._request(lambda: setattr(self, "_running", False))
+        """Stop the thread; calls still in it are dropped, ports closed."""
         if self._thread is not None:
+            self._command(Command.STOP)
             self._thread.join(timeout=2)
-        self._epoll.close()
-        self._wake_reader.close()
-        self._wake_writer.close()
+            self._thread = None
+        if self._asyncio is not None and not self._asyncio.is_closed():
+            self._asyncio.remove_reader(self._event_fd)
+        self._calls.drop_all()
+        for port in self._ports.values():
+            port.sock.close()
+        self._ports.clear()
+        for fd in (self._event_fd, self._epoll_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._event_fd = self._epoll_fd = -1
 
-    def add(self, stream: LoopStream, sock: socket.socket, other: Callable[[bytes, tuple[str, int]], None]) -> None:
-        """Run `stream` over `sock` (non-blocking, kernel stamps on); the loop closes the socket at `remove`."""
-        self._request(lambda: self._add(_Line(stream, sock, other)))
+    def open_port(
+        self,
+        host: str,
+        on_datagram: ports.OnDatagram,
+        *,
+        port: int = 0,
+        buffer_bytes: int = ports.SHARED_BUFFER_BYTES,
+    ) -> ports.MediaPort:
+        """Open a UDP port on the local address `host`. Raises GeneratorError."""
+        if not self._free_ports:
+            raise GeneratorError(f"all {len(self._media.ports)} media ports of this engine are in use")
+        sock = ports.open_socket(host, port, buffer_bytes)
+        index = self._free_ports.pop()
+        row = self._media.ports[index]
+        row.fd, row.any_source_call, row.calls, row.no_segments, row.drops = sock.fileno(), -1, 0, 0, 0
+        row.open = 1
+        self._ports[index] = opened = ports.MediaPort(index, sock, on_datagram, self._close_port)
+        native.epoll_add(self._epoll_fd, sock.fileno(), index)
+        return opened
 
-    def remove(self, stream: LoopStream) -> threading.Event:
-        """Say goodbye on `stream` and let go of it; the event is set when its socket is closed."""
-        done = threading.Event()
-        self._request(lambda: self._remove(stream, done))
-        return done
+    def add_call(self, port: ports.MediaPort, spec: MediaSpec) -> MediaCall:
+        """Begin a call's media on `port`. Raises GeneratorError when the port cannot tell it from another call."""
+        return self._calls.add(port, spec)
 
     def take_stats(self) -> LoopStats:
         """Return what was counted since the last call."""
-        with self._stats_lock:
-            taken, self._stats = self._stats, LoopStats()
-        taken.clock_step_ns, self._offset.largest_step_ns = self._offset.largest_step_ns, 0
-        return taken
+        counters, lateness = self._media.counters.copy(), self._media.lateness.copy()
+        # Maxima, not sums: taken and begun anew.
+        for cell in (Counter.LATENESS_MAX_NS, Counter.CLOCK_STEP_NS):
+            self._media.counters[cell] = 0
+        since = counters - self._taken
+        late = to_histogram(lateness - self._taken_lateness, int(counters[Counter.LATENESS_MAX_NS]) / _NS_PER_MS)
+        self._taken, self._taken_lateness = counters, lateness
+        return LoopStats(
+            ticks=late.n,
+            tick_lateness_ms=late,
+            clock_step_ns=int(counters[Counter.CLOCK_STEP_NS]),
+            overflows=int(since[Counter.EVENTS_LOST] + since[Counter.PARCELS_LOST] + since[Counter.LINE_FULL]),
+            unknown_source=int(since[Counter.UNKNOWN_SOURCE]),
+            datagrams_received=int(since[Counter.DATAGRAMS]),
+        )
 
-    def _request(self, action: Callable[[], None]) -> None:
-        self._requests.append(action)
-        self._wake_writer.send(b"\0")
-
-    def _add(self, line: _Line) -> None:
-        phase = (self._count % PHASES) * (TICK_NS // PHASES)
-        self._count += 1
-        now = time.monotonic_ns()
-        first_due = now - now % TICK_NS + TICK_NS + phase
-        self._lines[line.sock.fileno()] = line
-        self._epoll.register(line.sock.fileno(), select.EPOLLIN)
-        heapq.heappush(self._heap, (first_due, self._count, line))
-
-    def _remove(self, stream: LoopStream, done: threading.Event) -> None:
-        for fd, line in list(self._lines.items()):
-            if line.stream is stream:
-                stream.goodbye()
-                self._epoll.unregister(fd)
-                del self._lines[fd]
-                line.closed = True
-                line.sock.close()
-        done.set()
+    # --- the thread and what it tells ------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            self._loop()
+            native.set_timer_slack(_TIMER_SLACK_NS)
+            run(self._media)
         except BaseException as error:
             _logger.critical("the media loop died", exc_info=error)
             self.failure = error
 
-    def _loop(self) -> None:
-        next_refresh = time.monotonic_ns() + _OFFSET_REFRESH_NS
-        while self._running:
-            self._send_due()
-            now = time.monotonic_ns()
-            if now >= next_refresh:
-                self._offset.refresh()
-                next_refresh = now + _OFFSET_REFRESH_NS
-            self._wait_and_read()
+    def _command(self, kind: Command, call: int = 0, clip: int = 0, at_ns: int = 0) -> None:
+        if not rings.put_command(self._media.commands, kind, call, clip, at_ns):
+            raise GeneratorError("the media loop has stopped taking commands")
 
-    def _send_due(self) -> None:
-        now = time.monotonic_ns()
-        while self._heap and self._heap[0][0] <= now:
-            due, order, line = heapq.heappop(self._heap)
-            if line.closed:
-                continue
-            with self._stats_lock:
-                self._stats.ticks += 1
-                self._stats.tick_lateness_ms.add((now - due) / _NS_PER_MS)
-            try:
-                line.stream.tick(now, now + self._offset.offset_ns)
-            except Exception as error:  # noqa: BLE001 - one call's fault, of whatever kind, must not stop the others
-                self._drop(line, error)
-                continue
-            heapq.heappush(self._heap, (due + TICK_NS, order, line))
-            now = time.monotonic_ns()
+    def _on_bell(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._event_fd)
+        # Datagrams first: an event that ends a call must not overtake what came before it.
+        self._take_parcels()
+        self._take_events()
 
-    def _wait_and_read(self) -> None:
-        # epoll's time-out is in whole ms, rounded up: wait the whole ms below the deadline, sleep the rest exactly.
-        wait_ns = self._heap[0][0] - time.monotonic_ns() if self._heap else 50 * _NS_PER_MS
-        whole_ms = max(0, wait_ns // _NS_PER_MS)
-        ready = self._epoll.poll(whole_ms / 1000)
-        for fd, _mask in ready:
-            if fd == self._wake_reader.fileno():
-                self._serve_requests()
-            elif fd in self._lines:
-                self._read(self._lines[fd])
-        if not ready and self._heap:
-            rest_ns = self._heap[0][0] - time.monotonic_ns()
-            if 0 < rest_ns < 2 * _NS_PER_MS:
-                time.sleep(rest_ns / 1e9)
-
-    def _serve_requests(self) -> None:
-        try:
-            self._wake_reader.recv(4096)
-        except BlockingIOError:
-            return
-        while self._requests:
-            self._requests.popleft()()
-
-    def _drop(self, line: _Line, error: Exception) -> None:
-        """Let go of one call whose media raised; the others must not suffer."""
-        _logger.error("a stream failed in the media loop", exc_info=error)
-        self._epoll.unregister(line.sock.fileno())
-        del self._lines[line.sock.fileno()]
-        line.closed = True
-        line.sock.close()
-        line.stream.failed(error)
-
-    def _read(self, line: _Line) -> None:
-        try:
-            self._read_burst(line)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._drop(line, error)
-
-    def _read_burst(self, line: _Line) -> None:
-        for _ in range(_READ_BURST):
-            try:
-                data, address, arrived_at_ns, drops = receive(line.sock, self._offset)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                # ICMP errors of an earlier send surface here; the media watchdog decides when the peer is gone.
-                return
-            line.stream.heard(arrived_at_ns, drops)
-            first = data[0] if data else 0
-            # RFC 7983: 128..191 is RTP or RTCP; RFC 5761: RTCP types 192..223 in the second byte.
-            if not 128 <= first <= 191:
-                line.other(data, address)
-            elif len(data) > 1 and 192 <= data[1] <= 223:
-                line.stream.receive_rtcp(data, arrived_at_ns, arrived_at_ns + self._offset.offset_ns)
+    def _take_events(self) -> None:
+        ring = self._media.events
+        while (at := rings.waiting_row(ring.rows, ring.cells)) >= 0:
+            row = ring.rows[at]
+            kind, call, generation = int(row.kind), int(row.call), int(row.generation)
+            at_ns, value = int(row.at_ns), int(row.value)
+            rings.release(ring.cells)
+            if kind == Event.PORT_REMOVED:
+                self._port_removed(value)
             else:
-                line.stream.receive_rtp(data, arrived_at_ns)
+                self._calls.on_event(Event(kind), call, generation, at_ns, value)
+
+    def _take_parcels(self) -> None:
+        parcels = self._media.parcels
+        while (at := rings.waiting_row(parcels.rows, parcels.cells)) >= 0:
+            row = parcels.rows[at]
+            data = parcels.data[at, : row.length].tobytes()
+            at_ns = int(row.at_ns)
+            if row.kind == Parcel.DATAGRAM:
+                port = self._ports.get(int(row.port))
+                source = unpack(parcels.names[at].tobytes())
+                rings.release(parcels.cells)
+                if port is not None and not port.is_closed:
+                    port.on_datagram(data, source, at_ns)
+            else:
+                call, generation, timestamp = int(row.call), int(row.generation), int(row.value)
+                rings.release(parcels.cells)
+                self._calls.on_agent_audio(call, generation, data, timestamp, at_ns)
+
+    def _close_port(self, index: int) -> None:
+        """Take a port out of the loop; its socket is closed when the loop has let go of it."""
+        native.epoll_remove(self._epoll_fd, self._ports[index].sock.fileno())
+        if self._thread is None or self.failure is not None:
+            self._port_removed(index)
+        else:
+            self._command(Command.REMOVE_PORT, index)
+
+    def _port_removed(self, index: int) -> None:
+        port = self._ports.pop(index, None)
+        if port is not None:
+            port.sock.close()
+            self._free_ports.append(index)

@@ -77,6 +77,10 @@ class MediaStats:
     send_errors: int = 0
     # Datagrams our own socket dropped before we read them (SO_RXQ_OVFL).
     socket_drops: int = 0
+    # Dropped on purpose by the call's impairments. `packets_lost` counts the incoming ones among its own: they are
+    # missing in the agent's sequence numbers, too.
+    impaired_lost_outgoing: int = 0
+    impaired_lost_incoming: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,8 @@ class CallRecord:
     candidate_types: tuple[str, str] | None = None
     # Path of the recording, relative to the run directory.
     recording: str | None = None
+    # The bad network put on each direction on purpose, in words; {} = none.
+    impairments: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +203,11 @@ class HealthSample:
     send_errors: int
     socket_drops: int
     loop_lag_ms: float
+    # By how much the wall clock, which the kernel stamps arrivals with, left the monotonic one.
+    clock_step_ms: float = 0.0
+    # Events, audio and held-back packets that found a ring or the delay line full: lost by us.
+    overflows: int = 0
+    # Resident memory of the engine, its open descriptors and how many it may open.
+    memory_mib: float | None = None
+    descriptors: int | None = None
+    descriptor_limit: int | None = None

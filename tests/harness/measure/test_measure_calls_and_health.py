@@ -119,6 +119,8 @@ def test_a_healthy_generator_has_no_void_reason() -> None:
         (_health([make_health(lateness_ms=(0.1, 30.0))]), ("lateness p99 30.0 ms", "limit 20 ms", "fewer calls")),
         (_health([make_health()], [make_call(arrival_lateness_ms=1_500.0)]), ("1500 ms", "limit 1000 ms", "workers")),
         (_health([make_health(socket_drops=3, send_errors=2)]), ("5 of 1005", "limit 0.1%", "rmem_max")),
+        (_health([make_health(overflows=1)]), ("1 events", "limit 0", "fewer calls")),
+        (_health([make_health(clock_step_ms=21.0)]), ("stepped by 21 ms", "limit 20 ms", "NTP")),
         (_health([]), ("no health sample",)),
         (_health([make_health()], died=True), ("engine process died",)),
         (_health([make_health()], CALLS), ("calls lost with it: 1",)),
@@ -146,3 +148,53 @@ def test_no_health_sample_is_no_fault_when_no_call_connected() -> None:
 def test_one_lost_packet_in_thousands_does_not_void() -> None:
     result = _health([make_health(socket_drops=1)])
     assert (result.lost_packets, result.void_reasons) == (1, [])
+
+
+def test_a_wall_clock_that_is_slewed_does_not_void() -> None:
+    result = _health([make_health(clock_step_ms=0.5), make_health(2, clock_step_ms=0.1)])
+    assert (result.clock_step_max_ms, result.void_reasons) == (0.5, [])
+
+
+def _starved_second(at_s: float, worker: str = "w0") -> HealthSample:
+    return make_health(at_s, (25.0,) * 60 + (0.1,) * 40, worker=worker)
+
+
+def _kept_seconds(n: int) -> list[HealthSample]:
+    """So many ticks in time that the starved ones do not reach the 99th percentile."""
+    return [make_health(100.0 + i, (0.1,) * 1_000) for i in range(n)]
+
+
+def test_a_stall_too_short_for_the_percentile_voids_when_turns_were_timed_across_it() -> None:
+    # The turns of make_turn run from 6.5 s to 10.6 s.
+    samples = [*_kept_seconds(10), _starved_second(9.0)]
+    run = measure([make_call()], [make_turn(turn=i) for i in range(3)], samples)
+    assert run.health.tick_lateness_p99_ms == pytest.approx(0.1, rel=0.02)
+    (reason,) = run.health.void_reasons
+    assert "3 of 3 turns were timed while an engine was starved" in reason
+    assert "limit 1%" in reason
+    assert "keep other programs off" in reason
+
+
+@pytest.mark.parametrize(
+    "second",
+    # Before the turn, after it, another worker's.
+    [_starved_second(6.4), _starved_second(11.7), _starved_second(9.0, "w1")],
+)
+def test_a_stall_that_no_turn_lay_in_does_not_void(second: HealthSample) -> None:
+    run = measure([make_call()], [make_turn()], [*_kept_seconds(10), second])
+    assert (run.health.starved_turns, run.health.void_reasons) == (0, [])
+
+
+def test_one_starved_turn_in_hundreds_does_not_void() -> None:
+    late = {"speech_started_at_ns": 60_000 * MS, "speech_ended_at_ns": 63_000 * MS, "onset_at_ns": 63_600 * MS}
+    turns = [make_turn(), *(make_turn(turn=i, **late) for i in range(2, 150))]
+    run = measure([make_call()], turns, [*_kept_seconds(10), _starved_second(9.0)])
+    assert (run.health.starved_turns, run.health.void_reasons) == (1, [])
+
+
+def test_a_busy_generator_is_warned_of_and_not_void() -> None:
+    busy = make_health(cpu_ratio=0.9, host_cpu_ratio=0.99, loop_lag_ms=300.0, descriptors=95, descriptor_limit=100)
+    result = _health([busy])
+    assert result.void_reasons == []
+    assert [w.split()[0] for w in result.warnings] == ["an", "all", "set-ups", "an"]
+    assert _health([make_health(descriptors=50, descriptor_limit=100)]).warnings == []

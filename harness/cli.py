@@ -11,7 +11,7 @@ from harness.exit_codes import ExitCode
 
 _INTERRUPTED = "interrupted before the first call"
 try:
-    from harness.commands import demo, report, run, scenario
+    from harness.commands import calibrate, demo, report, run, scenario
     from harness.model.errors import ScenarioError, TargetError
 except KeyboardInterrupt:
     # They take a third of a second; Ctrl-C in it is no reason for a traceback.
@@ -26,6 +26,7 @@ examples:
   callquake run scenarios/ramp.yaml --web        Locust's web UI: ramp callers by hand, watch TTFB and WER
   callquake run my.yaml --target http://agent.test/api/offer --seed 7
   callquake report reports/<run-id>              every number again from the records on disk
+  callquake calibrate                            how many callers does this machine hold, how true is its TTFB?
   callquake scenario check my.yaml               is the file right? which calls would it place?
 
 exit codes: 0 passed, 97 no data, 98 void, 99 threshold failed, 103 target unreachable, 104 bad scenario or option,
@@ -41,6 +42,17 @@ examples:
   callquake run scenarios/smoke.yaml --target http://127.0.0.1:7860/api/offer --calls 2
   callquake run scenarios/smoke.yaml --seed 7 --run-dir reports/before-fix
   callquake run scenarios/ramp.yaml --web --web-port 8089
+"""
+_CALIBRATE_EPILOG = """\
+The climb ends at the first step whose TTFB error (p99) is over 5 ms, whose 20 ms ticks are over 2 ms late (p99), that
+lost a packet, or that used more than 90 % of its core. Run it on an idle machine; Ctrl-C keeps the steps measured so
+far as a partial calibration. Exits with 98 when not even the first step was within the bounds. docs/calibrate.md.
+
+examples:
+  callquake calibrate
+  callquake calibrate --transport rtp --codec PCMU --callers 500,1000,2000
+  callquake calibrate --silence dtx --loss 0.02 --json calibration.json
+  callquake calibrate --quick
 """
 # Commands of other programs of this project: name, module, words before the user's own.
 _PASSED_ON = {
@@ -63,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_report(commands)
     _add_scenario(commands)
+    _add_calibrate(commands)
     for name, (_, _, text) in _PASSED_ON.items():
         commands.add_parser(name, help=f"{text}; its own options: callquake {name} --help", add_help=False)
     commands.add_parser("version", help="print the version")
@@ -124,6 +137,19 @@ def _add_scenario(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     listing = actions.add_parser("list", help="list the scenarios of a folder")
     listing.add_argument("folder", nargs="?", type=Path, default=Path("scenarios"), metavar="FOLDER")
     listing.set_defaults(call=scenario.list_folder)
+
+
+def _add_calibrate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    calibrate_parser = commands.add_parser(
+        "calibrate",
+        help="measure how many callers this machine holds, and how true its TTFB is then",
+        description="Call the reference responder with more and more callers until one engine of this machine no "
+        "longer keeps time, and keep the result for `callquake run` and its reports.",
+        epilog=_CALIBRATE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    calibrate.add_arguments(calibrate_parser)
+    calibrate_parser.set_defaults(call=calibrate.calibrate)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

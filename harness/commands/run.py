@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness.commands.calibration_hint import print_calibration
 from harness.commands.locust_child import LocustChild
 from harness.commands.scenario import describe, print_hint
 from harness.exit_codes import ExitCode
@@ -31,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     )
     print(f"scenario {prepared.loaded.scenario.name}: {describe(prepared)}", flush=True)
     print_hint(prepared)
+    print_calibration(prepared)
     _check_run_dir(options.run_dir)
     probe(prepared.url)
     run_id = new_run_id(prepared.loaded.scenario.name)

@@ -3,15 +3,16 @@
 import importlib.metadata
 import os
 import platform
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import harness
+from harness.calibrate.machine import cpu_model
+from harness.calibrate.saved import last_calibration
 from harness.measure import normaliser
 from harness.model.clock import monotonic_ns
 from harness.model.codec import to_json
+from harness.model.errors import ScenarioError
 from harness.scenario.check import Prepared
 from harness.scenario.run_dir import utc_now
 
@@ -50,6 +51,7 @@ def describe_run(
         },
         "versions": _versions(),
         "host": _host(),
+        "calibration": _calibration(target),
         "argv": list(argv),
         "simulated": simulated_parts(target_info),
     }
@@ -75,16 +77,16 @@ def _host() -> dict[str, Any]:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "cpus": len(os.sched_getaffinity(0)),
-        "cpu_model": _cpu_model(),
+        "cpu_model": cpu_model(),
         "kernel": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
         "memory_mib": memory // 2**20,
     }
 
 
-def _cpu_model() -> str:
+def _calibration(target: Mapping[str, Any]) -> Any:
+    """Return what this machine was last calibrated to for such calls, None where it was not or nobody can read it."""
     try:
-        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
-    except OSError:
-        return "unknown"
-    return match[1] if match else "unknown"
+        return to_json(last_calibration(str(target["transport"]), str(target["codec"])))
+    except ScenarioError:
+        return None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from harness.measure.run import Measured, find_answer_timeout_ms, find_expects_greeting, measure
+from harness.report.calibration_words import MeasurementError, measurement_error
 from harness.report.notes import notes_of
 from harness.report.store import StoredRun
 from harness.verdict import runbook
@@ -23,6 +24,8 @@ class Analysis:
     budget: list[runbook.BudgetResult]
     verdict: Verdict
     notes: list[str]
+    # How true TTFB is; None = not calibrated on this machine.
+    error: MeasurementError | None = None
 
 
 def analyse(run: StoredRun) -> Analysis:
@@ -49,6 +52,7 @@ def analyse(run: StoredRun) -> Analysis:
         budget=runbook.evaluate_budget(book, measured),
         verdict=decide(measured, results, info.status, str(info.target.get("url", ""))),
         notes=notes_of(run, measured),
+        error=measurement_error(info.calibration, measured.health),
     )
 
 

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.measure.calibration import Calibration
+from harness.model.codec import from_json
 from harness.model.errors import ScenarioError
 from harness.model.records import CallRecord, HealthSample, TurnRecord
 from harness.report.record_lines import read_records
@@ -39,6 +41,8 @@ class RunInfo:
     # What was simulated instead of run for real, in words.
     simulated: tuple[str, ...]
     notes: tuple[str, ...]
+    # What the machine was calibrated to when the run began; None = not, or the run says nothing readable of it.
+    calibration: Calibration | None = None
 
     @property
     def scenario_name(self) -> str:
@@ -104,6 +108,7 @@ def read_info(path: Path) -> RunInfo:
         argv=_words(raw.get("argv")),
         simulated=_words(raw.get("simulated")),
         notes=_words(raw.get("notes")),
+        calibration=_calibration(raw.get("calibration")),
     )
 
 
@@ -144,6 +149,13 @@ def _status(raw: Any, path: Path) -> RunStatus:
         return RunStatus(raw)
     except ValueError:
         raise ScenarioError(f"{path}: status {raw!r}; legal: {', '.join(RunStatus)}") from None
+
+
+def _calibration(raw: Any) -> Calibration | None:
+    try:
+        return None if raw is None else from_json(Calibration, raw)
+    except (TypeError, ValueError, AttributeError):
+        return None
 
 
 def _mapping(raw: Any) -> Mapping[str, Any] | None:

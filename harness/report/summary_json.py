@@ -9,6 +9,7 @@ from harness.measure.ttfb import PERCENTILES, UNDECIDED
 from harness.measure.wer import WerRate
 from harness.model.codec import to_json
 from harness.report.analysis import Analysis
+from harness.report.calibration_words import error_json
 
 SCHEMA_VERSION = 1
 
@@ -118,6 +119,7 @@ def _ttfb(analysis: Analysis) -> dict[str, Any]:
             "out_of_step": figures.n_out_of_step,
             "unspoken": figures.n_unspoken,
         },
+        "measurement_error": error_json(analysis.error),
     }
 
 

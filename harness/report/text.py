@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from harness.measure.bands import DROP_OFF, TTFB_MS, WER, band_of
 from harness.measure.stages import STAGES
 from harness.report.analysis import Analysis
+from harness.report.calibration_words import error_words
 from harness.report.words import NOT_MEASURED, bounded_ms, interval, ms, percent, seconds, words
 from harness.verdict.runbook import FIRED
 from harness.verdict.thresholds import ThresholdVerdict
@@ -69,6 +70,7 @@ def _ttfb(analysis: Analysis) -> list[str]:
     lines = [
         f"TTFB   {marks}   n {figures.sample.n}",
         f"       response ratio {percent(figures.sample.response_ratio)}   {bands}",
+        *_wrap(error_words(analysis.error), " " * 9, " " * 7),
     ]
     if figures.n_false_endpoints:
         lines.append(f"       false endpoints {figures.n_false_endpoints} ({percent(figures.false_endpoint_ratio)})")

@@ -15,6 +15,7 @@ from harness.measure.stages import STAGES
 from harness.measure.ttfb import UNDECIDED
 from harness.measure.wer import WerResult
 from harness.report.analysis import Analysis
+from harness.report.calibration_words import error_words
 from harness.report.charts import health as health_chart
 from harness.report.charts import response, shares
 from harness.report.view_calls import call_rows, turn_points
@@ -60,6 +61,7 @@ def view_of(analysis: Analysis) -> dict[str, Any]:
         "n_calls": len(rows),
         "notes": analysis.notes,
         "not_measured": NOT_MEASURED,
+        "measurement_error": error_words(analysis.error),
     }
 
 

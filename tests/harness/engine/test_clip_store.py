@@ -1,0 +1,32 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from harness.corpus.manifest import load_corpus
+from harness.engine.clip_store import ClipStore
+from harness.media.codecs import CODECS, PCMU
+
+pytestmark = pytest.mark.unit
+
+
+def test_each_codec_has_a_clip_of_its_own_made_once():
+    corpus = load_corpus(None)
+    utterance = next(iter(corpus.utterances.values()))
+    store = ClipStore(corpus)
+    clips = [store.clip(utterance.id, codec) for codec in CODECS]
+    assert [clip.codec for clip in clips] == list(CODECS)
+    assert [clip.duration_ms - utterance.duration_ms < 40 for clip in clips] == [True] * len(CODECS)
+    # A voiced edge is at most a packet away from that of the codec without delay.
+    plain = store.clip(utterance.id, PCMU)
+    for clip in clips:
+        assert 0 <= clip.last_voiced_packet - plain.last_voiced_packet <= 1
+    assert [store.clip(utterance.id, codec) for codec in CODECS] == clips
+
+
+def test_threads_that_race_get_the_same_clip():
+    corpus = load_corpus(None)
+    name = next(iter(corpus.utterances))
+    store = ClipStore(corpus)
+    with ThreadPoolExecutor(4) as pool:
+        clips = list(pool.map(lambda _: store.clip(name, PCMU), range(8)))
+    assert len({id(clip) for clip in clips}) == 1

@@ -12,7 +12,6 @@ import os
 import threading
 from dataclasses import dataclass, field
 
-from harness.media import port as ports
 from harness.media.call_table import CallTable
 from harness.media.clip_table import ClipTable
 from harness.media.hot import layout, native, rings
@@ -21,10 +20,13 @@ from harness.media.hot.layout import Command, Counter, Event, Parcel
 from harness.media.hot.run import run
 from harness.media.lateness import to_histogram
 from harness.media.media_call import MediaCall
+from harness.media.port import SHARED_BUFFER_BYTES, MediaPort, OnDatagram, open_socket
 from harness.media.sockaddr import unpack
 from harness.media.spec import MediaSpec
 from harness.model.errors import GeneratorError
 from harness.model.histogram import Histogram
+
+__all__ = ["LoopStats", "MediaCall", "MediaLoop", "MediaPort"]
 
 _logger = logging.getLogger(__name__)
 _NS_PER_MS = 1_000_000
@@ -59,7 +61,7 @@ class MediaLoop:
         self._epoll_fd = native.epoll_create()
         self._media = layout.new_media(calls, calls, clips, _PACKETS, self._event_fd, self._epoll_fd)
         self._calls = CallTable(self._media, ClipTable(self._media), self._command)
-        self._ports: dict[int, ports.MediaPort] = {}
+        self._ports: dict[int, MediaPort] = {}
         self._free_ports = list(range(calls - 1, -1, -1))
         self._taken = self._media.counters.copy()
         self._taken_lateness = self._media.lateness.copy()
@@ -102,24 +104,24 @@ class MediaLoop:
     def open_port(
         self,
         host: str,
-        on_datagram: ports.OnDatagram,
+        on_datagram: OnDatagram,
         *,
         port: int = 0,
-        buffer_bytes: int = ports.SHARED_BUFFER_BYTES,
-    ) -> ports.MediaPort:
+        buffer_bytes: int = SHARED_BUFFER_BYTES,
+    ) -> MediaPort:
         """Open a UDP port on the local address `host`. Raises GeneratorError."""
         if not self._free_ports:
             raise GeneratorError(f"all {len(self._media.ports)} media ports of this engine are in use")
-        sock = ports.open_socket(host, port, buffer_bytes)
+        sock = open_socket(host, port, buffer_bytes)
         index = self._free_ports.pop()
         row = self._media.ports[index]
         row.fd, row.any_source_call, row.calls, row.no_segments, row.drops = sock.fileno(), -1, 0, 0, 0
         row.open = 1
-        self._ports[index] = opened = ports.MediaPort(index, sock, on_datagram, self._close_port)
+        self._ports[index] = opened = MediaPort(index, sock, on_datagram, self._close_port)
         native.epoll_add(self._epoll_fd, sock.fileno(), index)
         return opened
 
-    def add_call(self, port: ports.MediaPort, spec: MediaSpec) -> MediaCall:
+    def add_call(self, port: MediaPort, spec: MediaSpec) -> MediaCall:
         """Begin a call's media on `port`. Raises GeneratorError when the port cannot tell it from another call."""
         return self._calls.add(port, spec)
 

@@ -1,6 +1,6 @@
 """Both directions of a call as one stereo file: left the caller, right the agent, on the call's own time line.
 
-The caller's side is laid down from what was sent, the agent's from what was decoded: by RTP time, anchored at the
+The caller's side is laid down from what was sent, the agent's from what arrived: by RTP time, anchored at the
 earliest arrival. So the distance between the two in the file is the distance that was measured.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.media.clips import Clip, Pcm
 from harness.media.codecs import OPUS, Codec
+from harness.media.payload_decoder import PayloadDecoder
 from harness.protocols.rtp import timestamp_delta
 
 FILE_RATE = 16_000
@@ -28,7 +29,7 @@ class _Run:
     # Position of RTP offset 0 in the file: the earliest that any packet's arrival allows, so jitter does not smear it.
     origin: int
     last_offset: int = 0
-    packets: list[tuple[int, Pcm]] = field(default_factory=list)
+    packets: list[tuple[int, bytes]] = field(default_factory=list)
 
 
 class Recorder:
@@ -36,6 +37,7 @@ class Recorder:
 
     def __init__(self, started_at_ns: int, codec: Codec = OPUS) -> None:
         self._started_at_ns = started_at_ns
+        self._codec = codec
         self._rate = codec.sample_rate
         # G.722's RTP clock runs at half its sample rate.
         self._samples_per_tick = codec.sample_rate // codec.clock_rate
@@ -50,8 +52,8 @@ class Recorder:
         """Take note that the first packet of `clip` left at `at_ns`."""
         self._clips.append((max(0, self._position(at_ns)), clip, len(clip.samples)))
 
-    def agent_audio(self, samples: Pcm, timestamp: int, arrived_at_ns: int) -> None:
-        """Take one packet's decoded audio; `timestamp` is its RTP time, in the codec's clock."""
+    def agent_payload(self, payload: bytes, timestamp: int, arrived_at_ns: int) -> None:
+        """Take one packet of the agent; `timestamp` is its RTP time, in the codec's clock. Decoded by `write`."""
         position = self._position(arrived_at_ns)
         if position > self._longest:
             return
@@ -64,11 +66,16 @@ class Recorder:
             self._runs.append(run)
         run.origin = min(run.origin, position - offset)
         run.last_offset = offset
-        run.packets.append((offset, samples))
+        run.packets.append((offset, payload))
 
     def _agent_pieces(self) -> list[tuple[int, Pcm]]:
-        pieces = [(run.origin + offset, samples) for run in self._runs for offset, samples in run.packets]
-        return [(position, samples) for position, samples in pieces if position >= 0]
+        pieces: list[tuple[int, Pcm]] = []
+        for run in self._runs:
+            decoder = PayloadDecoder(self._codec)
+            for offset, payload in sorted(run.packets):
+                if run.origin + offset >= 0:
+                    pieces.append((run.origin + offset, decoder.decode(payload)))
+        return pieces
 
     def write(self, path: Path) -> None:
         """Write a 16 kHz stereo FLAC file."""

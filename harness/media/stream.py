@@ -197,7 +197,7 @@ class MediaStream:
         self._last_agent = (extended, timestamp)
         samples = self._decoder.decode(payload)
         if self._recorder is not None:
-            self._recorder.agent_audio(samples, timestamp, arrived_at_ns)
+            self._recorder.agent_payload(payload, timestamp, arrived_at_ns)
         is_doubtful = is_after_loss and len(payload) > MOST_SILENCE_BYTES
         onset = self._onset.add(window_levels_dbfs(samples, RATE), arrived_at_ns, is_doubtful=is_doubtful)
         if onset is not None:

@@ -13,11 +13,11 @@ GROWTH = 1.02
 RELATIVE_ERROR = GROWTH - 1
 _FLOOR = 1e-3
 _LOG_GROWTH = math.log(GROWTH)
-_ZERO_BUCKET = -(10**6)
+ZERO_BUCKET = -(10**6)
 
 
 def _bucket(value: float) -> int:
-    return _ZERO_BUCKET if value <= _FLOOR else math.ceil(math.log(value) / _LOG_GROWTH)
+    return ZERO_BUCKET if value <= _FLOOR else math.ceil(math.log(value) / _LOG_GROWTH)
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class Histogram:
         for index in sorted(self.counts):
             seen += self.counts[index]
             if seen >= rank:
-                return 0.0 if index == _ZERO_BUCKET else min(GROWTH**index, self.maximum)
+                return 0.0 if index == ZERO_BUCKET else min(GROWTH**index, self.maximum)
         return self.maximum
 
     def to_json(self) -> dict[str, object]:

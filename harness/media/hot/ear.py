@@ -110,7 +110,7 @@ def ear_await(ear: Any, on: int) -> None:
     """Look for onsets from now on, or no more; the end of speech under way is still found."""
     if ear.awaited and not on:
         onset_forget(ear)
-        ear.doubts = 0
+        ear.second_left = 0
     ear.awaited = on
 
 

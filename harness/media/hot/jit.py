@@ -9,7 +9,7 @@ Integers in rows are all signed 64 bit: numba turns a mix of signed and unsigned
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -44,8 +44,8 @@ def compiled(function: _Function) -> _Function:
         return function
     import numba  # noqa: PLC0415 - optional
 
-    jitted: _Function = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
-    return jitted
+    jitted: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    return cast("_Function", jitted)
 
 
 def make_table(row: np.dtype[Any], count: int) -> Any:

@@ -8,11 +8,15 @@ addresses; each returns a C int unless its line says otherwise.
 
 import ctypes
 import ctypes.util
+import os
+import platform
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import av
+from pylibsrtp import Session
 from pylibsrtp._binding import ffi, lib
 
 from harness.media.hot.jit import INTERPRETED
@@ -58,7 +62,7 @@ def _bind(name: str, address: int, arguments: int, *, wide_result: bool = False)
     llvm.add_symbol(_PREFIX + name, address)
     result_type = types.int64 if wide_result else types.int32
     function: Any = types.ExternalFunction(_PREFIX + name, result_type(*[types.int64] * arguments))
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 # sendmmsg(fd, mmsghdr*, count, flags); recvmmsg(fd, mmsghdr*, count, flags, timespec*)
@@ -84,3 +88,41 @@ opus_decoder_init = _bind("opus_decoder_init", _c_address(_opus, "opus_decoder_i
 opus_decode = _bind("opus_decode", _c_address(_opus, "opus_decode"), 6)
 # Bytes of one mono decoder's state.
 OPUS_DECODER_BYTES = int(_opus.opus_decoder_get_size(1))
+
+# x86-64 packs epoll_event (12 bytes), other machines align it (16).
+IS_EPOLL_PACKED = platform.machine() in {"x86_64", "AMD64"}
+EPOLL_EVENT_WORDS = 3 if IS_EPOLL_PACKED else 4
+EPOLL_DATA_WORD = 1 if IS_EPOLL_PACKED else 2
+_EPOLL_EVENT = struct.Struct("=IQ" if IS_EPOLL_PACKED else "@IQ")
+_EPOLL_CTL_ADD, _EPOLL_CTL_DEL, _EPOLLIN = 1, 2, 1
+_PR_SET_TIMERSLACK = 29
+
+
+def epoll_add(epoll_fd: int, fd: int, data: int) -> None:
+    """Have `epoll_fd` report readable `fd` as `data`. Raises OSError."""
+    event = ctypes.create_string_buffer(_EPOLL_EVENT.pack(_EPOLLIN, data))
+    if _libc.epoll_ctl(epoll_fd, _EPOLL_CTL_ADD, fd, event) != 0:
+        raise OSError(ctypes.get_errno(), "epoll_ctl")
+
+
+def epoll_remove(epoll_fd: int, fd: int) -> None:
+    """Undo `epoll_add`."""
+    _libc.epoll_ctl(epoll_fd, _EPOLL_CTL_DEL, fd, None)
+
+
+def set_timer_slack(nanoseconds: int) -> None:
+    """Have the kernel wake the calling thread at most this late on purpose (it rounds by 50 µs otherwise)."""
+    _libc.prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(nanoseconds), 0, 0, 0)
+
+
+def srtp_address(session: Session | None) -> int:
+    """Return the libsrtp session inside `session`, 0 for None."""
+    return 0 if session is None else int(ffi.cast("uintptr_t", session._srtp[0]))
+
+
+def epoll_create() -> int:
+    """Return a new epoll descriptor that children do not inherit. Raises OSError."""
+    fd = int(_libc.epoll_create1(os.O_CLOEXEC))
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "epoll_create1")
+    return fd

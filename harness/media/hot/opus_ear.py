@@ -46,7 +46,8 @@ _KEPT_BYTES = 512
 _SETTLED = 2
 # While no answer is awaited, a burst of this many packets is decoded; its first ones bring the decoder into step.
 _BURST, _BURST_EVERY, _BURST_UNLEARNT = 4, 32, 2
-_MOST_DOUBTS = 5
+# Packets that a second decoder hears too, once the first may be out of step: by then that one is back to within 3 dB.
+_SECOND_HEARS = 5
 # Speech is never this loud; a decoder half-way up that is given the step from silence to noise is.
 _OVERSHOOT_DBFS = -9.0
 
@@ -57,8 +58,8 @@ FIELDS: list[tuple[Any, ...]] = [
     ("by_size", "i8"),
     # The decoder may not be where the encoder was.
     ("is_out_of_step", "i8"),
-    # Packets in doubt on end, heard by the second decoder, whose state is in `backup`.
-    ("doubts", "i8"),
+    # Packets that the second decoder, whose state is in `backup`, is yet to hear.
+    ("second_left", "i8"),
     # Silence-sized packets since the last larger one.
     ("settled", "i8"),
     # Units of silence that do not fill a window yet.
@@ -87,7 +88,7 @@ def opus_start(ear: Any, by_size: int, decoder: int, backup: int) -> None:
     ear.backup = backup
     ear.by_size = by_size
     ear.is_out_of_step = 0
-    ear.doubts = 0
+    ear.second_left = 0
     ear.settled = 0
     ear.quiet_units = 0
     ear.is_dense = 0
@@ -164,7 +165,7 @@ def _silence(ear: Any, payload: Any, offset: int, length: int, units: int, scrat
         _copy(payload, offset, length, scratch)
         opus_decode(ear.decoder, scratch.addresses[0], length, scratch.addresses[1], MOST_SAMPLES, 0)
     ear.is_dense = 1
-    ear.doubts = 0
+    ear.second_left = 0
     # An agent may have a new encoder for what it says next.
     ear.is_out_of_step = 1
     onset_silence(ear, SILENCE_DBFS, windows)
@@ -204,9 +205,12 @@ def _listen(ear: Any, length: int, arrived_at_ns: int, first_at_ns: int, scratch
         return 0
     ear.decoded += 1
     is_doubtful = False
-    if (ear.is_out_of_step or ear.doubts) and ear.candidate == 0 and windows > 0:
-        is_doubtful = _second_opinion(ear, length, windows, scratch)
+    if ear.is_out_of_step and ear.doubted_at_ns == 0:
+        opus_decoder_init(ear.backup, RATE, 1)
+        ear.second_left = _SECOND_HEARS
     ear.is_out_of_step = 0
+    if ear.second_left > 0 and ear.candidate == 0 and windows > 0:
+        is_doubtful = _second_opinion(ear, length, windows, scratch)
     onset_at_ns = onset_packet(ear, scratch.levels, windows, arrived_at_ns, first_at_ns, is_doubtful)
     if onset_at_ns != 0:
         ear.kept = 0
@@ -220,25 +224,24 @@ def _second_opinion(ear: Any, length: int, windows: int, scratch: Any) -> bool:
     """Tell whether a quiet packet is in doubt; in a voiced one behind doubted ones, let the better decoder speak."""
     gate = gate_dbfs(ear)
     is_voiced = highest(scratch.levels, windows) > gate
-    if is_voiced and ear.doubts == 0:
+    if is_voiced and ear.doubted_at_ns == 0:
+        ear.second_left = 0
         return False
-    if ear.doubts == 0:
-        opus_decoder_init(ear.backup, RATE, 1)
-    if _levels(ear, ear.backup, length, scratch.other_levels, scratch) != windows:
-        ear.doubts = 0
-        return False
-    heard = highest(scratch.other_levels, windows)
-    goes_on = ear.doubts == 0 or scratch.other_levels[0] > gate
-    is_plausible = gate < heard < _OVERSHOOT_DBFS and goes_on and ear.doubts < _MOST_DOUBTS
-    if is_voiced or not is_plausible:
-        if is_voiced and is_plausible:
-            ear.decoder, ear.backup = ear.backup, ear.decoder
-            for i in range(windows):
-                scratch.levels[i] = scratch.other_levels[i]
-        ear.doubts = 0
-        return False
-    ear.doubts += 1
-    return True
+    ear.second_left -= 1
+    heard = SILENCE_DBFS
+    if _levels(ear, ear.backup, length, scratch.other_levels, scratch) == windows:
+        heard = highest(scratch.other_levels, windows)
+    if heard >= _OVERSHOOT_DBFS:
+        ear.second_left = 0
+    is_plausible = gate < heard < _OVERSHOOT_DBFS and (ear.doubted_at_ns == 0 or scratch.other_levels[0] > gate)
+    if not is_voiced:
+        return is_plausible
+    if is_plausible:
+        ear.decoder, ear.backup = ear.backup, ear.decoder
+        for i in range(windows):
+            scratch.levels[i] = scratch.other_levels[i]
+    ear.second_left = 0
+    return False
 
 
 @compiled

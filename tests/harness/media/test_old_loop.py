@@ -5,7 +5,7 @@ import time
 import pytest
 
 from harness.media import kernel_time
-from harness.media.loop import MediaLoop
+from harness.media.old_loop import MediaLoop
 
 pytestmark = pytest.mark.loopback
 

@@ -1,0 +1,59 @@
+"""Clips as the loop reads them: every payload of every clip by its memory address."""
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.media.clips import Clip
+from harness.media.codecs import CODECS, Codec
+from harness.media.hot.jit import address_of
+from harness.media.hot.layout import Media
+from harness.model.errors import GeneratorError
+
+
+class ClipTable:
+    """Enters each clip once; entered clips stay for the life of the loop."""
+
+    def __init__(self, media: Media) -> None:
+        self._media = media
+        self._clips: list[Clip] = []
+        self._index: dict[int, int] = {}
+        # Keeps the payloads' memory.
+        self._memory: list[npt.NDArray[np.uint8]] = []
+        self._packets = 0
+        self._silence = [self._enter((codec.silence,)) for codec in CODECS]
+
+    def silence_packet(self, codec: Codec) -> int:
+        """Return the row of the codec's silence."""
+        return self._silence[codec.index]
+
+    def __getitem__(self, index: int) -> Clip:
+        """Return the clip of a row."""
+        return self._clips[index]
+
+    def index_of(self, clip: Clip) -> int:
+        """Return the clip's row, entering it when it is new. Raises GeneratorError when the table is full."""
+        known = self._index.get(id(clip))
+        if known is not None:
+            return known
+        index = len(self._clips)
+        if index >= len(self._media.clips):
+            raise GeneratorError(f"more than {index} different clips in one engine")
+        row = self._media.clips[index]
+        row.first_packet, row.packets = self._enter(clip.payloads), len(clip.payloads)
+        row.first_voiced, row.last_voiced = clip.first_voiced_packet, clip.last_voiced_packet
+        self._clips.append(clip)
+        self._index[id(clip)] = index
+        return index
+
+    def _enter(self, payloads: tuple[bytes, ...]) -> int:
+        first = self._packets
+        if first + len(payloads) > len(self._media.packets):
+            raise GeneratorError(f"more than {len(self._media.packets)} packets of different clips in one engine")
+        memory = np.frombuffer(b"".join(payloads), np.uint8)
+        self._memory.append(memory)
+        lengths = np.array([len(p) for p in payloads], np.int64)
+        rows = self._media.packets[first : first + len(payloads)]
+        rows[:, 1] = lengths
+        rows[:, 0] = address_of(memory) + np.concatenate(([0], np.cumsum(lengths)[:-1]))
+        self._packets += len(payloads)
+        return first

@@ -1,0 +1,222 @@
+"""What one datagram becomes, from the kernel to the ear.
+
+recvmmsg + kernel time --> STUN, DTLS: up to Python
+                       --> whose call? --> impairment --> srtp_unprotect --> RTCP: reports, BYE
+                                                                       --> RTP: sequence, loss, jitter --> ear --> onset
+"""
+
+from typing import Any
+
+from harness.media.hot import native
+from harness.media.hot.big_endian import get16, get32
+from harness.media.hot.clock import monotonic_ns
+from harness.media.hot.ear import ear_packet
+from harness.media.hot.impair import impair_decide
+from harness.media.hot.impaired import delay_datagram
+from harness.media.hot.jit import compiled
+from harness.media.hot.layout import (
+    BATCH,
+    CONTROL_BYTES,
+    DATAGRAM_BYTES,
+    EPOLL_FD,
+    NAME_BYTES,
+    OFFSET_NS,
+    RTP_HEADER_BYTES,
+    Counter,
+    Event,
+    Parcel,
+)
+from harness.media.hot.reception import DUPLICATE, count_packet
+from harness.media.hot.rtcp import take_report
+from harness.media.hot.senders import address_key, find_call, ssrc_key
+from harness.media.hot.tell import hand_up, publish_parcel, tell
+
+_DONTWAIT = 0x40
+_MOST_READY = 256
+# One port's share before the others and the next deadline are looked at.
+_MOST_READS = 16
+_HEADER_BYTES = 64
+_SOL_SOCKET = 1
+_SCM_TIMESTAMPNS = 35
+_SO_RXQ_OVFL = 40
+_NS = 1_000_000_000
+COMFORT_NOISE = 13
+
+
+@compiled
+def read_ports(media: Any) -> None:
+    """Read every port that has something."""
+    events = media.inbox.events
+    ready = native.epoll_wait(media.cells[EPOLL_FD], events.ctypes.data, _MOST_READY, 0)
+    for i in range(ready):
+        _read_port(media, int(events[native.EPOLL_EVENT_WORDS * i + native.EPOLL_DATA_WORD]))
+
+
+@compiled
+def _read_port(media: Any, port: int) -> None:
+    if not media.ports[port].open:
+        return
+    headers = media.inbox.headers
+    for _ in range(_MOST_READS):
+        count = native.recvmmsg(media.ports[port].fd, headers.ctypes.data, BATCH, _DONTWAIT, 0)
+        if count <= 0:
+            # Nothing left, or an ICMP error of an earlier send; the media watchdog decides when the peer is gone.
+            return
+        media.counters[Counter.READS] += 1
+        media.counters[Counter.DATAGRAMS] += count
+        for slot in range(count):
+            _take_datagram(media, port, slot)
+            headers[slot, 1] = NAME_BYTES
+            headers[slot, 5] = CONTROL_BYTES
+        if count < BATCH:
+            return
+
+
+@compiled
+def _arrival(media: Any, port: int, slot: int) -> int:
+    """Return when the kernel had the datagram; notes the port's drop count on the way."""
+    words = media.inbox.control[slot]
+    left = media.inbox.headers[slot, 5]
+    at = 0
+    arrived_at_ns = 0
+    while left >= 16:
+        length = words[at]
+        level = words[at + 1] & 0xFFFFFFFF
+        kind = words[at + 1] >> 32
+        if length < 16 or length > left:
+            break
+        if level == _SOL_SOCKET and kind == _SCM_TIMESTAMPNS:
+            arrived_at_ns = words[at + 2] * _NS + words[at + 3] - media.cells[OFFSET_NS]
+        elif level == _SOL_SOCKET and kind == _SO_RXQ_OVFL:
+            media.ports[port].drops = words[at + 2] & 0xFFFFFFFF
+        padded = (length + 7) & ~7
+        at += padded >> 3
+        left -= padded
+    return arrived_at_ns if arrived_at_ns != 0 else monotonic_ns(media)
+
+
+@compiled
+def _take_datagram(media: Any, port: int, slot: int) -> None:
+    at_ns = _arrival(media, port, slot)
+    length = int(media.inbox.headers[slot, 7]) & 0xFFFFFFFF
+    data = media.inbox.data[slot]
+    call = find_call(media, address_key(port, media.inbox.names[slot]))
+    # RFC 7983: a first byte of 128..191 is RTP or RTCP.
+    if length >= 8 and 128 <= data[0] <= 191:
+        if call < 0:
+            call = _by_source(media, port, data)
+        if call < 0:
+            media.counters[Counter.UNKNOWN_SOURCE] += 1
+            return
+        media.calls[call].last_heard_ns = at_ns
+        _through_the_network(media, call, slot, length, at_ns)
+        return
+    if call >= 0:
+        media.calls[call].last_heard_ns = at_ns
+    source = media.inbox.data.ctypes.data + DATAGRAM_BYTES * slot
+    row = hand_up(media, Parcel.DATAGRAM, call, port, at_ns, 0, source, length)
+    if row >= 0:
+        name_length = media.inbox.headers[slot, 1] & 0xFFFFFFFF
+        for i in range(NAME_BYTES):
+            media.parcels.names[row, i] = media.inbox.names[slot, i]
+        media.parcels.rows[row].name_length = name_length
+        publish_parcel(media)
+
+
+@compiled
+def _by_source(media: Any, port: int, data: Any) -> int:
+    """Return the call of an RTP or RTCP datagram from an unknown address, by its SSRC or as the port's only call."""
+    call = find_call(media, ssrc_key(port, get32(data, 4 if 192 <= data[1] <= 223 else 8)))
+    return call if call >= 0 else media.ports[port].any_source_call
+
+
+@compiled
+def _through_the_network(media: Any, call: int, slot: int, length: int, at_ns: int) -> None:
+    """Let the emulated network have the datagram first; what it keeps comes back when due."""
+    impair = media.impair_in[call]
+    address = media.inbox.data.ctypes.data + DATAGRAM_BYTES * slot
+    delay_ns = 0
+    if impair.active:
+        delay_ns = impair_decide(impair, at_ns, length)
+        if impair.copy:
+            delay_datagram(media, call, False, at_ns, impair.copy_delay_ns, address, length)
+    if delay_ns > 0:
+        delay_datagram(media, call, False, at_ns, delay_ns, address, length)
+    elif delay_ns == 0:
+        take_media(media, call, media.inbox.data[slot], address, length, at_ns)
+
+
+@compiled
+def take_media(media: Any, index: int, data: Any, address: int, length: int, at_ns: int) -> None:
+    """Take one RTP or RTCP datagram of a call, protected or not; a malformed or forged one changes nothing."""
+    call = media.calls[index]
+    # RFC 5761: RTCP has types 192..223 in the second byte.
+    is_rtcp = 192 <= data[1] <= 223
+    if call.srtp_in != 0:
+        length = _unprotect(media, call, address, length, is_rtcp)
+    if length < 0 or (is_rtcp and not take_report(media, index, data, length, at_ns)):
+        call.bad_packets += 1
+    elif not is_rtcp:
+        _take_rtp(media, index, data, address, length, at_ns)
+
+
+@compiled
+def _unprotect(media: Any, call: Any, address: int, length: int, is_rtcp: bool) -> int:
+    """Return the plain length, -1 when authentication fails."""
+    box = media.inbox.length
+    box[0] = length
+    if is_rtcp:
+        status = native.srtp_unprotect_rtcp(call.srtp_in, address, box.ctypes.data)
+    else:
+        status = native.srtp_unprotect(call.srtp_in, address, box.ctypes.data)
+    return -1 if status != 0 else int(box[0])
+
+
+@compiled
+def _take_rtp(media: Any, index: int, data: Any, address: int, length: int, at_ns: int) -> None:
+    call = media.calls[index]
+    start = _payload_start(data, length)
+    end = length
+    if start >= 0 and data[0] & 0x20:
+        padding = int(data[length - 1])
+        end = length - padding
+        if padding == 0 or end < start:
+            start = -1
+    if start < 0:
+        call.bad_packets += 1
+        return
+    payload_type = int(data[1]) & 0x7F
+    is_noise = payload_type == COMFORT_NOISE and call.clock_rate == 8000
+    if payload_type != call.payload_type and not is_noise:
+        return
+    timestamp = get32(data, 4)
+    extended = count_packet(media.receptions[index], get32(data, 8), get16(data, 2), timestamp, at_ns, call.clock_rate)
+    if extended == DUPLICATE:
+        return
+    call.packets_received += 1
+    if call.record and not is_noise:
+        _record(media, index, address + start, end - start, timestamp, at_ns)
+    onset_ns = ear_packet(
+        media.ears[index], data, start, end - start, is_noise, extended, timestamp, at_ns, media.scratch
+    )
+    if onset_ns != 0:
+        tell(media, Event.AGENT_ONSET, index, onset_ns, media.ears[index].decided_at_ns)
+
+
+@compiled
+def _payload_start(data: Any, length: int) -> int:
+    """Return where the payload begins behind CSRCs and extension, -1 when the header is malformed."""
+    if length < RTP_HEADER_BYTES or data[0] >> 6 != 2:
+        return -1
+    start = RTP_HEADER_BYTES + 4 * (int(data[0]) & 0x0F)
+    if data[0] & 0x10:
+        if length < start + 4:
+            return -1
+        start += 4 + 4 * get16(data, start + 2)
+    return start if start <= length else -1
+
+
+@compiled
+def _record(media: Any, index: int, source: int, length: int, timestamp: int, at_ns: int) -> None:
+    if hand_up(media, Parcel.AGENT_AUDIO, index, 0, at_ns, timestamp, source, length) >= 0:
+        publish_parcel(media)

@@ -1,0 +1,173 @@
+"""RTCP of the loop's calls (RFC 3550 section 6): one report a second each way, round trip, BYE.
+
+The packets are those of harness/protocols/rtcp.py, which the tests hold them against.
+"""
+
+from typing import Any
+
+from harness.media.hot import native
+from harness.media.hot.batch import NO_TICK, commit_slot, open_slot, slot_address
+from harness.media.hot.big_endian import get16, get32, put16, put32
+from harness.media.hot.jit import compiled
+from harness.media.hot.layout import OFFSET_NS, Event
+from harness.media.hot.reception import fraction_lost, packets_lost
+from harness.media.hot.tell import tell
+
+SR, RR, SDES, BYE = 200, 201, 202, 203
+_NS = 1_000_000_000
+_NTP_UNIX_OFFSET_S = 2_208_988_800
+_BLOCK_BYTES = 24
+
+
+@compiled
+def send_report(media: Any, index: int, now_ns: int, due_ns: int) -> None:
+    """Send SR (with one report block once the agent is heard) and SDES CNAME as one compound packet."""
+    call = media.calls[index]
+    slot = open_slot(media, call.port, due_ns)
+    data = media.batch.data[slot]
+    reception = media.receptions[index]
+    blocks = 1 if reception.started else 0
+    _put_head(data, 0, blocks, SR, 6 + 6 * blocks)
+    put32(data, 4, call.ssrc)
+    unix_ns = now_ns + media.cells[OFFSET_NS]
+    put32(data, 8, (unix_ns // _NS + _NTP_UNIX_OFFSET_S) & 0xFFFFFFFF)
+    put32(data, 12, ((unix_ns % _NS) << 32) // _NS)
+    put32(data, 16, call.timestamp)
+    put32(data, 20, call.packets_sent & 0xFFFFFFFF)
+    put32(data, 24, call.octets_sent & 0xFFFFFFFF)
+    end = 28
+    if blocks:
+        _put_block(data, end, call, reception, now_ns)
+        end += _BLOCK_BYTES
+    end = _put_cname(data, end, call)
+    _send(media, index, slot, end)
+
+
+@compiled
+def send_bye(media: Any, index: int, due_ns: int) -> None:
+    """Send an empty RR and BYE."""
+    call = media.calls[index]
+    slot = open_slot(media, call.port, due_ns)
+    data = media.batch.data[slot]
+    _put_head(data, 0, 0, RR, 1)
+    put32(data, 4, call.ssrc)
+    _put_head(data, 8, 1, BYE, 1)
+    put32(data, 12, call.ssrc)
+    _send(media, index, slot, 16)
+
+
+@compiled
+def _send(media: Any, index: int, slot: int, length: int) -> None:
+    call = media.calls[index]
+    if call.srtp_out != 0:
+        lengths = media.batch.lengths
+        lengths[slot] = length
+        address = slot_address(media, slot)
+        if native.srtp_protect_rtcp(call.srtp_out, address, lengths.ctypes.data + 4 * slot) != 0:
+            call.send_errors += 1
+            return
+        length = int(lengths[slot])
+    commit_slot(media, index, length, 0, NO_TICK, -1)
+
+
+@compiled
+def _put_head(data: Any, at: int, count: int, kind: int, words: int) -> None:
+    data[at] = 0x80 | count
+    data[at + 1] = kind
+    put16(data, at + 2, words)
+
+
+@compiled
+def _put_block(data: Any, at: int, call: Any, reception: Any, now_ns: int) -> None:
+    put32(data, at, reception.ssrc)
+    lost = min(0x7FFFFF, packets_lost(reception))
+    put32(data, at + 4, (fraction_lost(reception) << 24) | lost)
+    put32(data, at + 8, reception.highest & 0xFFFFFFFF)
+    put32(data, at + 12, int(reception.jitter) & 0xFFFFFFFF)
+    put32(data, at + 16, call.remote_sr)
+    delay = 0
+    if call.remote_sr != 0:
+        delay = (now_ns - call.remote_sr_at_ns) * 65536 // _NS
+    put32(data, at + 20, delay & 0xFFFFFFFF)
+
+
+@compiled
+def _put_cname(data: Any, at: int, call: Any) -> int:
+    """Write an SDES chunk; return where it ends."""
+    length = call.cname_length
+    item = at + 8
+    data[item] = 1
+    data[item + 1] = length
+    for i in range(length):
+        data[item + 2 + i] = call.cname[i]
+    end = item + 2 + length
+    # At least one zero ends the items, and the chunk fills whole words.
+    padded = at + 4 + ((4 + 2 + length + 1 + 3) // 4) * 4
+    for i in range(end, padded):
+        data[i] = 0
+    _put_head(data, at, 1, SDES, (padded - at) // 4 - 1)
+    put32(data, at + 4, call.ssrc)
+    return padded
+
+
+@compiled
+def take_report(media: Any, index: int, data: Any, length: int, at_ns: int) -> bool:
+    """Take a plain compound packet; False when it is malformed."""
+    at = 0
+    while at + 4 <= length:
+        body = at + 4
+        end = body + 4 * get16(data, at + 2)
+        if (data[at] >> 6) != 2 or end > length:
+            return False
+        if not _take_one(media, index, data, int(data[at + 1]), int(data[at]) & 0x1F, body, end, at_ns):
+            return False
+        at = end
+    return at == length
+
+
+@compiled
+def _take_one(media: Any, index: int, data: Any, kind: int, count: int, body: int, end: int, at_ns: int) -> bool:
+    call = media.calls[index]
+    if kind == BYE:
+        if body + 4 * count > end:
+            return False
+        tell(media, Event.REMOTE_BYE, index, at_ns, 0)
+        return True
+    if kind == SR:
+        if body + 24 + _BLOCK_BYTES * count > end:
+            return False
+        # The middle 32 bits of the 64-bit NTP time.
+        call.remote_sr = get32(data, body + 6)
+        call.remote_sr_at_ns = at_ns
+        _take_blocks(media, call, data, body + 24, count, at_ns)
+        return True
+    if kind == RR:
+        if body + 4 + _BLOCK_BYTES * count > end:
+            return False
+        _take_blocks(media, call, data, body + 4, count, at_ns)
+    return True
+
+
+@compiled
+def _take_blocks(media: Any, call: Any, data: Any, at: int, count: int, at_ns: int) -> None:
+    for _ in range(count):
+        if get32(data, at) == call.ssrc:
+            call.remote_loss_fraction = int(data[at + 4])
+            call.remote_packets_lost = get32(data, at + 4) & 0xFFFFFF
+            _take_round_trip(media, call, get32(data, at + 16), get32(data, at + 20), at_ns)
+        at += _BLOCK_BYTES
+
+
+@compiled
+def _take_round_trip(media: Any, call: Any, last_sr: int, delay: int, at_ns: int) -> None:
+    if last_sr == 0:
+        return
+    unix_ns = at_ns + media.cells[OFFSET_NS]
+    seconds = (unix_ns // _NS + _NTP_UNIX_OFFSET_S) & 0xFFFF
+    middle = (seconds << 16) | ((((unix_ns % _NS) << 32) // _NS) >> 16)
+    units = (middle - last_sr - delay) & 0xFFFFFFFF
+    # Rounding of 1/65536 s may take a loopback round trip just below zero.
+    if units >= 0x80000000:
+        units = 0
+    # Never 0, which stands for "not known".
+    call.round_trip_ns = max(1, units * _NS // 65536)

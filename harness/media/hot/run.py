@@ -1,0 +1,187 @@
+"""The loop itself: sleep to the next deadline, send what is due, read what came, tell Python.
+
+Deadlines are absolute: PHASES of them every 20 ms, each with its share of the calls. Sockets are read at the deadlines
+only; the kernel's stamps say when a datagram came, so reading late costs nothing but memory, and it spares a wake-up a
+packet. Python calls `run` on a thread of its own; it returns when told to stop.
+"""
+
+from typing import Any
+
+from harness.media.hot.batch import flush
+from harness.media.hot.clock import monotonic_ns, refresh_offset, sleep_until
+from harness.media.hot.ear import ear_await, ear_poll
+from harness.media.hot.impair import INCOMING, line_address, line_due, line_forget, line_free, line_next_due_ns
+from harness.media.hot.impaired import send_held
+from harness.media.hot.incoming import read_ports, take_media
+from harness.media.hot.jit import compiled
+from harness.media.hot.layout import (
+    NEXT_PHASE,
+    PHASE_NS,
+    PHASES,
+    RTCP_INTERVAL_NS,
+    Command,
+    Counter,
+    Event,
+)
+from harness.media.hot.outgoing import send_tick
+from harness.media.hot.rings import release, waiting_row
+from harness.media.hot.rtcp import send_bye, send_report
+from harness.media.hot.senders import forget_call, keep_call
+from harness.media.hot.tell import ring_bell, tell
+
+
+@compiled
+def run(media: Any) -> None:
+    """Run until told to STOP."""
+    now_ns = monotonic_ns(media)
+    if media.cells[NEXT_PHASE] == 0:
+        media.cells[NEXT_PHASE] = now_ns // PHASE_NS + 1
+    while True:
+        refresh_offset(media, now_ns)
+        if _serve_commands(media, now_ns):
+            flush(media)
+            ring_bell(media)
+            return
+        now_ns = monotonic_ns(media)
+        if now_ns >= media.cells[NEXT_PHASE] * PHASE_NS:
+            _send_phase(media, media.cells[NEXT_PHASE], now_ns)
+            media.cells[NEXT_PHASE] += 1
+        read_ports(media)
+        _serve_line(media)
+        flush(media)
+        ring_bell(media)
+        media.counters[Counter.WAKEUPS] += 1
+        now_ns = monotonic_ns(media)
+        wake_ns = min(media.cells[NEXT_PHASE] * PHASE_NS, line_next_due_ns(media.line))
+        if wake_ns > now_ns:
+            sleep_until(media, wake_ns)
+            now_ns = monotonic_ns(media)
+
+
+@compiled
+def _send_phase(media: Any, number: int, now_ns: int) -> None:
+    phase = number % PHASES
+    due_ns = number * PHASE_NS
+    for place in range(media.member_counts[phase]):
+        index = media.members[phase, place]
+        send_tick(media, index, now_ns, due_ns)
+        _watch(media, index, now_ns)
+        call = media.calls[index]
+        if now_ns >= call.next_rtcp_ns:
+            call.next_rtcp_ns = now_ns + RTCP_INTERVAL_NS
+            send_report(media, index, now_ns, due_ns)
+    flush(media)
+
+
+@compiled
+def _watch(media: Any, index: int, now_ns: int) -> None:
+    stopped_ns = ear_poll(media.ears[index], now_ns, media.scratch)
+    if stopped_ns != 0:
+        tell(media, Event.AGENT_STOPPED, index, stopped_ns, 0)
+    call = media.calls[index]
+    if not call.lost_told and now_ns - call.last_heard_ns > call.media_timeout_ns:
+        call.lost_told = 1
+        tell(media, Event.MEDIA_LOST, index, call.last_heard_ns, 0)
+
+
+@compiled
+def _serve_line(media: Any) -> None:
+    """Let go of what the emulated network has held long enough."""
+    now_ns = monotonic_ns(media)
+    slot = line_due(media.line, now_ns)
+    while slot >= 0:
+        held = media.line.slots[slot]
+        address = line_address(media.line, slot)
+        if held.direction == INCOMING:
+            take_media(media, held.call, media.line.data[slot], address, held.length, held.at_ns)
+        else:
+            send_held(media, held.call, address, held.length, now_ns)
+        line_free(media.line, slot)
+        slot = line_due(media.line, now_ns)
+
+
+@compiled
+def _serve_commands(media: Any, now_ns: int) -> bool:
+    """Do what Python asked; True when that was to stop."""
+    ring = media.commands
+    at = waiting_row(ring.rows, ring.cells)
+    while at >= 0:
+        command = ring.rows[at]
+        kind = command.kind
+        _serve(media, kind, command.call, command.clip, command.at_ns, now_ns)
+        release(ring.cells)
+        if kind == Command.STOP:
+            return True
+        at = waiting_row(ring.rows, ring.cells)
+    return False
+
+
+@compiled
+def _serve(media: Any, kind: int, index: int, clip: int, at_ns: int, now_ns: int) -> None:
+    if kind == Command.PLAY:
+        media.calls[index].next_clip = clip
+        media.calls[index].next_clip_at_ns = at_ns
+    elif kind == Command.AWAIT:
+        ear_await(media.ears[index], clip != 0)
+    elif kind == Command.ADD_CALL:
+        _add_call(media, index, now_ns)
+    elif kind == Command.REMOVE_CALL:
+        _remove_call(media, index, now_ns)
+    elif kind == Command.REMOVE_PORT:
+        media.ports[index].open = 0
+        tell(media, Event.PORT_REMOVED, -1, now_ns, index)
+
+
+@compiled
+def _add_call(media: Any, index: int, now_ns: int) -> None:
+    call = media.calls[index]
+    if call.key != 0:
+        keep_call(media, call.key, index)
+    phase = 0
+    for other in range(1, PHASES):
+        if media.member_counts[other] < media.member_counts[phase]:
+            phase = other
+    call.phase = phase
+    _insert(media, phase, index)
+    call.last_heard_ns = now_ns
+    # Reports of calls that begin together do not leave together.
+    call.next_rtcp_ns = now_ns + RTCP_INTERVAL_NS * (index % 64) // 64
+    call.active = 1
+
+
+@compiled
+def _insert(media: Any, phase: int, index: int) -> None:
+    """Keep a phase's calls sorted by port and remote address, so that they batch."""
+    members = media.members[phase]
+    place = media.member_counts[phase]
+    call = media.calls[index]
+    while place > 0:
+        other = media.calls[members[place - 1]]
+        if other.port < call.port or (other.port == call.port and other.remote_id <= call.remote_id):
+            break
+        members[place] = members[place - 1]
+        place -= 1
+    members[place] = index
+    media.member_counts[phase] += 1
+
+
+@compiled
+def _remove_call(media: Any, index: int, now_ns: int) -> None:
+    call = media.calls[index]
+    if not call.active:
+        return
+    send_bye(media, index, now_ns)
+    flush(media)
+    call.active = 0
+    line_forget(media.line, index)
+    if call.key != 0:
+        forget_call(media, call.key)
+    members = media.members[call.phase]
+    count = media.member_counts[call.phase]
+    place = 0
+    while place < count and members[place] != index:
+        place += 1
+    for later in range(place, count - 1):
+        members[later] = members[later + 1]
+    media.member_counts[call.phase] = count - 1
+    tell(media, Event.CALL_REMOVED, index, now_ns, 0)

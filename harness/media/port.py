@@ -1,0 +1,63 @@
+"""A UDP socket that the media loop reads: of one call, or shared by many."""
+
+import contextlib
+import socket
+from collections.abc import Callable
+
+from harness.media import kernel_time
+from harness.media.spec import Address
+from harness.model.errors import GeneratorError
+
+# linux/asm-generic/socket.h; Python's socket module does not export them.
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+SHARED_BUFFER_BYTES = 4 << 20
+
+OnDatagram = Callable[[bytes, Address, int], None]
+
+
+def open_socket(host: str, port: int, buffer_bytes: int) -> socket.socket:
+    """Return a bound, non-blocking UDP socket with kernel stamps and as much buffer as the system grants."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        _set_buffer(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF, buffer_bytes)
+        _set_buffer(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF, buffer_bytes)
+        kernel_time.enable(sock)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise GeneratorError(f"no UDP port on {host}{f' {port}' if port else ''} for media: {error}") from error
+    return sock
+
+
+def _set_buffer(sock: socket.socket, forced: int, plain: int, size: int) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, forced, size)
+    except PermissionError:
+        # Without CAP_NET_ADMIN the kernel grants up to net.core.rmem_max and says nothing.
+        sock.setsockopt(socket.SOL_SOCKET, plain, size)
+
+
+class MediaPort:
+    """One UDP socket. The loop reads it; what is not media of a known call arrives at `on_datagram`."""
+
+    def __init__(self, index: int, sock: socket.socket, on_datagram: OnDatagram, close: Callable[[int], None]) -> None:
+        self.index = index
+        self.sock = sock
+        self.on_datagram = on_datagram
+        name = sock.getsockname()
+        self.address: Address = (name[0], name[1])
+        self._close = close
+        self.is_closed = False
+
+    def send(self, data: bytes, to: Address) -> None:
+        """Send a datagram of a set-up protocol; one that the kernel refuses is lost, as on any network."""
+        with contextlib.suppress(OSError):
+            self.sock.sendto(data, to)
+
+    def close(self) -> None:
+        """Let go of the socket, once the loop has; calls still on it stop."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._close(self.index)

@@ -10,6 +10,7 @@ import sys
 
 from harness.engine import wire
 from harness.engine.engine import Engine, fault_of
+from harness.engine.headroom import raise_descriptor_limit
 from harness.media.priority import raise_priority
 from harness.model.errors import CallquakeError
 
@@ -42,7 +43,8 @@ def main() -> int:
     sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    logging.getLogger(__name__).info("scheduling: %s", raise_priority())
+    logger = logging.getLogger(__name__)
+    logger.info("scheduling: %s; open files: %d", raise_priority(), raise_descriptor_limit())
     return asyncio.run(_run(options.fd))
 
 

@@ -12,7 +12,7 @@ import aiohttp
 from harness.callers.call import Call, CallContext, codec_of
 from harness.callers.exchange import Milestone
 from harness.corpus.manifest import Corpus, load_corpus
-from harness.engine import wire
+from harness.engine import headroom, wire
 from harness.engine.clip_store import ClipStore
 from harness.engine.health import HealthMeter, Totals, sleep_and_measure_lag
 from harness.media import takeover
@@ -20,6 +20,7 @@ from harness.media.loop import MediaLoop
 from harness.model.clock import monotonic_ns
 from harness.model.codec import from_json, to_json
 from harness.model.errors import CallquakeError, GeneratorError, LocalProtocolError, ScenarioError
+from harness.model.needs import Needs
 from harness.model.plan import CallPlan
 from harness.model.records import Cause, TurnRecord
 
@@ -77,6 +78,8 @@ class Engine:
     def _hello(self, message: wire.Message, http: aiohttp.ClientSession) -> None:
         if message["protocol"] != wire.PROTOCOL_VERSION:
             raise LocalProtocolError(f"wire protocol {message['protocol']} is not {wire.PROTOCOL_VERSION}")
+        needs = message.get("needs")
+        warnings = [] if needs is None else headroom.check(from_json(Needs, needs), headroom.room_here())
         self._corpus = load_corpus(Path(message["corpus"]))
         self._context = CallContext(
             worker=str(message["worker"]),
@@ -88,7 +91,7 @@ class Engine:
             on_turn=self._on_turn,
             on_milestone=self._on_milestone,
         )
-        self._send("ready", protocol=wire.PROTOCOL_VERSION, pid=os.getpid(), media_loop="python")
+        self._send("ready", protocol=wire.PROTOCOL_VERSION, pid=os.getpid(), media_loop="python", warnings=warnings)
 
     def _command(self, message: wire.Message) -> None:
         kind = message["t"]

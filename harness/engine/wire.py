@@ -1,7 +1,8 @@
 """Messages between Locust and the engine: 4-byte big-endian length, then UTF-8 JSON. Sans-I/O.
 
 To the engine                                   From the engine
-  hello   protocol, worker, run_dir, corpus       ready      protocol, pid, media_loop
+  hello   protocol, worker, run_dir, corpus,      ready      protocol, pid, media_loop,
+          needs (Needs) | null                               warnings (of too little room)
   place   plan, due_at_ns | null                  milestone  call_id, name, at_ns, value_ms | null
   hang_up call_id                                 turn       record (TurnRecord)
   stop    (end every call, then exit)             call       record (CallRecord): always the call's last message

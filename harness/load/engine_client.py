@@ -27,6 +27,7 @@ from harness.load.lost_call import lost_call
 from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.codec import from_json, to_json
 from harness.model.errors import GeneratorError, LocalProtocolError, ScenarioError
+from harness.model.needs import Needs
 from harness.model.plan import CallPlan
 from harness.model.records import CallRecord
 
@@ -64,6 +65,9 @@ class EngineClient:
     ) -> None:
         self._worker, self._run_dir, self._corpus_dir = worker, run_dir, corpus_dir
         self._on_message, self._on_death = on_message, on_death
+        # What the run will ask of the engine; it refuses to start, or warns, where this machine has not the room.
+        self.needs: Needs | None = None
+        self.warnings: list[str] = []
         self.open_calls: dict[str, OpenCall] = {}
         self.pid: int | None = None
         self._process: Any = None
@@ -101,7 +105,8 @@ class EngineClient:
         self.pid, self._socket = self._process.pid, ours
         self._reader, self._writer = gevent.spawn(self._read), gevent.spawn(self._write)
         run_dir, corpus = str(self._run_dir.resolve()), str(self._corpus_dir.resolve())
-        self._send("hello", protocol=PROTOCOL_VERSION, worker=self._worker, run_dir=run_dir, corpus=corpus)
+        needs = to_json(self.needs)
+        self._send("hello", protocol=PROTOCOL_VERSION, worker=self._worker, run_dir=run_dir, corpus=corpus, needs=needs)
         gevent.wait([self._ready, self._gone], timeout=READY_TIMEOUT_S, count=1)
         if not self._ready.is_set():
             self._refuse_start()
@@ -196,6 +201,7 @@ class EngineClient:
         if kind == "ready":
             if message["protocol"] != PROTOCOL_VERSION:
                 raise LocalProtocolError(f"wire protocol {message['protocol']} is not {PROTOCOL_VERSION}")
+            self.warnings = [str(text) for text in message.get("warnings", [])]
             self._ready.set()
         elif kind == "stopped":
             self._has_stopped = True

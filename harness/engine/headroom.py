@@ -1,0 +1,176 @@
+"""Is there room on this machine for the run that is about to begin? Descriptors, ports, socket buffers, memory.
+
+Each shortage says what is needed, what is there and what to type. One that is certain ends the run before its first
+call; an estimated one is a warning, and the run goes void if it comes true.
+"""
+
+import contextlib
+import resource
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.media.hot.impair import LINE_SLOTS
+from harness.media.port import SHARED_BUFFER_BYTES, open_socket
+from harness.model.errors import GeneratorError
+from harness.model.needs import Needs
+
+# Interpreter, log, event loop, and the connections of set-ups in progress (aiohttp keeps at most 100).
+BASE_DESCRIPTORS = 256
+DESCRIPTORS_PER_CALL = 2
+BASE_MEMORY_MIB = 250
+MEMORY_KIB_PER_CALL = {"webrtc": 400, "rtp": 100}
+# What the kernel charges a socket for one small datagram, and for how long the loop may be late: half of it is asked
+# for, since the kernel grants the double.
+DATAGRAM_CHARGE_BYTES = 1280
+BUFFERED_PACKETS_PER_CALL = 2
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_UDP_SOCKETS = (Path("/proc/net/udp"), Path("/proc/net/udp6"))
+_MEMORY = Path("/proc/meminfo")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What this process may use; None = cannot be known here."""
+
+    descriptors: int
+    ports: int | None
+    # What SO_RCVBUF may be set to.
+    receive_buffer_bytes: int
+    memory_mib: int | None
+    held_packets: int = LINE_SLOTS
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """One thing there is too little of."""
+
+    what: str
+    needed: int
+    there: int
+    unit: str
+    remedy: str
+
+    def words(self, needs: Needs) -> str:
+        """Return the sentence for people."""
+        about = "" if needs.is_certain else "about "
+        return (
+            f"{about}{needs.calls} calls at once need {about}{self.needed:,} {self.what}, and there are "
+            f"{self.there:,}{self.unit}: {self.remedy}"
+        )
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open files to the hard one, which needs no privilege; return the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        return hard
+    return soft
+
+
+def room_here() -> Room:
+    """Return what this process may use on this machine now."""
+    return Room(
+        descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        ports=_free_ports(),
+        receive_buffer_bytes=_receive_buffer_bytes(),
+        memory_mib=_available_memory_mib(),
+    )
+
+
+def shortages(needs: Needs, room: Room) -> list[Shortage]:
+    """Return what is missing, the gravest first."""
+    found = [_descriptors(needs, room), _ports(needs, room), _memory(needs, room), _buffer(needs, room)]
+    found.append(_delay_line(needs, room))
+    return [shortage for shortage in found if shortage is not None]
+
+
+def check(needs: Needs, room: Room) -> list[str]:
+    """Return warnings; raises GeneratorError where calls would certainly find no descriptor or port."""
+    found = shortages(needs, room)
+    certain = [s for s in found if needs.is_certain and s.what in {_DESCRIPTORS, _PORTS}]
+    if certain:
+        raise GeneratorError("; ".join(shortage.words(needs) for shortage in certain))
+    return [shortage.words(needs) for shortage in found]
+
+
+_DESCRIPTORS, _PORTS = "open files", "UDP ports"
+
+
+def _has_port_per_call(needs: Needs) -> bool:
+    return needs.transport == "webrtc" or needs.source_ports != "shared"
+
+
+def _descriptors(needs: Needs, room: Room) -> Shortage | None:
+    needed = BASE_DESCRIPTORS + (DESCRIPTORS_PER_CALL * needs.calls if _has_port_per_call(needs) else 0)
+    remedy = (
+        f"raise the hard limit of open files (`ulimit -Hn {needed}` as root, LimitNOFILE={needed} in a systemd unit, "
+        "--ulimit nofile for a container), or add workers"
+    )
+    return Shortage(_DESCRIPTORS, needed, room.descriptors, "", remedy) if needed > room.descriptors else None
+
+
+def _ports(needs: Needs, room: Room) -> Shortage | None:
+    needed = needs.calls if _has_port_per_call(needs) else 0
+    if room.ports is None or needed <= room.ports:
+        return None
+    shared = "" if needs.transport == "webrtc" else ", set target.source_ports: shared"
+    remedy = f"`sysctl -w net.ipv4.ip_local_port_range='1024 65535'`{shared}, or add workers on other machines"
+    return Shortage(_PORTS, needed, room.ports, " free", remedy)
+
+
+def _memory(needs: Needs, room: Room) -> Shortage | None:
+    per_call_kib = MEMORY_KIB_PER_CALL.get(needs.transport, max(MEMORY_KIB_PER_CALL.values()))
+    needed = BASE_MEMORY_MIB + needs.calls * per_call_kib // 1024
+    if room.memory_mib is None or needed <= room.memory_mib:
+        return None
+    return Shortage("MiB of memory", needed, room.memory_mib, " available", "free some, or add workers elsewhere")
+
+
+def _buffer(needs: Needs, room: Room) -> Shortage | None:
+    """Judge a port that all calls share; a port of one call never holds more than a few packets."""
+    if _has_port_per_call(needs):
+        return None
+    needed = needs.calls * BUFFERED_PACKETS_PER_CALL * DATAGRAM_CHARGE_BYTES // 2
+    if needed <= room.receive_buffer_bytes:
+        return None
+    remedy = f"`sysctl -w net.core.rmem_max={needed} net.core.wmem_max={needed}`, or set target.source_ports: per_call"
+    return Shortage("bytes of socket buffer", needed, room.receive_buffer_bytes, "", remedy)
+
+
+def _delay_line(needs: Needs, room: Room) -> Shortage | None:
+    if needs.held_packets <= room.held_packets:
+        return None
+    remedy = "lower the impairments' delays, place fewer calls per worker, or add workers"
+    return Shortage("places for delayed packets", needs.held_packets, room.held_packets, "", remedy)
+
+
+def _free_ports() -> int | None:
+    try:
+        low, high = (int(text) for text in _PORT_RANGE.read_text().split())
+    except (OSError, ValueError):
+        return None
+    return max(0, high - low + 1 - _udp_sockets())
+
+
+def _udp_sockets() -> int:
+    count = 0
+    for path in _UDP_SOCKETS:
+        with contextlib.suppress(OSError):
+            count += len(path.read_text().splitlines()) - 1
+    return count
+
+
+def _receive_buffer_bytes() -> int:
+    """Return what the kernel grants of what a shared port asks for; it reports the double."""
+    with contextlib.closing(open_socket("127.0.0.1", 0, SHARED_BUFFER_BYTES)) as sock:
+        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+
+def _available_memory_mib() -> int | None:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in _MEMORY.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) // 1024
+    return None

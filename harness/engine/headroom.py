@@ -89,7 +89,8 @@ def shortages(needs: Needs, room: Room) -> list[Shortage]:
 def check(needs: Needs, room: Room) -> list[str]:
     """Return warnings; raises GeneratorError where calls would certainly find no descriptor or port."""
     found = shortages(needs, room)
-    certain = [s for s in found if needs.is_certain and s.what in {_DESCRIPTORS, _PORTS}]
+    is_certain = needs.is_certain and needs.source_ports == "per_call"
+    certain = [s for s in found if is_certain and s.what in {_DESCRIPTORS, _PORTS}]
     if certain:
         raise GeneratorError("; ".join(shortage.words(needs) for shortage in certain))
     return [shortage.words(needs) for shortage in found]
@@ -98,12 +99,13 @@ def check(needs: Needs, room: Room) -> list[str]:
 _DESCRIPTORS, _PORTS = "open files", "UDP ports"
 
 
-def _has_port_per_call(needs: Needs) -> bool:
-    return needs.transport == "webrtc" or needs.source_ports != "shared"
+def _may_have_port_per_call(needs: Needs) -> bool:
+    """Tell whether calls may need a port each: with "auto" it shows only when the target has answered two."""
+    return needs.source_ports != "shared"
 
 
 def _descriptors(needs: Needs, room: Room) -> Shortage | None:
-    needed = BASE_DESCRIPTORS + (DESCRIPTORS_PER_CALL * needs.calls if _has_port_per_call(needs) else 0)
+    needed = BASE_DESCRIPTORS + (DESCRIPTORS_PER_CALL * needs.calls if _may_have_port_per_call(needs) else 0)
     remedy = (
         f"raise the hard limit of open files (`ulimit -Hn {needed}` as root, LimitNOFILE={needed} in a systemd unit, "
         "--ulimit nofile for a container), or add workers"
@@ -112,11 +114,13 @@ def _descriptors(needs: Needs, room: Room) -> Shortage | None:
 
 
 def _ports(needs: Needs, room: Room) -> Shortage | None:
-    needed = needs.calls if _has_port_per_call(needs) else 0
+    needed = needs.calls if _may_have_port_per_call(needs) else 0
     if room.ports is None or needed <= room.ports:
         return None
-    shared = "" if needs.transport == "webrtc" else ", set target.source_ports: shared"
-    remedy = f"`sysctl -w net.ipv4.ip_local_port_range='1024 65535'`{shared}, or add workers on other machines"
+    remedy = (
+        "`sysctl -w net.ipv4.ip_local_port_range='1024 65535'`, set target.source_ports: shared where the target has a "
+        "port for each call, or add workers on other machines"
+    )
     return Shortage(_PORTS, needed, room.ports, " free", remedy)
 
 
@@ -130,7 +134,7 @@ def _memory(needs: Needs, room: Room) -> Shortage | None:
 
 def _buffer(needs: Needs, room: Room) -> Shortage | None:
     """Judge a port that all calls share; a port of one call never holds more than a few packets."""
-    if _has_port_per_call(needs):
+    if needs.source_ports == "per_call":
         return None
     needed = needs.calls * BUFFERED_PACKETS_PER_CALL * DATAGRAM_CHARGE_BYTES // 2
     if needed <= room.receive_buffer_bytes:

@@ -100,3 +100,9 @@ class CallPlan:
     # The bad network that each direction of the call's RTP and RTCP goes through; None = none.
     impair_outgoing: Impairment | None = None
     impair_incoming: Impairment | None = None
+
+
+def impairments_of(plan: CallPlan) -> dict[str, str]:
+    """Return the bad network of each direction in words, as a call's record keeps them; {} = none."""
+    both = {"outgoing": plan.impair_outgoing, "incoming": plan.impair_incoming}
+    return {direction: impairment.words() for direction, impairment in both.items() if impairment is not None}

@@ -1,5 +1,6 @@
 """Room for a run: a shortage names what is needed, what is there and what to type; the soft limit is raised by us."""
 
+import dataclasses
 import json
 import resource
 import subprocess
@@ -18,7 +19,7 @@ AMPLE = Room(descriptors=1 << 20, ports=28_232, receive_buffer_bytes=4 << 20, me
 
 
 def room(**less):
-    return Room(**{name: getattr(AMPLE, name) for name in AMPLE.__slots__} | less)
+    return dataclasses.replace(AMPLE, **less)
 
 
 def needs(calls=1000, is_certain=True, **said):
@@ -51,7 +52,7 @@ def test_a_certain_shortage_of_descriptors_or_ports_ends_the_run(asked, there, w
         headroom.check(asked, there)
     assert all(word in str(refused.value) for word in words), refused.value
     # Estimated, it is a warning that says so.
-    (warning,) = headroom.check(Needs(**{n: getattr(asked, n) for n in asked.__slots__} | {"is_certain": False}), there)
+    (warning,) = headroom.check(dataclasses.replace(asked, is_certain=False), there)
     assert warning.startswith(f"about {asked.calls} calls at once need about ")
     assert all(word in warning for word in words[1:])
 
@@ -71,6 +72,11 @@ def test_a_certain_shortage_of_descriptors_or_ports_ends_the_run(asked, there, w
 def test_what_may_do_is_warned_of(asked, there, words):
     (warning,) = headroom.check(asked, there)
     assert all(word in warning for word in words), warning
+
+
+def test_a_shortage_that_shows_only_once_the_target_has_answered_is_warned_of():
+    (warning,) = headroom.check(needs(source_ports="auto"), room(descriptors=1024))
+    assert "1000 calls at once need 2,256 open files" in warning
 
 
 def test_shared_ports_need_neither_descriptors_nor_ports_for_each_call():

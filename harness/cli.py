@@ -11,7 +11,7 @@ from harness.exit_codes import ExitCode
 
 _INTERRUPTED = "interrupted before the first call"
 try:
-    from harness.commands import calibrate, demo, report, run, scenario
+    from harness.commands import calibrate, demo, report, run, scenario, workers
     from harness.model.errors import ScenarioError, TargetError
 except KeyboardInterrupt:
     # They take a third of a second; Ctrl-C in it is no reason for a traceback.
@@ -42,6 +42,9 @@ examples:
   callquake run scenarios/smoke.yaml --target http://127.0.0.1:7860/api/offer --calls 2
   callquake run scenarios/smoke.yaml --seed 7 --run-dir reports/before-fix
   callquake run scenarios/ramp.yaml --web --web-port 8089
+  callquake run scenarios/smoke.yaml --processes 4
+  callquake run scenarios/smoke.yaml --master --expect-workers 2      (and on two other machines:)
+  callquake run --worker --master-host 10.0.0.5
 """
 _CALIBRATE_EPILOG = """\
 The climb ends at the first step whose TTFB error (p99) is over 5 ms, whose 20 ms ticks are over 2 ms late (p99), that
@@ -90,7 +93,7 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         epilog=_RUN_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    run_parser.add_argument("scenario", type=Path, metavar="SCENARIO", help="scenario file (YAML)")
+    run_parser.add_argument("scenario", nargs="?", type=Path, metavar="SCENARIO", help="scenario file (YAML)")
     run_parser.add_argument("--target", metavar="URL", help="offer endpoint, instead of the scenario's")
     run_parser.add_argument("--seed", type=int, metavar="N", help="same seed, same calls; instead of the scenario's")
     run_parser.add_argument("--calls", type=int, metavar="N", help="place at most this many calls")
@@ -101,6 +104,7 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     mode.add_argument("--web", action="store_true", help="Locust's web UI; every start and stop is a run of its own")
     run_parser.add_argument("--web-port", type=int, default=8089, metavar="PORT", help="default: %(default)s")
     run_parser.add_argument("--web-host", default="127.0.0.1", metavar="HOST", help="default: %(default)s")
+    workers.add_arguments(run_parser)
     run_parser.set_defaults(call=run.run)
 
 

@@ -21,9 +21,12 @@ _LOG_INTERVAL_S = 5.0
 class LocustChild:
     """One Locust process. SIGINT and SIGTERM to us become one SIGINT to it; the second kills its whole group."""
 
-    def __init__(self, words: list[str], log: Path | None) -> None:
-        """`words` are Locust's arguments; its output goes to `log`, or to ours where that is None."""
-        self._words, self._log = words, log
+    def __init__(self, words: list[str], log: Path | None, *, signals_group: bool = False) -> None:
+        """`words` are Locust's arguments; its output goes to `log`, or to ours where that is None.
+
+        `signals_group`: the first signal goes to all of its processes; otherwise to the one that leads the others.
+        """
+        self._words, self._log, self._signals_group = words, log, signals_group
         self._process: subprocess.Popen[bytes] | None = None
         self._signals = 0
         self._partial = b""
@@ -74,16 +77,25 @@ class LocustChild:
                 env=environment,
             )
         if self._signals:
-            self._process.send_signal(signal.SIGINT)
+            self._interrupt()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._signals += 1
         if self._process is None or self._process.poll() is not None:
             return
         if self._signals == 1:
-            self._process.send_signal(signal.SIGINT)
+            self._interrupt()
         else:
             self._end_group()
+
+    def _interrupt(self) -> None:
+        if self._process is None:
+            return
+        if self._signals_group:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGINT)
+        else:
+            self._process.send_signal(signal.SIGINT)
 
     def _end_group(self) -> None:
         """Kill whatever is left of the child's process group: Locust, its workers, their engines."""
@@ -139,5 +151,8 @@ def progress_line(progress: dict[str, Any], is_stopping: bool = False) -> str:
     if end is not None:
         # Arrivals end before the last call does; past that the time says nothing about how much is left.
         parts.append(f"arrivals {'end at' if elapsed < end else 'ended at'} {end:.0f} s")
+    if progress.get("workers") is not None:
+        gone = f" ({progress['workers_gone']} gone)" if progress["workers_gone"] else ""
+        parts.append(f"{progress['workers']} workers{gone}")
     doing = "stopping; " if is_stopping or progress["is_ending"] else ""
     return doing + ", ".join(parts)

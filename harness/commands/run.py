@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness.commands import workers
 from harness.commands.calibration_hint import print_calibration
 from harness.commands.locust_child import LocustChild
 from harness.commands.scenario import describe, print_hint
@@ -23,10 +24,14 @@ from harness.scenario.run_dir import RUN_FILE, new_run_id, utc_now, write_json
 
 LOG_FILE = "locust.log"
 _LOG_TAIL = 15
+_LOCUSTFILE = Path(__file__).parents[1] / "load" / "locustfile.py"
 
 
 def run(options: argparse.Namespace) -> int:
     """Run a scenario and return the verdict's exit code; raises ScenarioError and TargetError before any call."""
+    workers.check(options)
+    if options.worker:
+        return _run_as_worker(options)
     prepared = prepare(
         options.scenario, url=options.target, seed=options.seed, corpus_dir=options.corpus, calls=options.calls
     )
@@ -79,15 +84,27 @@ def _run_in_web_ui(options: argparse.Namespace, prepared: Prepared) -> int:
     return status if status >= 0 else ExitCode.LOCUST_ERROR
 
 
+def _run_as_worker(options: argparse.Namespace) -> int:
+    """Take a share of a master's run. The verdict is the master's; a code other than 0 says what went wrong here."""
+    words = ["-f", str(_LOCUSTFILE), *workers.locust_words(options)]
+    if options.corpus is not None:
+        words += ["--corpus", str(options.corpus)]
+    if options.run_dir is not None:
+        words += ["--run-dir", str(options.run_dir)]
+    host, port = options.master_host or "127.0.0.1", options.master_port or workers.DEFAULT_PORT
+    print(f"worker of the master at {host}:{port} (Ctrl-C ends it)", flush=True)
+    status = LocustChild(words, None, signals_group=True).follow()
+    return status if status >= 0 else ExitCode.LOCUST_ERROR
+
+
 def _locust_words(options: argparse.Namespace, prepared: Prepared) -> list[str]:
-    locustfile = Path(__file__).parents[1] / "load" / "locustfile.py"
-    words = ["-f", str(locustfile), "--scenario", str(options.scenario), "--seed", str(prepared.seed)]
+    words = ["-f", str(_LOCUSTFILE), "--scenario", str(options.scenario), "--seed", str(prepared.seed)]
     words += ["--target", prepared.url]
     if options.corpus is not None:
         words += ["--corpus", str(options.corpus)]
     if options.calls is not None:
         words += ["--calls", str(options.calls)]
-    return words
+    return [*words, *workers.locust_words(options)]
 
 
 def _explain_false_start(log: Path, status: int) -> int:

@@ -13,6 +13,7 @@ from locust.runners import WorkerRunner
 
 from harness.exit_codes import ExitCode
 from harness.load import options, progress, runs, web_ui
+from harness.load.cluster.worker import Worker
 from harness.load.users import VoiceUser
 from harness.model.errors import ScenarioError, TargetError
 from harness.scenario import check, reachability
@@ -31,6 +32,9 @@ def _add_arguments(parser: Any) -> None:
 @_events.init.add_listener  # type: ignore[untyped-decorator]
 def _on_init(environment: Any, **_: Any) -> None:
     try:
+        if isinstance(environment.runner, WorkerRunner):
+            Worker(environment, options.read_options(environment.parsed_options)).attach()
+            return
         run = _prepare(environment)
     except ScenarioError as error:
         _refuse(str(error), ExitCode.BAD_SCENARIO)
@@ -41,19 +45,16 @@ def _on_init(environment: Any, **_: Any) -> None:
         web_ui.extend(run)
     if run.options.progress_fd is not None:
         gevent.spawn(progress.report_progress, run, run.options.progress_fd)
-    if not isinstance(environment.runner, WorkerRunner):
-        gevent.signal_handler(signal.SIGINT, _on_sigint, run)
+    gevent.signal_handler(signal.SIGINT, _on_sigint, run)
 
 
 def _prepare(environment: Any) -> runs.Runs:
     chosen = options.read_options(environment.parsed_options)
-    if chosen is None:
+    if chosen.scenario is None:
         raise ScenarioError("--scenario: missing; legal: the path of a scenario file, like scenarios/smoke.yaml")
     prepared = check.prepare(
         chosen.scenario, url=chosen.target, seed=chosen.seed, corpus_dir=chosen.corpus, calls=chosen.calls
     )
-    if isinstance(environment.runner, WorkerRunner):
-        return runs.Runs(environment, prepared, chosen, None)
     runs.check_run_dir(chosen.run_dir)
     return runs.Runs(environment, prepared, chosen, reachability.probe(prepared.url))
 
@@ -69,5 +70,8 @@ def _on_sigint(run: runs.Runs) -> None:
     # A headless run ends by its shape at the next tick; anything else has to be told.
     if run.session is None or run.environment.web_ui is not None:
         run.environment.runner.quit()
+    if run.session is None and run.environment.web_ui is None:
+        # A master that waits for workers asks nobody whether it should.
+        gevent.kill(gevent.get_hub().parent, SystemExit(int(ExitCode.INTERRUPTED)))
     if run.environment.web_ui is not None:
         run.environment.web_ui.stop()

@@ -11,7 +11,8 @@ DEFAULT_REPORTS_DIR = "reports"
 class RunOptions:
     """Parsed once; nothing later reads Locust's namespace or the environment for them."""
 
-    scenario: Path
+    # None where none was named; a worker needs none, its master has one.
+    scenario: Path | None
     target: str | None
     seed: int | None
     run_dir: Path | None
@@ -31,7 +32,13 @@ def add_arguments(parser: Any) -> None:
     def add(flag: str, variable: str, **settings: Any) -> None:
         group.add_argument(flag, env_var=f"CALLQUAKE_{variable}", **settings)
 
-    add("--scenario", "SCENARIO", metavar="FILE", default=None, help="scenario file (YAML); required")
+    add(
+        "--scenario",
+        "SCENARIO",
+        metavar="FILE",
+        default=None,
+        help="scenario file (YAML); required, but for a worker",
+    )
     add("--target", "TARGET", metavar="URL", default=None, help="offer endpoint, instead of the scenario's")
     add("--seed", "SEED", metavar="N", type=int, default=None, help="seed, instead of the scenario's")
     add("--run-dir", "RUN_DIR", metavar="DIR", default=None, help="run directory; default reports/<run-id>")
@@ -44,12 +51,10 @@ def add_arguments(parser: Any) -> None:
         action.include_in_web_ui = False
 
 
-def read_options(parsed: Any) -> RunOptions | None:
-    """Return the options, None when no scenario was named."""
-    if not parsed.scenario:
-        return None
+def read_options(parsed: Any) -> RunOptions:
+    """Return the options."""
     return RunOptions(
-        scenario=Path(parsed.scenario),
+        scenario=Path(parsed.scenario) if parsed.scenario else None,
         target=parsed.target,
         seed=parsed.seed,
         run_dir=Path(parsed.run_dir) if parsed.run_dir else None,

@@ -6,6 +6,7 @@ from typing import Any
 
 import gevent
 
+from harness.load.cluster.master import Cluster
 from harness.load.runs import Runs
 
 INTERVAL_S = 1.0
@@ -30,7 +31,9 @@ def snapshot(runs: Runs) -> dict[str, Any]:
         "planned": runs.prepared.max_calls if due is None else len(due),
         "elapsed_s": round(runs.elapsed_s or 0.0, 1),
         "arrivals_end_s": total_s,
-        "engine_pid": session.engine.pid if session is not None else None,
+        "engine_pids": session.engine_pids if session is not None else [],
+        "workers": session.n_workers if isinstance(session, Cluster) else None,
+        "workers_gone": session.n_gone if isinstance(session, Cluster) else 0,
     }
 
 
@@ -39,7 +42,9 @@ def report_progress(runs: Runs, descriptor: int) -> None:
     os.set_blocking(descriptor, False)
     while True:
         try:
-            os.write(descriptor, json.dumps(snapshot(runs)).encode() + b"\n")
+            if runs.session is not None or runs.last_run_dir is None:
+                # Once the run is over its last word stands.
+                os.write(descriptor, json.dumps(snapshot(runs)).encode() + b"\n")
         except BlockingIOError:
             # The parent is busy; the next line says more.
             pass

@@ -1,11 +1,10 @@
 """The runs of one Locust process: Locust's events in, sessions and run directories out.
 
-Local: this process has the engine and the files. Distributed: a worker has an engine and sends its records to the
-master, the master has the files. A web session may start and stop many times; each time is a run of its own.
+Local: this process has the engine and the files. On a master the engines are the workers' (harness/load/cluster),
+and the files are here. A web session may start and stop many times; each time is a run of its own.
 """
 
 import contextlib
-import dataclasses
 import logging
 import sys
 from pathlib import Path
@@ -13,26 +12,29 @@ from typing import Any
 
 import gevent
 from gevent import subprocess
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import MasterRunner
 
 from harness.exit_codes import ExitCode
 from harness.load import run_info
+from harness.load.cluster.fingerprint import fingerprint
+from harness.load.cluster.master import Cluster
+from harness.load.cluster.preparation import description_of
+from harness.load.cluster.seats import Seats
 from harness.load.live import Live
 from harness.load.options import DEFAULT_REPORTS_DIR, RunOptions
 from harness.load.request_events import RequestEvents
+from harness.load.retarget import retarget
 from harness.load.run_writer import FILES, RunWriter
 from harness.load.schedule import Schedule
 from harness.load.session import Session
 from harness.load.shape import ArrivalShape, UserShape
 from harness.load.users import VoiceUser
-from harness.model.clock import NS_PER_S, monotonic_ns
+from harness.model.clock import monotonic_ns
 from harness.model.errors import ScenarioError
 from harness.scenario.check import Prepared
-from harness.scenario.plans import Planner
 from harness.scenario.run_dir import RUN_FILE, new_run_id, utc_now
 
 logger = logging.getLogger(__name__)
-MESSAGE = "callquake_record"
 # Beyond the longest call, before what is left of a run is cut.
 _GRACE_S = 10.0
 
@@ -45,7 +47,7 @@ class Runs:
     ) -> None:
         # Locust's Environment; half of it has no type hints.
         self.environment, self.prepared, self.options = environment, prepared, options
-        self.session: Session | None = None
+        self.session: Session | Cluster | None = None
         self.live = Live(prepared.loaded.scenario.limits.answer_timeout_s * 1000)
         self.writer: RunWriter | None = None
         self.last_run_dir: Path | None = None
@@ -57,6 +59,8 @@ class Runs:
         self._report: Any = None
         self._has_used_run_dir = False
         self._has_failed_to_write = False
+        self._n_runs = 0
+        self._seats = self._make_seats() if isinstance(environment.runner, MasterRunner) else None
 
     def attach(self) -> None:
         """Listen to Locust, choose the shape, and let users finish their calls when a ramp takes them away."""
@@ -65,8 +69,8 @@ class Runs:
         events.test_stopping.add_listener(self._on_test_stopping)
         events.test_stop.add_listener(self._on_test_stop)
         events.quitting.add_listener(self._on_quitting)
-        if isinstance(runner, MasterRunner):
-            runner.register_message(MESSAGE, lambda msg, **_: self._receive(msg.data["kind"], msg.data["row"]))
+        if self._seats is not None:
+            self._seats.attach()
         self.environment.stop_timeout = self.longest_call_s
         # The web form shows it, and may change it for its next run.
         self.environment.host = self.prepared.url
@@ -74,6 +78,19 @@ class Runs:
         if shape is not None:
             shape.runner = runner
         self.environment.shape_class = shape
+
+    def _make_seats(self) -> Seats:
+        return Seats(
+            self.environment.runner,
+            welcome=lambda: description_of(self.prepared, self.options.calls),
+            plan=fingerprint(self.prepared),
+            on_word=lambda seat, message: (
+                self.session.take(seat, message) if isinstance(self.session, Cluster) else None
+            ),
+            on_end=lambda seat: self.session.lose(seat) if isinstance(self.session, Cluster) else None,
+            is_closed=lambda: self.session is not None,
+            waits_for_all=self.environment.web_ui is None,
+        )
 
     def _shape(self) -> ArrivalShape | UserShape | None:
         users = self.prepared.loaded.scenario.load.users
@@ -95,10 +112,8 @@ class Runs:
 
     @property
     def elapsed_s(self) -> float | None:
-        """Seconds since the first instant a call could be due; None before the engine is ready."""
-        if self.session is not None:
-            return self.session.elapsed_s if self.session.ready.is_set() else None
-        return None if self._started_ns is None else (monotonic_ns() - self._started_ns) / NS_PER_S
+        """Seconds since the first instant a call could be due; None before the engines are ready."""
+        return self.session.elapsed_s if self.session is not None and self.session.ready.is_set() else None
 
     @property
     def ended(self) -> int:
@@ -108,10 +123,7 @@ class Runs:
     @property
     def is_over(self) -> bool:
         """Nothing left to wait for."""
-        if self.session is not None:
-            return self.session.is_over
-        total = self.prepared.max_calls if self.prepared.due_ms is None else len(self.prepared.due_ms)
-        return self._status != "finished" or (total is not None and self.live.ended >= total)
+        return self._status != "finished" if self.session is None else self.session.is_over
 
     @property
     def longest_call_s(self) -> float:
@@ -127,7 +139,7 @@ class Runs:
         """Let the calls in progress end and begin none."""
         self._is_planned_end = True
         if self.session is not None:
-            self.session.schedule.close()
+            self.session.place_no_more()
 
     def interrupt(self, why: str) -> bool:
         """End the run early on somebody's wish; False when none is going on."""
@@ -143,42 +155,57 @@ class Runs:
     def _on_test_start(self, **_: Any) -> None:
         try:
             self._begin()
+        except ScenarioError as error:
+            _tell(str(error))
+            self._give_up_start(ExitCode.BAD_SCENARIO)
         except Exception as error:
             # Locust would log it and run on, with users that wait for a session for ever.
             logger.exception("the run could not begin")
             _tell(f"the run could not begin: {error!r}")
-            self.environment.process_exit_code = ExitCode.LOCUST_ERROR
-            self.environment.runner.quit()
+            self._give_up_start(ExitCode.LOCUST_ERROR)
+
+    def _give_up_start(self, code: ExitCode) -> None:
+        self.environment.process_exit_code = code
+        self.environment.runner.quit()
 
     def _begin(self) -> None:
-        runner = self.environment.runner
         self._status, self._notes, self._is_planned_end = "finished", [], False
         self._has_failed_to_write = False
-        self.prepared = _retarget(self.prepared, self.environment.host)
+        self.prepared = retarget(self.prepared, self.environment.host)
         self.live = Live(self.prepared.loaded.scenario.limits.answer_timeout_s * 1000)
+        self._n_runs += 1
+        # Before there is a directory: a worker that is not fit ends the run before it has begun.
+        cluster = None if self._seats is None else self._gather(self._seats)
         self._started_ns = monotonic_ns()
         run_id = self.options.run_id or new_run_id(self.prepared.loaded.scenario.name)
         if self._has_used_run_dir:
             run_id = new_run_id(self.prepared.loaded.scenario.name)
         run_dir = self._next_run_dir(run_id)
-        if not isinstance(runner, WorkerRunner):
-            self.writer = RunWriter(
-                run_dir, run_info.describe_run(self.prepared, run_id, self._target_info, sys.argv[:])
-            )
-            self.writer.open()
-        if not isinstance(runner, MasterRunner):
-            self._start_session(run_dir)
-
-    def _start_session(self, run_dir: Path) -> None:
-        runner = self.environment.runner
-        is_worker = isinstance(runner, WorkerRunner)
-        name = f"worker-{runner.worker_index}" if is_worker else "local"
-        count = self.environment.parsed_options.expect_workers if is_worker else 1
-        schedule = Schedule(self.prepared, runner.worker_index, count)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        self.session = VoiceUser.session = Session(self.prepared, run_dir, name, schedule, self._deliver)
+        self.writer = RunWriter(run_dir, run_info.describe_run(self.prepared, run_id, self._target_info, sys.argv[:]))
+        self.writer.open()
         # Beside Locust's own start: a change of the user count would cut that off.
-        gevent.spawn(self.session.start)
+        if cluster is not None:
+            gevent.spawn(cluster.start, run_id, run_dir, self._save_workers)
+        else:
+            gevent.spawn(self._start_session(run_dir).start)
+
+    def _gather(self, seats: Seats) -> Cluster:
+        cluster = Cluster(seats, self.prepared, self._n_runs, self._receive)
+        cluster.gather(self.environment.parsed_options.expect_workers)
+        self.session = cluster
+        return cluster
+
+    def _start_session(self, run_dir: Path) -> Session:
+        session = Session(self.prepared, run_dir, "local", Schedule(self.prepared), self._deliver)
+        self.session = VoiceUser.session = session
+        return session
+
+    def _save_workers(self) -> None:
+        if self.writer is not None and isinstance(self.session, Cluster):
+            try:
+                self.writer.save_info(workers=self.session.describe(), first_due_monotonic_ns=self.session.started_ns)
+            except OSError as error:
+                self._end_unwritable(error)
 
     def _on_test_stopping(self, **_: Any) -> None:
         if self.session is None:
@@ -187,8 +214,11 @@ class Runs:
             self._explain_stop(self.session)
         self.session.finish()
 
-    def _explain_stop(self, session: Session) -> None:
+    def _explain_stop(self, session: Session | Cluster) -> None:
         """Say what a stop from outside means: the planned end of a run without one, or an interruption."""
+        if isinstance(session, Cluster) and session.is_deserted:
+            # Locust stops by itself when it misses every worker; each will be told with its own end.
+            return
         if self.environment.shape_class is None:
             self._notes.append("ended by Stop, or by the run time, of the web UI")
         elif self.environment.parsed_options.run_time:
@@ -205,9 +235,14 @@ class Runs:
             return
         status = session.status if session is not None else self._status
         notes = [*self._notes, *(session.notes if session is not None else [])]
+        changes: dict[str, Any] = {"status": status, "notes": notes}
+        if session is not None:
+            changes["first_due_monotonic_ns"] = session.started_ns
+        if isinstance(session, Cluster):
+            changes["workers"] = session.describe()
         try:
             self.writer.close()
-            self.writer.save_info(status=status, notes=notes, ended_at=utc_now(), ended_monotonic_ns=monotonic_ns())
+            self.writer.save_info(**changes, ended_at=utc_now(), ended_monotonic_ns=monotonic_ns())
         except OSError as error:
             _tell(f"the run could not be closed: {error}")
         self.last_run_dir, self.writer = self.writer.run_dir, None
@@ -215,7 +250,9 @@ class Runs:
             self._report = gevent.spawn(self._write_report, self.last_run_dir)
 
     def _on_quitting(self, **_: Any) -> None:
-        if self.interrupt("Locust was told to quit") and self.session is not None:
+        if self.session is not None:
+            if not self.session.is_over:
+                self.interrupt("Locust was told to quit")
             self.session.finish()
         self._on_test_stop()
         if self._report is not None:
@@ -233,12 +270,9 @@ class Runs:
     # Records.
 
     def _deliver(self, kind: str, row: dict[str, Any]) -> None:
-        """Take a record of this process's engine to where the files are."""
+        """Take a record of this process's engine to Locust's tables and to the files."""
         self._requests.take(kind, row)
-        if isinstance(self.environment.runner, WorkerRunner):
-            self.environment.runner.send_message(MESSAGE, {"kind": kind, "row": row})
-        else:
-            self._receive(kind, row)
+        self._receive(kind, row)
 
     def _receive(self, kind: str, row: dict[str, Any]) -> None:
         if self.writer is not None and kind in FILES:
@@ -274,17 +308,6 @@ def _tell(text: str) -> None:
     # Our output is a log on the same disk: a full one must not keep the run from ending.
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
-
-
-def _retarget(prepared: Prepared, host: str | None) -> Prepared:
-    """Return the plans for the address that stands in the web form; one that is no address changes nothing."""
-    if host == prepared.url:
-        return prepared
-    if not host or not host.startswith(("http://", "https://")):
-        logger.warning("host %r is no address like http://127.0.0.1:8080/api/offer; calling %s", host, prepared.url)
-        return prepared
-    planner = Planner(prepared.loaded.scenario, prepared.corpus, prepared.seed, host)
-    return dataclasses.replace(prepared, url=host, planner=planner)
 
 
 def check_run_dir(run_dir: Path | None) -> None:

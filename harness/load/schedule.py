@@ -7,6 +7,15 @@ from harness.model.plan import CallPlan
 from harness.scenario.check import Prepared
 
 
+def indices_of(total: int, worker_index: int, worker_count: int) -> range:
+    """Return the calls of one worker: dealt out like cards, so that every worker's arrivals are spread over the run."""
+    if not 0 <= worker_index < worker_count:
+        raise ValueError(
+            f"worker {worker_index} of {worker_count}; legal: from 0 to one less than the number of workers"
+        )
+    return range(worker_index, total, worker_count)
+
+
 @dataclass(frozen=True, slots=True)
 class NextCall:
     """A plan and its absolute due time; None in closed loop, where a free slot decides."""
@@ -16,7 +25,7 @@ class NextCall:
 
 
 class Schedule:
-    """Hands out calls in order, each once."""
+    """Hands out calls in order, each once. The calls of all workers together are those of one worker alone."""
 
     def __init__(self, prepared: Prepared, worker_index: int = 0, worker_count: int = 1) -> None:
         self._prepared = prepared
@@ -31,6 +40,11 @@ class Schedule:
     def close(self) -> None:
         """Hand out nothing more."""
         self._is_closed = True
+
+    @property
+    def is_open_loop(self) -> bool:
+        """True where every call has a due time, whatever became of the calls before it."""
+        return self._prepared.due_ms is not None
 
     @property
     def total(self) -> int | None:

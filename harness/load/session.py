@@ -1,6 +1,7 @@
-"""One run inside Locust: an engine, a schedule, the files of a run, and the reasons to end early.
+"""One run inside one Locust process: an engine, a schedule, the reasons to end early.
 
-Threads of it are greenlets: users take calls and wait for them; the engine's reader delivers records; the shape asks
+Threads of it are greenlets: in open loop one of them hands over every call ahead of its due time, whatever becomes of
+the users; in closed loop a free user takes the next call. The engine's reader delivers records; the shape asks
 `is_over`. `start` and `finish` are the only ways in and out, and `finish` may come from any side, more than once.
 """
 
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
+from gevent.queue import Queue
 
 from harness.load.engine_client import EngineClient
-from harness.load.schedule import Schedule
+from harness.load.schedule import NextCall, Schedule
 from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.errors import CallquakeError
 from harness.model.records import Cause, Outcome
@@ -45,32 +47,68 @@ class Session:
         self._unreachable = 0
         self._taken = 0
         self._ends_early = False
+        # Calls of an open loop that no user stands by yet; None when no more will come.
+        self._unattended: Any = Queue()
         self.engine = EngineClient(worker, run_dir, prepared.corpus.directory, self._on_message, self._on_engine_death)
 
     def start(self) -> None:
         """Start the engine, then the clock of the schedule. An engine that does not start ends the run."""
+        if self.start_engine():
+            self.begin(monotonic_ns() + round(LEAD_S * NS_PER_S))
+
+    def start_engine(self) -> bool:
+        """Start the engine; one that does not start ends the run."""
         try:
             self.engine.start()
         except CallquakeError as error:
             self.end_early("engine_died", f"the engine did not start: {error}")
-        else:
-            self.started_ns = monotonic_ns() + round(LEAD_S * NS_PER_S)
-            self.schedule.start(self.started_ns)
+            self.ready.set()
+            return False
+        return True
+
+    def begin(self, start_ns: int) -> None:
+        """Start the clock of the schedule: due times count from `start_ns`."""
+        self.started_ns = start_ns
+        self.schedule.start(start_ns)
+        if self.schedule.is_open_loop:
+            gevent.spawn(self._place_when_due)
         self.ready.set()
 
     def make_call(self) -> bool:
-        """Make the next call from due time to end; False when there is none for this user."""
+        """Stand by one call to its end; False when there is none for this user."""
         self.ready.wait()
-        call = self.schedule.take()
+        return self._attend_call() if self.schedule.is_open_loop else self._take_call()
+
+    def _place_when_due(self) -> None:
+        """Open loop: hand over each call ahead of its due time. No user, no earlier call can keep it waiting."""
+        while (call := self._next_call()) is not None:
+            try:
+                gevent.sleep(max(0.0, ((call.due_at_ns or 0) - monotonic_ns()) / NS_PER_S - AHEAD_S))
+                ended = None if self.is_ending else self._place(call)
+            finally:
+                self._taken -= 1
+            if ended is None:
+                break
+            self._unattended.put(ended)
+        self._unattended.put(None)
+
+    def _attend_call(self) -> bool:
+        ended = self._unattended.get()
+        if ended is None:
+            # For the next user that asks.
+            self._unattended.put(None)
+            return False
+        ended.get()
+        return True
+
+    def _take_call(self) -> bool:
+        call = self._next_call()
         if call is None:
             return False
-        self._taken += 1
         try:
-            if call.due_at_ns is not None:
-                gevent.sleep(max(0.0, (call.due_at_ns - monotonic_ns()) / NS_PER_S - AHEAD_S))
             if self.is_ending:
                 return False
-            ended = self.engine.place(call.plan, call.due_at_ns)
+            ended = self._place(call)
         finally:
             self._taken -= 1
         try:
@@ -80,6 +118,16 @@ class Session:
             self.engine.hang_up(call.plan.call_id)
             raise
         return True
+
+    def _next_call(self) -> NextCall | None:
+        call = self.schedule.take()
+        self._taken += call is not None
+        return call
+
+    def _place(self, call: NextCall) -> AsyncResult:
+        plan = call.plan
+        self._deliver("placed", {"call_id": plan.call_id, "index": plan.index, "at_ns": monotonic_ns()})
+        return self.engine.place(plan, call.due_at_ns)
 
     def end_early(self, status: str, note: str) -> None:
         """Place no more calls and end those in progress; the first reason is the run's status."""
@@ -98,12 +146,22 @@ class Session:
             return
         self._is_finishing = True
         self.schedule.close()
+        self._unattended.put(None)
         active = self.active
         if active and not self._ends_early:
             self.notes.append(f"{active} calls were still in progress when the run ended and were hung up")
         if not self.engine.stop():
             self.notes.append("the engine did not stop when asked and was killed")
         self.finished.set()
+
+    def place_no_more(self) -> None:
+        """Let the calls in progress end and begin none."""
+        self.schedule.close()
+
+    @property
+    def engine_pids(self) -> list[int]:
+        """Process numbers of the engines that this process has started."""
+        return [] if self.engine.pid is None else [self.engine.pid]
 
     @property
     def active(self) -> int:

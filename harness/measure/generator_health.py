@@ -79,6 +79,7 @@ def measure(
     engine_died: bool = False,
     locust_died: bool = False,
     turns: Sequence[TurnRecord] = (),
+    worker_faults: Sequence[str] = (),
 ) -> HealthResult:
     """Return the generator's health; `engine_died` or `locust_died` when the run says that this process ended early."""
     ticks = Histogram()
@@ -115,7 +116,8 @@ def measure(
         timeline=[_point(s) for s in samples],
         void_reasons=[
             *_locust(locust_died, counts.lost),
-            *_engine(engine_died, sum(c.cause is Cause.ENGINE_DIED for c in calls)),
+            # They tell of the calls lost with each, and of a worker's engine that died.
+            *(worker_faults or _engine(engine_died, sum(c.cause is Cause.ENGINE_DIED for c in calls))),
             *_no_samples(samples, counts),
             *_late_ticks(ticks.percentile(0.99)),
             *_starved(starved, len(turns)),

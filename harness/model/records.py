@@ -57,6 +57,8 @@ class Cause(StrEnum):
 class SetupTimes:
     """Steps of a call's set-up in ms; each is the duration of its own step, `total_ms` from due start to media up."""
 
+    # Waiting for a place in the engine's set-up queue: ours, not the agent's.
+    queue_ms: float | None = None
     signalling_ms: float | None = None
     ice_ms: float | None = None
     dtls_ms: float | None = None
@@ -147,6 +149,8 @@ class TurnRecord:
     lost_packets: int = 0
     # An earlier saying of this call had timed out, so speech heard here may be the late answer to that one.
     out_of_step: bool = False
+    # Whose clock the times are on; "" in a run of one process.
+    worker: str = ""
     tags: dict[str, str] = field(default_factory=dict)
 
 

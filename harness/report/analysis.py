@@ -7,6 +7,7 @@ from harness.measure.run import Measured, find_answer_timeout_ms, find_expects_g
 from harness.report.calibration_words import MeasurementError, measurement_error
 from harness.report.notes import notes_of
 from harness.report.store import StoredRun
+from harness.report.workers import faults_of
 from harness.verdict import runbook
 from harness.verdict.evaluate import ThresholdResult, evaluate
 from harness.verdict.thresholds import parse_entry
@@ -40,6 +41,7 @@ def analyse(run: StoredRun) -> Analysis:
         expects_greeting=find_expects_greeting(info.scenario),
         engine_died=info.status is RunStatus.ENGINE_DIED and not info.locust_died,
         locust_died=info.locust_died,
+        worker_faults=() if info.status is RunStatus.TARGET_UNREACHABLE else faults_of(info.workers),
         seed=info.seed,
     )
     results = [evaluate(threshold, measured) for threshold in thresholds]

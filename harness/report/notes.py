@@ -7,6 +7,7 @@ from harness.model.clock import NS_PER_S
 from harness.model.plan import CallLimits
 from harness.model.records import CallRecord, Cause
 from harness.report.store import StoredRun
+from harness.report.workers import notes_of_workers
 from harness.verdict.verdict import RunStatus
 
 # Calls that end this near to each other are taken to have lost the same thing.
@@ -16,6 +17,7 @@ _ENDINGS = {
     RunStatus.INTERRUPTED: "The run was interrupted; this is a report on the part that ran.",
     RunStatus.RUNNING: "The run was killed before it could end; this is a report on what reached the disk.",
     RunStatus.ENGINE_DIED: "An engine process died; calls it held are counted as lost, in no ratio.",
+    RunStatus.WORKER_LOST: "A worker did not come to its end; calls it held are counted as lost, in no ratio.",
     RunStatus.TARGET_UNREACHABLE: "The target could not be reached.",
 }
 _LOCUST_DIED = "The load generator died; calls it held that had spoken are counted as lost, in no ratio."
@@ -35,6 +37,7 @@ def notes_of(run: StoredRun, measured: Measured) -> list[str]:
     return [
         *([ending] if ending else []),
         *_target_gone(run),
+        *notes_of_workers(run.info.workers),
         *run.info.notes,
         *run.notes,
         *(f"Simulated: {what}." for what in run.info.simulated),

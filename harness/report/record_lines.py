@@ -72,6 +72,11 @@ def _record(cls: type[T], line: bytes) -> T:
     return record
 
 
+def check_fields(record: Any) -> None:
+    """Raise TypeError or ValueError, naming the place, when a field of a dataclass holds what its type does not say."""
+    _check(type(record), record, type(record).__name__)
+
+
 def _check(hint: Any, value: Any, where: str) -> None:
     """Raise TypeError or ValueError, naming the place, when `value` is not what `hint` says."""
     origin = typing.get_origin(hint)

@@ -17,6 +17,7 @@ from harness.model.codec import from_json
 from harness.model.errors import ScenarioError
 from harness.model.records import CallRecord, HealthSample, TurnRecord
 from harness.report.record_lines import read_records
+from harness.report.workers import WorkerInfo, on_one_axis, read_workers, shifts_of
 from harness.verdict.verdict import RunStatus
 
 
@@ -43,6 +44,10 @@ class RunInfo:
     notes: tuple[str, ...]
     # What the machine was calibrated to when the run began; None = not, or the run says nothing readable of it.
     calibration: Calibration | None = None
+    # Of a run over several workers; none in a run of one process.
+    workers: tuple[WorkerInfo, ...] = ()
+    # The run's common start on the master's clock.
+    first_due_monotonic_ns: int | None = None
 
     @property
     def scenario_name(self) -> str:
@@ -78,12 +83,17 @@ def read_run(run_dir: Path) -> StoredRun:
     """Read `run_dir`; raises ScenarioError when it holds no readable run.json, or a record file is none."""
     info = read_info(run_dir / "run.json")
     notes: list[str] = []
+    calls = read_records(run_dir / "calls.jsonl", CallRecord, notes, lambda c: c.call_id)
+    turns = read_records(run_dir / "turns.jsonl", TurnRecord, notes, lambda t: (t.call_id, t.turn, t.attempt))
+    health = read_records(run_dir / "health.jsonl", HealthSample, notes)
+    shifts = shifts_of(info.workers, info.first_due_monotonic_ns)
+    worker_of = {call.call_id: call.worker for call in calls}
     return StoredRun(
         directory=run_dir,
         info=info,
-        calls=read_records(run_dir / "calls.jsonl", CallRecord, notes, lambda c: c.call_id),
-        turns=read_records(run_dir / "turns.jsonl", TurnRecord, notes, lambda t: (t.call_id, t.turn, t.attempt)),
-        health=read_records(run_dir / "health.jsonl", HealthSample, notes),
+        calls=on_one_axis(calls, shifts, worker_of),
+        turns=on_one_axis(turns, shifts, worker_of),
+        health=on_one_axis(health, shifts, worker_of),
         notes=notes,
     )
 
@@ -108,6 +118,8 @@ def read_info(path: Path) -> RunInfo:
         argv=_words(raw.get("argv")),
         simulated=_words(raw.get("simulated")),
         notes=_words(raw.get("notes")),
+        workers=read_workers(raw.get("workers"), path),
+        first_due_monotonic_ns=_whole(raw, "first_due_monotonic_ns", path),
         calibration=_calibration(raw.get("calibration")),
     )
 

@@ -47,6 +47,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "thresholds": [threshold_row(r) for r in analysis.thresholds],
         "runbook": _runbook(analysis),
         "generator": _generator(analysis),
+        "workers": [to_json(worker) for worker in info.workers],
         "simulated": list(info.simulated),
         "notes": analysis.notes,
     }

@@ -27,6 +27,7 @@ def render(analysis: Analysis, report_path: str) -> str:
         _calls(analysis),
         _runbook(analysis),
         _generator(analysis),
+        _workers(analysis),
         _notes(analysis),
         [f"Report: {report_path}"],
     ]
@@ -170,6 +171,21 @@ def _generator(analysis: Analysis) -> list[str]:
         f"CPU {cpu}, own packets lost {health.lost_packets} of {health.packets}"
     )
     return _wrap(line, " " * 10, "")
+
+
+def _workers(analysis: Analysis) -> list[str]:
+    workers = analysis.run.info.workers
+    if not workers:
+        return []
+    lines = ["Workers"]
+    for worker in workers:
+        calls = f"{worker.calls_recorded} calls"
+        if worker.calls_planned is not None:
+            calls = f"{worker.calls_recorded} of {worker.calls_planned} calls"
+        lost = f", {worker.calls_lost} lost" if worker.calls_lost else ""
+        end = f": {worker.end}" if worker.end is not None else ""
+        lines += _wrap(f"{worker.title}  {calls}{lost}{end}", " " * 10, "  ")
+    return lines
 
 
 def _notes(analysis: Analysis) -> list[str]:

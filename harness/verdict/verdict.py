@@ -31,6 +31,8 @@ class RunStatus(StrEnum):
     FINISHED = "finished"
     INTERRUPTED = "interrupted"
     ENGINE_DIED = "engine_died"
+    # Of several workers one or more left or died; the others went on to their end.
+    WORKER_LOST = "worker_lost"
     TARGET_UNREACHABLE = "target_unreachable"
 
 

@@ -1,0 +1,20 @@
+"""The same plans for another address: the web form's host, or a master's word."""
+
+import dataclasses
+import logging
+
+from harness.scenario.check import Prepared
+from harness.scenario.plans import Planner
+
+logger = logging.getLogger(__name__)
+
+
+def retarget(prepared: Prepared, url: str | None) -> Prepared:
+    """Return the plans for `url`; one that is no address changes nothing."""
+    if url == prepared.url:
+        return prepared
+    if not url or not url.startswith(("http://", "https://")):
+        logger.warning("host %r is no address like http://127.0.0.1:8080/api/offer; calling %s", url, prepared.url)
+        return prepared
+    planner = Planner(prepared.loaded.scenario, prepared.corpus, prepared.seed, url)
+    return dataclasses.replace(prepared, url=url, planner=planner)

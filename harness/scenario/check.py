@@ -14,7 +14,8 @@ from harness.corpus.manifest import Corpus, load_corpus
 from harness.model.errors import ScenarioError
 from harness.scenario.loader import LoadedScenario, load_scenario
 from harness.scenario.plans import Planner, by_accent, utterances_of
-from harness.scenario.schema import Caller, check_url
+from harness.scenario.schema import Caller
+from harness.scenario.target import Target
 from harness.verdict.thresholds import parse
 
 
@@ -47,7 +48,7 @@ def prepare(
     problems = [
         *_selection_problems(loaded, corpus),
         *_threshold_problems(loaded, corpus),
-        *_option_problems(url, seed, calls),
+        *_option_problems(loaded.scenario.target, url, seed, calls),
     ]
     if problems:
         raise ScenarioError("\n".join(problems))
@@ -75,10 +76,10 @@ def _corpus_of(loaded: LoadedScenario, corpus_dir: Path | str | None) -> Corpus:
         raise
 
 
-def _option_problems(url: str | None, seed: int | None, calls: int | None) -> Iterator[str]:
+def _option_problems(target: Target, url: str | None, seed: int | None, calls: int | None) -> Iterator[str]:
     if url is not None:
         try:
-            check_url(url)
+            target.check_override(url)
         except ValueError as error:
             yield f"--target: {error}"
     if seed is not None and not 0 <= seed <= 2**53:

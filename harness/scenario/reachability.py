@@ -25,9 +25,13 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
 def probe(url: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any] | None:
     """Ask the origin of `url` for /healthz; return its JSON object, None where it has none.
 
-    Any HTTP status counts as reachable. Raises TargetError naming the address when nothing answers HTTP there.
+    Any HTTP status counts as reachable. An rtp:// address cannot be asked anything: that there is a way to it is all
+    that is known before the first call. Raises TargetError naming the address when nothing answers HTTP there.
     """
     parts = urlsplit(url)
+    if parts.scheme == "rtp":
+        _check_route(url, parts.hostname or "", parts.port or 0)
+        return None
     health = f"{parts.scheme}://{parts.netloc}/healthz"
     # Straight to the target: a proxy of the environment would answer in its stead.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _StayHere())
@@ -42,6 +46,16 @@ def probe(url: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any] | None:
         raise TargetError(
             f"target unreachable: {url}: {_why(error, timeout_s)} (asked {address} for /healthz)"
         ) from error
+
+
+def _check_route(url: str, host: str, port: int) -> None:
+    """Raise TargetError where the host does not resolve or no route leads to it; sends nothing."""
+    try:
+        family, kind, _protocol, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probing:
+            probing.connect(address)
+    except OSError as error:
+        raise TargetError(f"target unreachable: {url}: {_why(error, 0)}") from error
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

@@ -5,12 +5,9 @@ prints. Rules that need the corpus or the threshold grammar stand in check.py.
 """
 
 import math
-import re
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     WithJsonSchema,
@@ -22,6 +19,7 @@ from harness.model.plan import CallLimits, TargetSpec
 from harness.scenario.arrivals import Stage
 from harness.scenario.impairments import Impairments
 from harness.scenario.strict_model import StrictModel
+from harness.scenario.target import Target
 
 PATIENCE_SCALES = {"impatient": 2.0, "normal": 1.0, "patient": 0.3, "unlimited": 0.0}
 PATIENCE_REPEATS = {"impatient": 1, "normal": 1, "patient": 2, "unlimited": 2}
@@ -122,50 +120,6 @@ RecordShare = Annotated[
     BeforeValidator(_record),
     WithJsonSchema({"anyOf": [{"enum": ["none", "all"]}, {"type": "number", "minimum": 0, "maximum": 1}]}),
 ]
-
-
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-
-def check_url(url: str) -> str:
-    """Return `url` when a caller can use it; ValueError says what is wrong with it."""
-    legal = "legal: http://host:port/path or https://..., port 1 to 65535"
-    if any(c.isspace() or ord(c) < 0x20 for c in url):
-        raise ValueError(f"got {url!r}: white space in it; {legal}")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError(f"got {url!r}: {error}; {legal}") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise ValueError(f"got {url!r}: nobody can be called there; {legal}")
-    return url
-
-
-def _headers(headers: dict[str, str]) -> dict[str, str]:
-    for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name):
-            raise ValueError(f"header name {name!r}; legal: letters, digits and !#$%&'*+.^_`|~-")
-        if any(ord(c) < 0x20 or ord(c) == 0x7F or ord(c) > 0xFF for c in value):
-            raise ValueError(f"the value of header {name!r} holds a character no header can; legal: printable Latin-1")
-    return headers
-
-
-class Target(StrictModel):
-    """Where to call and how."""
-
-    url: Annotated[str, AfterValidator(check_url)] = Field(
-        pattern=r"^https?://[^\s/]+(/\S*)?$", description="the offer endpoint: http://host:port/path"
-    )
-    transport: Literal["webrtc"] = "webrtc"
-    dialect: Literal["pipecat", "json"] = Field(
-        default="pipecat", description="pipecat: SmallWebRTC offer and RTVI messages; json: plain {sdp, type} both ways"
-    )
-    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
-        default_factory=dict, description="sent with every signalling request"
-    )
-    expect_greeting: bool = Field(default=True, description="the agent speaks first")
-    impairments: Impairments | None = Field(default=None, description="of every call, but for what a caller says")
 
 
 class Select(StrictModel):
@@ -337,8 +291,7 @@ class Scenario(StrictModel):
 
     def target_spec(self, url: str | None = None) -> TargetSpec:
         """Where calls go; `url` overrides the file's."""
-        t = self.target
-        return TargetSpec(url=url or t.url, transport=t.transport, dialect=t.dialect, headers=dict(t.headers))
+        return self.target.spec(url)
 
 
 def json_schema() -> dict[str, Any]:

@@ -85,3 +85,11 @@ def test_something_that_does_not_speak_http():
         with pytest.raises(TargetError, match=r"does not speak HTTP|connection reset"):
             probe(f"http://127.0.0.1:{ssh.getsockname()[1]}/api/offer")
         thread.join()
+
+
+def test_an_rtp_address_is_reachable_where_there_is_a_way_to_it():
+    assert probe("rtp://127.0.0.1:9") is None
+    with pytest.raises(
+        TargetError, match=r"target unreachable: rtp://nowhere\.invalid:9: the host name does not resol"
+    ):
+        probe("rtp://nowhere.invalid:9")

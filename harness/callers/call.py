@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -21,14 +22,20 @@ from harness.callers.exchange import (
     TurnEnded,
 )
 from harness.callers.setup_failure import SetupFailure
+from harness.callers.setup_queue import SetupQueue
 from harness.callers.webrtc import WebRtcCaller
 from harness.media.clips import Clip
 from harness.media.codecs import OPUS, Codec, codec_named
 from harness.media.loop import MediaLoop
+from harness.media.peer.host import PeerHost
+from harness.media.spec import CallStats
 from harness.model.clock import monotonic_ns, ms_between
 from harness.model.errors import CallquakeError
-from harness.model.plan import CallPlan, TargetSpec
+from harness.model.plan import CallPlan, TargetSpec, impairments_of
 from harness.model.records import CallRecord, Cause, MediaStats, Outcome, TurnRecord
+
+if TYPE_CHECKING:
+    from harness.callers.caller import Caller
 
 RECORDINGS = "audio"
 _logger = logging.getLogger(__name__)
@@ -42,6 +49,8 @@ class CallContext:
     run_dir: Path
     http: aiohttp.ClientSession
     media_loop: MediaLoop
+    peers: PeerHost
+    setup_queue: SetupQueue
     utterances: Mapping[str, Spoken]
     # Encoded on first use of a codec, then shared by all calls.
     clip: Callable[[str, Codec], Clip]
@@ -62,7 +71,9 @@ class Call:
         self._due_at_ns = due_at_ns
         self._context = context
         self._events: asyncio.Queue[CallEvent | None] = asyncio.Queue()
-        self._caller = WebRtcCaller(plan, context.http, context.media_loop, self._events.put_nowait)
+        self._caller: Caller = WebRtcCaller(
+            plan, context.http, context.peers, context.media_loop, self._events.put_nowait
+        )
         utterances = {t.utterance_id: context.utterances[t.utterance_id] for t in plan.turns}
         self._codec = codec_of(plan.target)
         self._conversation = Conversation(plan, utterances, self._codec.name)
@@ -78,7 +89,8 @@ class Call:
 
     def media_stats(self) -> MediaStats:
         """Return the call's RTP counts so far."""
-        return self._caller.media_stats()
+        media = self._caller.media
+        return MediaStats() if media is None else _media_stats(media.stats())
 
     async def run(self) -> CallRecord:
         """Place the call and hold the conversation; return its row."""
@@ -93,9 +105,9 @@ class Call:
             _logger.exception("call %s failed inside the harness", self._plan.call_id)
             self._end = HangUp(Outcome.LOST, Cause.GENERATOR_ERROR, repr(error))
         ended_at_ns = monotonic_ns()
-        media = self._caller.media_stats()
         with contextlib.suppress(Exception):
             await self._caller.close()
+        media = self.media_stats()
         recording = await self._write_recording()
         end = self._interrupted or self._end or HangUp(Outcome.LOST, Cause.GENERATOR_ERROR, "no outcome")
         return CallRecord(
@@ -121,11 +133,12 @@ class Call:
             media=media,
             candidate_types=self._caller.candidate_types,
             recording=recording,
+            impairments=impairments_of(self._plan),
         )
 
     async def _place_and_talk(self) -> None:
         clips = {t.utterance_id: self._context.clip(t.utterance_id, self._codec) for t in self._plan.turns}
-        connecting = asyncio.ensure_future(self._caller.connect())
+        connecting = asyncio.ensure_future(self._set_up())
         interrupted = asyncio.ensure_future(self._wait_for_interrupt())
         try:
             await asyncio.wait({connecting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
@@ -142,6 +155,12 @@ class Call:
         self._act(self._conversation.start(self._connected_at_ns), clips)
         while self._end is None:
             await self._step(clips)
+
+    async def _set_up(self) -> int:
+        """Connect when there is a place for it; what was waited for one is lateness of the arrival."""
+        async with self._context.setup_queue.turn(self._due_at_ns) as turn:
+            self._started_at_ns = monotonic_ns()
+            return await self._caller.connect(turn)
 
     async def _wait_for_interrupt(self) -> None:
         """Wait for the operator while the call is being set up; events of the call itself stay queued."""
@@ -171,15 +190,15 @@ class Call:
             self._act(self._conversation.handle(event, now, self._media_view()), clips)
 
     def _media_view(self) -> MediaView:
-        stream = self._caller.stream
-        return MediaView() if stream is None else MediaView(stream.reception.lost, stream.round_trip_ms)
+        stats = self.media_stats()
+        return MediaView(stats.packets_lost, stats.round_trip_ms)
 
     def _act(self, actions: list[Action], clips: dict[str, Clip]) -> None:
         for action in actions:
             match action:
                 case Speak():
-                    if self._caller.stream is not None:
-                        self._caller.stream.play(clips[action.utterance_id])
+                    if self._caller.media is not None:
+                        self._caller.media.play(clips[action.utterance_id])
                 case TurnEnded():
                     self._context.on_turn(action.record)
                 case Milestone():
@@ -198,3 +217,18 @@ class Call:
             _logger.exception("call %s: the recording could not be written", self._plan.call_id)
             return None
         return relative
+
+
+def _media_stats(stats: CallStats) -> MediaStats:
+    return MediaStats(
+        packets_sent=stats.packets_sent,
+        packets_received=stats.packets_received,
+        packets_lost=stats.packets_lost,
+        packets_discarded=stats.packets_discarded,
+        jitter_ms=stats.jitter_ms,
+        round_trip_ms=stats.round_trip_ms,
+        send_errors=stats.send_errors,
+        socket_drops=stats.socket_drops,
+        impaired_lost_outgoing=stats.impaired_lost_outgoing,
+        impaired_lost_incoming=stats.impaired_lost_incoming,
+    )

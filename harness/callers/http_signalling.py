@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from harness.callers.setup_failure import SetupFailure
+from harness.model.clock import monotonic_ns
 from harness.model.errors import RemoteProtocolError
 from harness.model.plan import TargetSpec
 from harness.model.records import Cause
@@ -20,6 +21,8 @@ class Answered:
 
     sdp: str
     pc_id: str | None
+    # From the request to the whole answer.
+    took_ns: int
 
 
 async def exchange(
@@ -28,12 +31,14 @@ async def exchange(
     """POST the offer to `target` and return its answer; SetupFailure says what the agent did instead."""
     body = small_webrtc.build_offer(small_webrtc.Offer(offer_sdp, request_data={"call_id": call_id}))
     headers = {"Content-Type": "application/json", **target.headers}
+    asked_at_ns = monotonic_ns()
     try:
         async with http.post(
             target.url, data=body, headers=headers, timeout=aiohttp.ClientTimeout(total=timeout_s)
         ) as response:
             text = await response.text()
             status = response.status
+        answered_at_ns = monotonic_ns()
     except TimeoutError as error:
         detail = f"no answer from {target.url} within {timeout_s:.0f} s"
         raise SetupFailure(Cause.SIGNALLING_TIMEOUT, detail) from error
@@ -45,7 +50,7 @@ async def exchange(
         answer = small_webrtc.parse_answer(text)
     except RemoteProtocolError as error:
         raise SetupFailure(Cause.SIGNALLING_REFUSED, f"{target.url} answered no SDP: {error}") from error
-    return Answered(answer.sdp, answer.pc_id)
+    return Answered(answer.sdp, answer.pc_id, answered_at_ns - asked_at_ns)
 
 
 async def close(http: aiohttp.ClientSession) -> None:

@@ -1,4 +1,4 @@
-"""One WebRTC call: aiortc does SDP, ICE, DTLS and the data channel; the media loop does the audio."""
+"""One WebRTC call: SDP over HTTP, a peer of ours (harness/media/peer), audio by the media loop, RTVI beside it."""
 
 import asyncio
 import contextlib
@@ -7,223 +7,192 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiortc import (
-    RTCBundlePolicy,
-    RTCConfiguration,
-    RTCDataChannel,
-    RTCPeerConnection,
-    RTCRtpSender,
-    RTCSessionDescription,
-)
 
 from harness.callers import http_signalling
 from harness.callers.exchange import CallEvent, Disconnected
 from harness.callers.setup_failure import SetupFailure
+from harness.callers.setup_queue import Turn
 from harness.callers.side_channel import RtviSideChannel
-from harness.media import takeover
 from harness.media.loop import MediaLoop
+from harness.media.peer.connected import DtlsError, IceError, PeerMedia
+from harness.media.peer.host import PeerHost, host_addresses
+from harness.media.peer.offering import OfferingPeer
 from harness.media.recorder import Recorder
-from harness.media.stream import MediaStream
+from harness.media.spec import MediaSpec
 from harness.model.clock import monotonic_ns, ms_between
 from harness.model.errors import RemoteProtocolError
 from harness.model.plan import CallPlan
-from harness.model.records import Cause, MediaStats, SetupTimes
+from harness.model.records import Cause, SetupTimes
 from harness.protocols import rtvi
 
-CODEC = "opus"
+if TYPE_CHECKING:
+    from harness.media.media_call import MediaCall
+    from harness.media.peer.seam import DataChannel
+
 _logger = logging.getLogger(__name__)
 
 
-def _loopback_addresses(url: str) -> list[str] | None:
-    """Return the local addresses ICE must use for a target on this host, None for any other target."""
+def local_addresses(url: str) -> list[str]:
+    """Return the addresses of this host that ICE offers a target: loopback for one on loopback, else all others."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return ["127.0.0.1"]
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(host).is_loopback:
             return ["::1"] if ":" in host else ["127.0.0.1"]
-    return None
+    return host_addresses()
 
 
 class WebRtcCaller:
-    """One call over WebRTC. `connect`, then events arrive at `post` until `close`."""
+    """One call over WebRTC; harness/callers/caller.py says what its methods promise."""
 
     def __init__(
-        self, plan: CallPlan, http: aiohttp.ClientSession, media_loop: MediaLoop, post: Callable[[CallEvent], None]
+        self,
+        plan: CallPlan,
+        http: aiohttp.ClientSession,
+        peers: PeerHost,
+        media_loop: MediaLoop,
+        post: Callable[[CallEvent], None],
     ) -> None:
         self._plan = plan
         self._http = http
+        self._peers = peers
         self._media_loop = media_loop
         self._post = post
-        self._pc: RTCPeerConnection | None = None
-        self._channel: RTCDataChannel | None = None
+        self._peer: OfferingPeer | None = None
+        self._channel: DataChannel | None = None
         self._side = RtviSideChannel()
-        self._pinger: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
+        self._pinger: asyncio.TimerHandle | None = None
         self._closing = False
-        self.stream: MediaStream | None = None
+        self.media: MediaCall | None = None
         self.recorder: Recorder | None = None
         self.setup = SetupTimes()
         self.candidate_types: tuple[str, str] | None = None
 
-    async def connect(self) -> int:
+    async def connect(self, turn: Turn) -> int:
         """Set the call up; return the monotonic ns at which media was up. Raises SetupFailure."""
-        started = monotonic_ns()
         limit_s = self._plan.limits.connect_timeout_ms / 1000
-        takeover.use_host_addresses(_loopback_addresses(self._plan.target.url))
-        configuration = RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
-        self._pc = pc = RTCPeerConnection(configuration)
-        self._watch(pc)
-        transceiver = pc.addTransceiver("audio", direction="sendrecv")
-        opus = [c for c in RTCRtpSender.getCapabilities("audio").codecs if c.mimeType.lower() == "audio/opus"]
-        transceiver.setCodecPreferences(opus)
-        self._open_channel(pc)
-        await pc.setLocalDescription(await pc.createOffer())
+        peer = self._offer()
         offered = monotonic_ns()
-        answer = await http_signalling.exchange(
-            self._http, self._plan.target, pc.localDescription.sdp, self._plan.call_id, limit_s
+        answer = await turn.away(
+            http_signalling.exchange(self._http, self._plan.target, peer.offer_sdp, self._plan.call_id, limit_s)
         )
-        answered = monotonic_ns()
-        self.setup = SetupTimes(signalling_ms=ms_between(offered, answered))
-        try:
-            await pc.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
-        except Exception as error:
-            # aiortc's parser raises whatever it stumbles over (AssertionError, IndexError, ...): the peer's doing.
-            raise SetupFailure(Cause.SIGNALLING_REFUSED, f"the agent's SDP answer is unusable: {error!r}") from error
-        ice_up = await self._wait_for_ice(pc, started, limit_s)
-        await self._wait_for_dtls(pc, started, limit_s)
-        taken = await takeover.take_over(pc)
+        # Without what it took to get a place again: that is ours, and told as queue_ms.
+        answered = offered + answer.took_ns
+        self.setup = SetupTimes(queue_ms=turn.waited_ns / 1e6, signalling_ms=ms_between(offered, answered))
+        accepted = monotonic_ns()
+        media = await self._join(peer, answer.sdp, limit_s - answer.took_ns / 1e9)
         connected = monotonic_ns()
         self.setup = SetupTimes(
+            queue_ms=turn.waited_ns / 1e6,
             signalling_ms=ms_between(offered, answered),
-            ice_ms=ms_between(answered, ice_up),
-            dtls_ms=ms_between(ice_up, connected),
-            total_ms=ms_between(started, connected),
+            ice_ms=ms_between(accepted, media.ice_up_ns),
+            dtls_ms=ms_between(media.ice_up_ns, media.dtls_up_ns),
+            total_ms=ms_between(turn.due_at_ns, connected),
         )
-        self.candidate_types = taken.candidate_types
-        self._start_media(taken, connected)
+        self.candidate_types = media.candidate_types
+        self._start_media(media, connected)
+        self._open_channel(peer)
         return connected
 
-    def _watch(self, pc: RTCPeerConnection) -> None:
-        @pc.on("connectionstatechange")
-        def on_connection_state() -> None:
-            self._changed.set()
-            if pc.connectionState in ("failed", "closed") and self.stream is not None and not self._closing:
-                self._post(Disconnected(f"connection {pc.connectionState}"))
+    def _offer(self) -> OfferingPeer:
+        target = self._plan.target
+        self._peer = OfferingPeer(
+            self._peers,
+            target.url,
+            local_addresses(target.url),
+            source_ports=target.source_ports,
+            with_data=target.dialect == "pipecat",
+            cname=self._plan.call_id,
+            on_closed=self._agent_gone,
+        )
+        return self._peer
 
-        @pc.on("iceconnectionstatechange")
-        def on_ice_state() -> None:
-            self._changed.set()
-
-    async def _wait_for_ice(self, pc: RTCPeerConnection, started_ns: int, limit_s: float) -> int:
-        while pc.iceConnectionState not in ("connected", "completed"):
-            if pc.iceConnectionState == "failed":
-                raise SetupFailure(Cause.ICE_FAILED, "no ICE candidate pair worked")
-            await self._next_change(started_ns, limit_s, Cause.ICE_FAILED, f"ICE was {pc.iceConnectionState}")
-        return monotonic_ns()
-
-    async def _wait_for_dtls(self, pc: RTCPeerConnection, started_ns: int, limit_s: float) -> None:
-        while pc.connectionState != "connected":
-            if pc.connectionState in ("failed", "closed"):
-                raise SetupFailure(Cause.DTLS_FAILED, f"connection {pc.connectionState} after ICE succeeded")
-            await self._next_change(started_ns, limit_s, Cause.DTLS_FAILED, f"DTLS was {pc.connectionState}")
-
-    async def _next_change(self, started_ns: int, limit_s: float, cause: Cause, state: str) -> None:
-        left_s = limit_s - (monotonic_ns() - started_ns) / 1e9
+    async def _join(self, peer: OfferingPeer, answer_sdp: str, left_s: float) -> PeerMedia:
         try:
-            await asyncio.wait_for(self._changed.wait(), max(0.0, left_s))
-        except TimeoutError as error:
-            raise SetupFailure(cause, f"{state} after {limit_s:.0f} s") from error
-        self._changed.clear()
+            peer.accept(answer_sdp)
+        except RemoteProtocolError as error:
+            raise SetupFailure(Cause.SIGNALLING_REFUSED, f"the agent's SDP answer is unusable: {error}") from error
+        try:
+            return await peer.connect(max(0.0, left_s))
+        except IceError as error:
+            raise SetupFailure(Cause.ICE_FAILED, error.detail) from error
+        except DtlsError as error:
+            raise SetupFailure(Cause.DTLS_FAILED, error.detail) from error
 
-    def _start_media(self, taken: takeover.TakenMedia, connected_ns: int) -> None:
-        loop = asyncio.get_running_loop()
+    def _start_media(self, media: PeerMedia, connected_ns: int) -> None:
         if self._plan.record:
             self.recorder = Recorder(connected_ns)
-        self.stream = MediaStream(
-            link=taken.link,
-            ssrc=taken.ssrc,
-            payload_type=taken.payload_type,
-            first_sequence=secrets.randbits(15),
-            first_timestamp=secrets.randbits(32),
-            cname=self._plan.call_id,
-            quiet_ms=self._plan.limits.quiet_ms,
-            media_timeout_ms=self._plan.limits.media_timeout_ms,
-            post=lambda event: _post_threadsafe(loop, self._post, event),
-            recorder=self.recorder,
+        self.media = self._media_loop.add_call(
+            media.port,
+            MediaSpec(
+                remote=media.remote,
+                ssrc=media.ssrc,
+                first_sequence=secrets.randbits(15),
+                first_timestamp=secrets.randbits(32),
+                cname=self._plan.call_id,
+                quiet_ms=self._plan.limits.quiet_ms,
+                media_timeout_ms=self._plan.limits.media_timeout_ms,
+                post=self._post,
+                codec=media.codec,
+                payload_type=media.payload_type,
+                outgoing=media.outgoing,
+                incoming=media.incoming,
+                remote_ssrc=media.remote_ssrc,
+                recorder=self.recorder,
+                impair_outgoing=self._plan.impair_outgoing,
+                impair_incoming=self._plan.impair_incoming,
+            ),
         )
-        self._media_loop.add(self.stream, taken.sock, taken.feed_back)
 
     # --- data channel ----------------------------------------------------------------------------------------------
 
-    def _open_channel(self, pc: RTCPeerConnection) -> None:
-        if self._plan.target.dialect != "pipecat":
+    def _open_channel(self, peer: OfferingPeer) -> None:
+        if self._plan.target.dialect == "pipecat" and peer.takes_data:
+            self._channel = peer.open_channel(self._channel_opened, self._message_arrived, self._channel_closed)
+
+    def _channel_opened(self) -> None:
+        self._tell(rtvi.ClientReady(id="1", library="callquake"))
+        self._ping()
+
+    def _tell(self, message: rtvi.ClientReady | rtvi.Ping) -> None:
+        if self._channel is not None and self._channel.is_open:
+            self._channel.send(rtvi.build(message))
+
+    def _ping(self) -> None:
+        self._tell(rtvi.Ping(int(time.time() * 1000)))
+        self._pinger = asyncio.get_running_loop().call_later(rtvi.PING_INTERVAL_S, self._ping)
+
+    def _message_arrived(self, text: str | bytes) -> None:
+        try:
+            message = rtvi.parse(text)
+        except RemoteProtocolError as error:
+            _logger.warning("call %s: %s", self._plan.call_id, error)
             return
-        self._channel = channel = pc.createDataChannel("chat", ordered=True)
+        if isinstance(message, rtvi.PeerLeft):
+            self._post(Disconnected("the agent left (peerLeft)"))
+        for event in self._side.events(message):
+            self._post(event)
 
-        @channel.on("open")
-        def on_open() -> None:
-            channel.send(rtvi.build(rtvi.ClientReady(id="1", library="callquake")))
-            self._pinger = asyncio.get_running_loop().create_task(self._ping(channel))
+    def _channel_closed(self) -> None:
+        self._agent_gone("the agent closed the data channel")
 
-        @channel.on("message")
-        def on_message(text: str | bytes) -> None:
-            try:
-                message = rtvi.parse(text)
-            except RemoteProtocolError as error:
-                _logger.warning("call %s: %s", self._plan.call_id, error)
-                return
-            if isinstance(message, rtvi.PeerLeft):
-                self._post(Disconnected("the agent left (peerLeft)"))
-            for event in self._side.events(message):
-                self._post(event)
-
-        @channel.on("close")
-        def on_close() -> None:
-            if not self._closing:
-                self._post(Disconnected("the agent closed the data channel"))
-
-    @staticmethod
-    async def _ping(channel: RTCDataChannel) -> None:
-        while channel.readyState == "open":
-            channel.send(rtvi.build(rtvi.Ping(int(time.time() * 1000))))
-            await asyncio.sleep(rtvi.PING_INTERVAL_S)
-
-    # --- end -------------------------------------------------------------------------------------------------------
-
-    def media_stats(self) -> MediaStats:
-        """Return the call's RTP counts so far."""
-        stream = self.stream
-        if stream is None:
-            return MediaStats()
-        return MediaStats(
-            packets_sent=stream.packets_sent,
-            packets_received=stream.packets_received,
-            packets_lost=stream.reception.lost,
-            packets_discarded=stream.reception.discarded + stream.bad_packets,
-            jitter_ms=stream.reception.jitter_ms,
-            round_trip_ms=stream.round_trip_ms,
-            send_errors=stream.send_errors,
-            socket_drops=stream.socket_drops,
-        )
+    def _agent_gone(self, detail: str) -> None:
+        if not self._closing:
+            self._post(Disconnected(detail))
 
     async def close(self) -> None:
         """Hang up and release everything; safe to call at any point of the call."""
         self._closing = True
         if self._pinger is not None:
             self._pinger.cancel()
-            await asyncio.gather(self._pinger, return_exceptions=True)
-        if self.stream is not None:
-            gone = self._media_loop.remove(self.stream)
-            await asyncio.get_running_loop().run_in_executor(None, gone.wait, 1.0)
-        if self._pc is not None:
-            await self._pc.close()
-
-
-def _post_threadsafe(loop: asyncio.AbstractEventLoop, post: Callable[[CallEvent], None], event: CallEvent) -> None:
-    """Cross from the media loop's thread; a loop that is already closed has no use for the event."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(post, event)
+        try:
+            if self.media is not None:
+                await self.media.close()
+        finally:
+            if self._peer is not None:
+                self._peer.close()

@@ -11,12 +11,14 @@ import aiohttp
 
 from harness.callers.call import Call, CallContext, codec_of
 from harness.callers.exchange import Milestone
+from harness.callers.setup_queue import SetupQueue
 from harness.corpus.manifest import Corpus, load_corpus
 from harness.engine import headroom, wire
 from harness.engine.clip_store import ClipStore
 from harness.engine.health import HealthMeter, Totals, sleep_and_measure_lag
-from harness.media import takeover
 from harness.media.loop import MediaLoop
+from harness.media.peer import seam
+from harness.media.peer.host import PeerHost
 from harness.model.clock import monotonic_ns
 from harness.model.codec import from_json, to_json
 from harness.model.errors import CallquakeError, GeneratorError, LocalProtocolError, ScenarioError
@@ -44,16 +46,18 @@ class Engine:
         """Run to the end."""
         if "gevent" in sys.modules:
             raise LocalProtocolError("the engine must not share a process with gevent: it falsifies its timing")
-        takeover.guard_versions()
+        seam.guard_versions()
         decoder = wire.Decoder()
         self._media_loop.start()
+        peers = PeerHost(self._media_loop)
         health: asyncio.Task[None] | None = None
         try:
-            async with aiohttp.ClientSession() as http:
+            # As many requests at a time as there are set-ups: a limit here would count as the agent's slowness.
+            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
                 while data := await self._reader.read(65536):
                     for message in decoder.feed(data):
                         if message["t"] == "hello":
-                            self._hello(message, http)
+                            self._hello(message, http, peers)
                             health = asyncio.create_task(self._report_health(str(message["worker"])))
                         elif message["t"] == "stop":
                             await self._drain("the run was stopped")
@@ -69,13 +73,14 @@ class Engine:
         finally:
             if health is not None:
                 health.cancel()
+            peers.close()
             self._media_loop.stop()
 
     def _send(self, kind: str, **fields: Any) -> None:
         if not self._writer.is_closing():
             self._writer.write(wire.encode(kind, **fields))
 
-    def _hello(self, message: wire.Message, http: aiohttp.ClientSession) -> None:
+    def _hello(self, message: wire.Message, http: aiohttp.ClientSession, peers: PeerHost) -> None:
         if message["protocol"] != wire.PROTOCOL_VERSION:
             raise LocalProtocolError(f"wire protocol {message['protocol']} is not {wire.PROTOCOL_VERSION}")
         needs = message.get("needs")
@@ -86,6 +91,8 @@ class Engine:
             run_dir=Path(message["run_dir"]),
             http=http,
             media_loop=self._media_loop,
+            peers=peers,
+            setup_queue=SetupQueue(),
             utterances=self._corpus.utterances,
             clip=ClipStore(self._corpus).clip,
             on_turn=self._on_turn,

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.media.old_loop import MediaLoop
+from harness.media.loop import MediaLoop
 from harness.model.clock import NS_PER_MS, monotonic_ns, ms_between
 from harness.model.records import HealthSample
 

@@ -34,7 +34,7 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtp import RtpPacket
 from aiortc.sdp import MediaDescription, SessionDescription, candidate_from_sdp
 
-from harness.media.takeover import use_host_addresses
+from harness.media.peer.seam import use_host_addresses
 from harness.model.errors import RemoteProtocolError
 from harness.protocols import rtvi
 from harness.protocols.small_webrtc import Candidate

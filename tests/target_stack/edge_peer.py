@@ -11,7 +11,7 @@ import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
-from harness.media.takeover import use_host_addresses
+from harness.media.peer.seam import use_host_addresses
 from harness.protocols import rtvi
 from target_stack.edge.server import EdgeServer
 from target_stack.frames import (

@@ -61,7 +61,7 @@ class AnsweringPeer:
         self.link.begin(remote, is_server=is_server)
 
     async def connect(self, timeout_s: float) -> PeerMedia:
-        """Wait for ICE and DTLS; raises IceFailed or DtlsFailed."""
+        """Wait for ICE and DTLS; raises IceError or DtlsError."""
         keys = await self.link.connected(timeout_s)
         dtls, data = self.link.dtls, self._offer.data
         if self._on_message is not None and data is not None and dtls is not None:

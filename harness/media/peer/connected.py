@@ -1,16 +1,13 @@
 """What a set-up gives: everything the media loop must be told, or the step that failed."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pylibsrtp import Session
 
 from harness.media.codecs import Codec
+from harness.media.port import MediaPort
 from harness.media.spec import Address
 from harness.model.errors import TargetError
-
-if TYPE_CHECKING:
-    from harness.media.loop import MediaPort
 
 
 class SetupError(TargetError):
@@ -21,11 +18,11 @@ class SetupError(TargetError):
         self.detail = detail
 
 
-class IceFailed(SetupError):
+class IceError(SetupError):
     """No candidate pair worked."""
 
 
-class DtlsFailed(SetupError):
+class DtlsError(SetupError):
     """The handshake failed, or did not end in time."""
 
 
@@ -33,7 +30,7 @@ class DtlsFailed(SetupError):
 class PeerMedia:
     """One connected peer's audio path."""
 
-    port: "MediaPort"
+    port: MediaPort
     remote: Address
     outgoing: Session
     incoming: Session

@@ -1,10 +1,10 @@
 """What all peers of a process share: certificate and SSL context, timers, ports."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import ifaddr
 
+from harness.media.loop import MediaLoop
 from harness.media.peer.dtls import DtlsIdentity
 from harness.media.peer.ice_port import IcePort
 from harness.media.peer.source_ports import SourcePorts
@@ -12,14 +12,11 @@ from harness.media.peer.timers import Timers
 from harness.media.spec import Address
 from harness.model.errors import GeneratorError
 
-if TYPE_CHECKING:
-    from harness.media.loop import MediaLoop
-
 
 class PeerHost:
     """Make one on the running event loop; its peers must be closed before it is."""
 
-    def __init__(self, media_loop: "MediaLoop", *, srtp_profiles: Sequence[str] | None = None) -> None:
+    def __init__(self, media_loop: MediaLoop, *, srtp_profiles: Sequence[str] | None = None) -> None:
         self.identity = DtlsIdentity(srtp_profiles)
         self.timers = Timers()
         self.source_ports = SourcePorts()

@@ -3,22 +3,12 @@
 SRTP never comes here: the media loop knows its calls by (port, remote address) and keeps it.
 """
 
-import contextlib
-import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from harness.media.loop import MediaLoop
 from harness.media.spec import Address
-from harness.model.errors import GeneratorError, RemoteProtocolError
+from harness.model.errors import RemoteProtocolError
 from harness.protocols import stun
-
-if TYPE_CHECKING:
-    from harness.media.loop import MediaLoop
-
-# A burst of calls answers itself with several thousand datagrams in some ms.
-BUFFER_BYTES = 8 << 20
-# asm-generic/socket.h; like SO_SNDBUF and SO_RCVBUF, beyond net.core's limits, for root.
-_SO_SNDBUFFORCE = 32
-_SO_RCVBUFFORCE = 33
 
 
 class Checked(Protocol):
@@ -41,15 +31,8 @@ class Owner(Protocol):
 class IcePort:
     """A socket of the media loop, used by one peer or by many."""
 
-    def __init__(self, media_loop: "MediaLoop", host: str) -> None:
-        try:
-            self.media = media_loop.open_port(host, self._arrived)
-        except OSError as error:
-            raise GeneratorError(
-                f"no UDP port on {host}: {error}; raise the descriptor limit (ulimit -n) or share ports "
-                "(source_ports: shared)"
-            ) from error
-        enlarge_buffers(self.media.sock)
+    def __init__(self, media_loop: MediaLoop, host: str) -> None:
+        self.media = media_loop.open_port(host, self._arrived)
         self.address: Address = self.media.address
         # Peers by local username, checks by transaction, peers by the remote address they talk to.
         self.owners: dict[bytes, Owner] = {}
@@ -58,8 +41,7 @@ class IcePort:
 
     def send(self, data: bytes, to: Address) -> None:
         """Send one datagram; what the kernel refuses (no route, full buffer) is lost, as on any network."""
-        with contextlib.suppress(OSError):
-            self.media.send(data, to)
+        self.media.send(data, to)
 
     def claim(self, address: Address, owner: Owner) -> bool:
         """Have what comes from `address`; False when another peer of this port talks to it."""
@@ -101,13 +83,3 @@ class IcePort:
             check = self.checks.get(message.transaction)
             if check is not None:
                 check.response_arrived(self, message, data, source)
-
-
-def enlarge_buffers(sock: socket.socket) -> None:
-    """Give `sock` buffers for many calls: all we ask for as root, else what net.core.rmem_max and wmem_max allow."""
-    for forced, plain in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, forced, BUFFER_BYTES)
-        except OSError:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, plain, BUFFER_BYTES)

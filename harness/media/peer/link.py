@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from harness.media.codecs import Codec
-from harness.media.peer.connected import DtlsFailed, IceFailed, PeerMedia, SetupError
+from harness.media.peer.connected import DtlsError, IceError, PeerMedia, SetupError
 from harness.media.peer.dtls import DtlsSession, SrtpKeys
 from harness.media.peer.host import PeerHost
 from harness.media.peer.ice import IceAgent, Pair
@@ -60,20 +60,22 @@ class PeerLink:
         self.ice.begin(remote)
 
     async def connected(self, timeout_s: float) -> SrtpKeys:
-        """Return the keys once there are some; raises IceFailed or DtlsFailed."""
+        """Return the keys once there are some; raises IceError or DtlsError."""
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._up
         except TimeoutError as error:
             if self.ice.selected is None:
-                raise IceFailed(f"no ICE candidate pair worked within {timeout_s:.0f} s: {self.ice.describe()}") from error
-            raise DtlsFailed(f"DTLS did not finish within {timeout_s:.0f} s, ICE had") from error
+                raise IceError(
+                    f"no ICE candidate pair worked within {timeout_s:.0f} s: {self.ice.describe()}"
+                ) from error
+            raise DtlsError(f"DTLS did not finish within {timeout_s:.0f} s, ICE had") from error
 
     def media(self, keys: SrtpKeys, audio: Section, ssrc: int, codec: Codec, payload_type: int) -> PeerMedia:
         """Return what the media loop must know; after `connected`."""
         pair = self.ice.selected
         if pair is None:
-            raise IceFailed("the ICE pair is gone")
+            raise IceError("the ICE pair is gone")
         return PeerMedia(
             port=pair.port.media,
             remote=pair.remote,
@@ -116,7 +118,7 @@ class PeerLink:
             fingerprints=remote.fingerprints,
             send=lambda data: pair.port.send(data, pair.remote),
             on_connected=self._connected,
-            on_failed=lambda detail: self._failed(DtlsFailed(detail)),
+            on_failed=lambda detail: self._failed(DtlsError(detail)),
             on_closed=lambda: self._gone("the agent closed the connection (DTLS close_notify)"),
         )
         self.dtls.begin()
@@ -141,6 +143,6 @@ class PeerLink:
 
     def _gone(self, detail: str) -> None:
         if not self._up.done():
-            self._up.set_exception(DtlsFailed(detail))
+            self._up.set_exception(DtlsError(detail))
         elif not self._is_closed and self._on_closed is not None:
             self._on_closed(detail)

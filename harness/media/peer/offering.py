@@ -11,10 +11,11 @@ from harness.media.peer.ice import usable
 from harness.media.peer.ice_port import IcePort
 from harness.media.peer.link import PeerLink
 from harness.media.peer.rtp_maps import chosen_codec, rtp_map
+from harness.media.peer.seam import DataChannel
 from harness.media.spec import Address
-from harness.model.errors import RemoteProtocolError
+from harness.model.errors import LocalProtocolError, RemoteProtocolError
 from harness.protocols import webrtc_sdp
-from harness.protocols.webrtc_sdp import Description, OurAudio
+from harness.protocols.webrtc_sdp import SCTP_PORT, Description, OurAudio
 
 
 class OfferingPeer:
@@ -43,6 +44,7 @@ class OfferingPeer:
         self._ports = ports
         self._answered: tuple[Address, ...] = ()
         self._answer: Description | None = None
+        self._channel: DataChannel | None = None
         self.ssrc = secrets.randbits(32) or 1
         audio = OurAudio(tuple(rtp_map(c) for c in codecs), self.ssrc, cname)
         self.offer_sdp = webrtc_sdp.build_offer(
@@ -80,7 +82,7 @@ class OfferingPeer:
             self.link.ice.replace_port(port, own)
 
     async def connect(self, timeout_s: float) -> PeerMedia:
-        """Wait for ICE and DTLS; raises IceFailed or DtlsFailed."""
+        """Wait for ICE and DTLS; raises IceError or DtlsError."""
         answer = self._answer
         if answer is None:
             raise RemoteProtocolError("there is no answer yet")
@@ -88,8 +90,26 @@ class OfferingPeer:
         codec, payload_type = chosen_codec(answer.audio, self._codecs)
         return self.link.media(keys, answer.audio, self.ssrc, codec, payload_type)
 
+    def open_channel(
+        self,
+        on_open: Callable[[], None],
+        on_message: Callable[[str | bytes], None],
+        on_close: Callable[[], None],
+    ) -> DataChannel:
+        """Open the data channel of a connected peer that takes one."""
+        data = self._answer.data if self._answer is not None else None
+        if data is None or self.link.dtls is None:
+            raise LocalProtocolError("a data channel needs a connected peer that takes one")
+        self._channel = DataChannel(
+            self.link.dtls, data.sctp_port or SCTP_PORT, on_open=on_open, on_message=on_message, on_close=on_close
+        )
+        return self._channel
+
     def close(self) -> None:
         """Hang up; any number of times. The media loop must have let go of the call."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
         self.link.close()
         if self._answered:
             self._host.source_ports.ended(self._target, self._answered)

@@ -1,6 +1,7 @@
 """The two things a PeerHost asks of a media loop, on the event loop: ports whose datagrams all come up."""
 
 import asyncio
+import contextlib
 import socket
 import time
 
@@ -21,7 +22,8 @@ class AsyncioPort:
 
     def send(self, data, to):
         if not self.loses(data):
-            self.sock.sendto(data, to)
+            with contextlib.suppress(OSError):
+                self.sock.sendto(data, to)
 
     def close(self):
         asyncio.get_running_loop().remove_reader(self.sock)

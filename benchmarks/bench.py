@@ -16,6 +16,7 @@ from benchmarks import machine
 from benchmarks.comparison import Better, Comparison, Measured, run_rounds, write_json
 from benchmarks.failure import BenchmarkError
 from benchmarks.network import enter_own_namespace
+from benchmarks.processes import may_be_real_time
 
 
 def default_cache() -> Path:
@@ -24,7 +25,8 @@ def default_cache() -> Path:
     return Path(home) / "callquake" / "benchmarks"
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Return the whole number of 1 and more that an option names."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not legal; legal: 1 and more")
@@ -34,7 +36,7 @@ def _positive(text: str) -> int:
 def options_parser(name: str, description: str | None, *, pairs: int = 3) -> argparse.ArgumentParser:
     """Return a parser with the options that all comparisons have."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
-    parser.add_argument("--pairs", type=_positive, default=pairs, help="rounds of ours and each peer (%(default)s)")
+    parser.add_argument("--pairs", type=positive, default=pairs, help="rounds of ours and each peer (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample and the machine's facts")
     parser.add_argument("--peers", default="", metavar="A,B", help="only these peers (default: all)")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="folder of built peers (%(default)s)")
@@ -48,7 +50,7 @@ def options_parser(name: str, description: str | None, *, pairs: int = 3) -> arg
 
 def add_window_options(parser: argparse.ArgumentParser, *, calls: int, settle_s: float = 3.0) -> None:
     """Add how many calls, and how long the steady state is watched."""
-    parser.add_argument("--calls", type=_positive, default=calls, help="calls at a time (%(default)s)")
+    parser.add_argument("--calls", type=positive, default=calls, help="calls at a time (%(default)s)")
     parser.add_argument("--seconds", type=float, default=10.0, help="steady state that is counted (%(default)s)")
     parser.add_argument("--settle", type=float, default=settle_s, help="wait before it, in s (%(default)s)")
 
@@ -105,6 +107,7 @@ def answer(question: Question, options: argparse.Namespace) -> Comparison:
     facts = {**machine.facts(), "peers": dict(question.peer_versions)}
     is_own = not options.shared_network and enter_own_namespace()
     facts["own_network_namespace"] = is_own
+    facts["real_time"] = may_be_real_time()
     if not is_own:
         print("in the shared network namespace: UDP counts hold everybody's datagrams", file=sys.stderr)
     with ExitStack() as stack:

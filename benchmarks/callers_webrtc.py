@@ -36,7 +36,7 @@ def run() -> None:
     """Compare."""
     parser = bench.options_parser("callers_webrtc", __doc__)
     bench.add_window_options(parser, calls=200)
-    parser.add_argument("--aiortc-calls", type=int, default=8, help="calls of stock aiortc (%(default)s)")
+    parser.add_argument("--aiortc-calls", type=bench.positive, default=8, help="calls of stock aiortc (%(default)s)")
     parser.add_argument("--pion-interceptors", action="store_true", help="let Pion's callers send RTCP, at a price")
     options = parser.parse_args()
     names = bench.chosen_peers(options.peers, ["pion", "aiortc", "aiortc-silent"])

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 _CLONE_NEWNET = 0x40000000
@@ -76,7 +77,7 @@ def free_udp_ports(count: int) -> int:
         probe.bind(("127.0.0.1", 0))
         bound: int = probe.getsockname()[1]
     start = bound & ~1
-    for first in (*range(start, 65_000 - count, 64), *range(20_000, start, 64)):
+    for first in chain(range(start, 65_000 - count, 64), range(20_000, start, 64)):
         if _are_free(range(first, first + count)):
             return first
     raise OSError(errno.EADDRINUSE, f"no {count} free UDP ports in a row")

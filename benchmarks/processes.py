@@ -23,21 +23,38 @@ from typing import Any, Protocol, Self
 
 from benchmarks.failure import BenchmarkError
 
-READY_LIMIT_S = 60.0
+# Ours may have to compile its loop, once a machine.
+READY_LIMIT_S = 240.0
 COUNT_LIMIT_S = 20.0
 _END_LIMIT_S = 5.0
 
 
 @contextlib.contextmanager
 def started_on(core: int | None) -> Iterator[None]:
-    """Children started inside run on `core` only; None = wherever the system likes."""
+    """Children started inside run on `core` only (None = wherever the system likes), as real-time ones if allowed.
+
+    Our engine asks for real-time scheduling by itself; so that the machine's other work touches nobody more than
+    another, every competitor and every answering side gets it.
+    """
     before = os.sched_getaffinity(0)
     if core is not None:
         os.sched_setaffinity(0, {core})
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     try:
         yield
     finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         os.sched_setaffinity(0, before)
+
+
+def may_be_real_time() -> bool:
+    """Tell whether children get real-time scheduling."""
+    try:
+        with started_on(None):
+            return os.sched_getscheduler(0) == os.SCHED_RR
+    except PermissionError:
+        return False
 
 
 def _name_of(command: Sequence[str]) -> str:

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import aiohttp
 
+from harness.callers.caller import Caller
 from harness.callers.conversation import Conversation
 from harness.callers.exchange import (
     Action,
@@ -21,8 +21,10 @@ from harness.callers.exchange import (
     Spoken,
     TurnEnded,
 )
+from harness.callers.rtp import RtpCaller
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.setup_queue import SetupQueue
+from harness.callers.source_ports import SourcePorts
 from harness.callers.webrtc import WebRtcCaller
 from harness.media.clips import Clip
 from harness.media.codecs import OPUS, Codec, codec_named
@@ -33,9 +35,6 @@ from harness.model.clock import monotonic_ns, ms_between
 from harness.model.errors import CallquakeError
 from harness.model.plan import CallPlan, TargetSpec, impairments_of
 from harness.model.records import CallRecord, Cause, MediaStats, Outcome, TurnRecord
-
-if TYPE_CHECKING:
-    from harness.callers.caller import Caller
 
 RECORDINGS = "audio"
 _logger = logging.getLogger(__name__)
@@ -50,6 +49,7 @@ class CallContext:
     http: aiohttp.ClientSession
     media_loop: MediaLoop
     peers: PeerHost
+    source_ports: SourcePorts
     setup_queue: SetupQueue
     utterances: Mapping[str, Spoken]
     # Encoded on first use of a codec, then shared by all calls.
@@ -63,6 +63,12 @@ def codec_of(target: TargetSpec) -> Codec:
     return OPUS if target.transport == "webrtc" else codec_named(target.codec)
 
 
+def _caller_of(plan: CallPlan, context: CallContext, post: Callable[[CallEvent], None]) -> Caller:
+    if plan.target.transport == "rtp":
+        return RtpCaller(plan, context.http, context.media_loop, context.source_ports, post)
+    return WebRtcCaller(plan, context.http, context.peers, context.media_loop, post)
+
+
 class Call:
     """Runs one plan to its CallRecord; never raises but for cancellation."""
 
@@ -71,9 +77,7 @@ class Call:
         self._due_at_ns = due_at_ns
         self._context = context
         self._events: asyncio.Queue[CallEvent | None] = asyncio.Queue()
-        self._caller: Caller = WebRtcCaller(
-            plan, context.http, context.peers, context.media_loop, self._events.put_nowait
-        )
+        self._caller = _caller_of(plan, context, self._events.put_nowait)
         utterances = {t.utterance_id: context.utterances[t.utterance_id] for t in plan.turns}
         self._codec = codec_of(plan.target)
         self._conversation = Conversation(plan, utterances, self._codec.name)

@@ -12,6 +12,7 @@ import aiohttp
 from harness.callers.call import Call, CallContext, codec_of
 from harness.callers.exchange import Milestone
 from harness.callers.setup_queue import SetupQueue
+from harness.callers.source_ports import SourcePorts
 from harness.corpus.manifest import Corpus, load_corpus
 from harness.engine import headroom, wire
 from harness.engine.clip_store import ClipStore
@@ -92,6 +93,7 @@ class Engine:
             http=http,
             media_loop=self._media_loop,
             peers=peers,
+            source_ports=SourcePorts(self._media_loop),
             setup_queue=SetupQueue(),
             utterances=self._corpus.utterances,
             clip=ClipStore(self._corpus).clip,

@@ -153,7 +153,9 @@ class WebRtcCaller:
 
     def _open_channel(self, peer: OfferingPeer) -> None:
         if self._plan.target.dialect == "pipecat" and peer.takes_data:
-            self._channel = peer.open_channel(self._channel_opened, self._message_arrived, self._channel_closed)
+            # The agent may hang up in this very moment; then that is the news, and it has been posted.
+            with contextlib.suppress(ConnectionError):
+                self._channel = peer.open_channel(self._channel_opened, self._message_arrived, self._channel_closed)
 
     def _channel_opened(self) -> None:
         self._tell(rtvi.ClientReady(id="1", library="callquake"))

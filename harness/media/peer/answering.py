@@ -1,5 +1,6 @@
 """The agent's side of a WebRTC call, as cheap as the caller's: for the reference responder."""
 
+import contextlib
 import random
 import secrets
 from collections.abc import Callable, Sequence
@@ -65,7 +66,8 @@ class AnsweringPeer:
         keys = await self.link.connected(timeout_s)
         dtls, data = self.link.dtls, self._offer.data
         if self._on_message is not None and data is not None and dtls is not None:
-            self.channel = DataChannel(dtls, data.sctp_port or 0, label=None, on_message=self._on_message)
+            with contextlib.suppress(ConnectionError):
+                self.channel = DataChannel(dtls, data.sctp_port or 0, label=None, on_message=self._on_message)
         return self.link.media(keys, self._audio, self.ssrc, self._codec, self._payload_type)
 
     def close(self) -> None:

@@ -89,7 +89,7 @@ def _finish(work: Coroutine[Any, Any, None]) -> None:
 class DataChannel:
     """One ordered, reliable channel of text messages; all callbacks on the event loop.
 
-    `label` opens a channel, None awaits the peer's.
+    `label` opens a channel, None awaits the peer's. Raises ConnectionError when the session is already over.
     """
 
     def __init__(
@@ -102,6 +102,8 @@ class DataChannel:
         on_message: Callable[[str | bytes], None] | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
+        if dtls.state is not State.CONNECTED:
+            raise ConnectionError(f"DTLS is {dtls.state.value}")
         self._on_open, self._on_message, self._on_close = on_open, on_message, on_close
         self._channel: RTCDataChannel | None = None
         shim: Any = _DtlsTransport(dtls)

@@ -5,6 +5,7 @@ cannot be read: reports are made from what is there, and say what is not. A run.
 refused: without it nothing says what was run.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from harness.model.codec import from_json
 from harness.model.errors import ScenarioError
 from harness.model.records import CallRecord, HealthSample, TurnRecord
 from harness.report.record_lines import read_records
-from harness.report.workers import WorkerInfo, on_one_axis, read_workers, shifts_of
+from harness.report.workers import WorkerInfo, on_one_axis, read_workers, shifts_of, with_counts
 from harness.verdict.verdict import RunStatus
 
 
@@ -90,7 +91,7 @@ def read_run(run_dir: Path) -> StoredRun:
     worker_of = {call.call_id: call.worker for call in calls}
     return StoredRun(
         directory=run_dir,
-        info=info,
+        info=dataclasses.replace(info, workers=with_counts(info.workers, calls)),
         calls=on_one_axis(calls, shifts, worker_of),
         turns=on_one_axis(turns, shifts, worker_of),
         health=on_one_axis(health, shifts, worker_of),

@@ -1,6 +1,7 @@
 """The workers of a run as run.json tells of them: what became of each, and whose clock its times are on."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 
 from harness.model.codec import from_json
 from harness.model.errors import ScenarioError
-from harness.model.records import CallRecord, HealthSample, TurnRecord
+from harness.model.records import CallRecord, HealthSample, Outcome, TurnRecord
 from harness.report.record_lines import check_fields
 
 T = TypeVar("T", CallRecord, TurnRecord, HealthSample)
@@ -16,7 +17,7 @@ T = TypeVar("T", CallRecord, TurnRecord, HealthSample)
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """One worker. Counts of calls are None where nothing fixed how many it was to place."""
+    """One worker. How many calls it was to place is None where nothing fixed that."""
 
     name: str
     host: str
@@ -32,12 +33,13 @@ class WorkerInfo:
     # Why it did not come to its planned end, None when it did.
     end: str | None
     calls_planned: int | None
-    calls_recorded: int
-    calls_lost: int
-    # Of its share, for no wish of the operator.
+    # Of its share, for no wish of the operator; None where that cannot be told.
     calls_never_placed: int | None
     # Where its engine's log and recordings lie when not beside the records.
     run_dir: str | None
+    # Counted in the records, with those lost among them.
+    calls_recorded: int = 0
+    calls_lost: int = 0
 
     @property
     def title(self) -> str:
@@ -70,6 +72,13 @@ def _read(raw: Any, where: str) -> WorkerInfo:
     except (TypeError, ValueError) as error:
         raise ScenarioError(f"{where}: {error}") from None
     return info
+
+
+def with_counts(workers: Iterable[WorkerInfo], calls: Sequence[CallRecord]) -> tuple[WorkerInfo, ...]:
+    """Return the workers with their calls counted."""
+    recorded = Counter(call.worker for call in calls)
+    lost = Counter(call.worker for call in calls if call.outcome is Outcome.LOST)
+    return tuple(dataclasses.replace(w, calls_recorded=recorded[w.name], calls_lost=lost[w.name]) for w in workers)
 
 
 def faults_of(workers: Iterable[WorkerInfo]) -> list[str]:

@@ -222,8 +222,9 @@ class Cluster:
 
     def describe(self) -> list[dict[str, Any]]:
         """Return run.json's list of workers."""
-        was_ended = self.status not in {"finished", "worker_lost", "target_unreachable"} or self._places_no_more
-        return [member.describe(was_ended and member.end is None) for member in self.members]
+        came_to_its_end = self.finished.is_set() and self.status in {"finished", "worker_lost", "target_unreachable"}
+        is_counted = came_to_its_end and not self._places_no_more
+        return [member.describe(is_counted or member.end is not None) for member in self.members]
 
     # The workers' words.
 

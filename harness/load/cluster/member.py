@@ -81,8 +81,8 @@ class Member:
                 self.receive("call", to_json(record))
         self.share.held.clear()
 
-    def describe(self, was_ended_early: bool) -> dict[str, Any]:
-        """Return what run.json keeps of this worker."""
+    def describe(self, counts_unplaced: bool) -> dict[str, Any]:
+        """Return what run.json keeps of this worker; calls it has not placed count against it where it could have."""
         share, seat = self.share, self.seat
         return {
             "name": self.name,
@@ -96,9 +96,7 @@ class Member:
             "status": self.status,
             "end": self.end,
             "calls_planned": share.n_planned,
-            "calls_recorded": share.n_ended,
-            "calls_lost": share.n_lost,
-            "calls_never_placed": None if was_ended_early else share.n_never_placed,
+            "calls_never_placed": share.n_never_placed if counts_unplaced else None,
             # Where its engine's log and recordings lie when not in this directory.
             "run_dir": self.run_dir,
         }

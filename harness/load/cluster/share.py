@@ -7,7 +7,7 @@ from typing import Any
 from harness.load.lost_call import lost_call
 from harness.load.schedule import indices_of
 from harness.model.clock import NS_PER_MS
-from harness.model.records import CallRecord, Outcome
+from harness.model.records import CallRecord
 from harness.scenario.check import Prepared
 
 
@@ -30,7 +30,6 @@ class Share:
         self.index, self.count = index, count
         self.held: dict[str, Held] = {}
         self.n_ended = 0
-        self.n_lost = 0
 
     @property
     def n_planned(self) -> int | None:
@@ -53,7 +52,6 @@ class Share:
         elif kind == "call":
             self.held.pop(row["call_id"], None)
             self.n_ended += 1
-            self.n_lost += row["outcome"] == Outcome.LOST
 
     def _note(self, row: dict[str, Any]) -> None:
         call = self.held.get(row["call_id"])
@@ -79,7 +77,6 @@ class Share:
                 continue
             plan = self._prepared.planner.plan_for_index(held.index, due_ms)
             self.n_ended += 1
-            self.n_lost += 1
             yield lost_call(
                 plan,
                 worker,

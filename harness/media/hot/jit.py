@@ -8,7 +8,9 @@ Integers in rows are all signed 64 bit: numba turns a mix of signed and unsigned
 """
 
 import os
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -34,8 +36,29 @@ def _is_interpreted() -> bool:
     return False
 
 
+def _keep_by_sources() -> None:
+    """Have numba keep what it compiles in a folder of this very state of our sources.
+
+    Numba looks at the time of a function's own file only: a function whose callee, or a constant, changed in another
+    file would go on running the old one.
+    """
+    import numba  # noqa: PLC0415 - optional
+
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return
+    sources = sorted(Path(__file__).parents[1].rglob("*.py"))
+    stamps = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in sources]
+    name = f"{zlib.crc32(chr(10).join(stamps).encode()):08x}"
+    beside = Path(__file__).parent / "__pycache__"
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "callquake"
+    kept = beside if os.access(beside if beside.is_dir() else beside.parent, os.W_OK) else home
+    numba.config.CACHE_DIR = str(kept / f"numba-{name}")
+
+
 INTERPRETED = _is_interpreted()
 MODE = "python" if INTERPRETED else "compiled"
+if not INTERPRETED:
+    _keep_by_sources()
 
 
 def compiled(function: _Function) -> _Function:

@@ -9,19 +9,22 @@ While the agent speaks, a decoded packet that is not plainly voiced sends the de
 kept packets are decoded in order, and so are the next ones until one is voiced again: the end of speech is exact.
 
 CELT codes each band's energy as the step from half of what it was a packet ago. A decoder that is out of step (packets
-lost; packets not decoded; an agent that begins each answer with a new encoder) is therefore up to 84 dB off in the
-first packet, half of that in the second. So when the first packet behind silence, a pause or a loss is quiet, though
-larger than silence needs, a second decoder that has heard nothing takes it too: half-way up, it is off by little. If it
+lost; packets not decoded; an agent that begins each answer with a new encoder) is therefore up to 27 dB off in the
+first packet, half of that in the second. So when a packet soon behind silence, a pause or a loss is quiet, though larger
+than silence needs, a second decoder that has heard nothing before takes it too: half-way up, it is off by less. If it
 hears sound, the packet is in doubt; when both hear speech a few packets later, the onset was the first one in doubt.
+Which of them is in step shows in the packets between: the error of the other one halves with each.
 """
 
 from typing import Any
 
 from harness.media.hot.jit import compiled
 from harness.media.hot.levels import highest, window_levels
-from harness.media.hot.native import OPUS_DECODER_BYTES, memcpy, opus_decode, opus_decoder_init
+from harness.media.hot.native import opus_decode, opus_decoder_init
 from harness.media.hot.onset import (
+    FLOOR_LEARNING_MS,
     SILENCE_DBFS,
+    WINDOW_MS,
     gate_dbfs,
     onset_hole,
     onset_learn,
@@ -41,6 +44,8 @@ UNIT_SAMPLES = RATE // 400
 _UNITS_PER_WINDOW = 2
 _MOST_UNITS = 48
 _MOST_KEPT = 3
+# A decoder that has heard nothing is up to this much too loud.
+_PLAIN_DB = 6.0
 _KEPT_BYTES = 512
 # Silence packets after which the decoder's state changes no more.
 _SETTLED = 2
@@ -60,14 +65,15 @@ FIELDS: list[tuple[Any, ...]] = [
     ("is_out_of_step", "i8"),
     # Packets that the second decoder, whose state is in `backup`, is yet to hear.
     ("second_left", "i8"),
+    # The level at the end of the last packet, as each of the two decoders has it.
+    ("first_dbfs", "f8"),
+    ("second_dbfs", "f8"),
     # Silence-sized packets since the last larger one.
     ("settled", "i8"),
     # Units of silence that do not fill a window yet.
     ("quiet_units", "i8"),
     # Every packet is decoded, since the last one was quiet.
     ("is_dense", "i8"),
-    # Highest level of the last packet that was decoded.
-    ("last_top_dbfs", "f8"),
     # Packets since no answer is awaited.
     ("idle", "i8"),
     ("kept", "i8"),
@@ -92,12 +98,14 @@ def opus_start(ear: Any, by_size: int, decoder: int, backup: int) -> None:
     ear.settled = 0
     ear.quiet_units = 0
     ear.is_dense = 0
-    ear.last_top_dbfs = SILENCE_DBFS
     ear.idle = 0
     ear.kept = 0
     ear.decoded = 0
     ear.skipped = 0
     ear.undecodable = 0
+    if by_size != 0:
+        # Sizes have no background to be learnt.
+        ear.learnt = FLOOR_LEARNING_MS // WINDOW_MS
     if decoder != 0:
         opus_decoder_init(decoder, RATE, 1)
 
@@ -215,33 +223,67 @@ def _listen(ear: Any, length: int, arrived_at_ns: int, first_at_ns: int, scratch
     if onset_at_ns != 0:
         ear.kept = 0
         ear.is_dense = 0
-        ear.last_top_dbfs = highest(scratch.levels, windows)
     return onset_at_ns
 
 
 @compiled
 def _second_opinion(ear: Any, length: int, windows: int, scratch: Any) -> bool:
-    """Tell whether a quiet packet is in doubt; in a voiced one behind doubted ones, let the better decoder speak."""
+    """Tell whether a quiet packet is in doubt; in a voiced one behind doubted ones, let the second decoder speak."""
     gate = gate_dbfs(ear)
-    is_voiced = highest(scratch.levels, windows) > gate
-    if is_voiced and ear.doubted_at_ns == 0:
+    top = highest(scratch.levels, windows)
+    is_in_doubt = ear.doubted_at_ns != 0
+    if top > gate and not is_in_doubt:
         ear.second_left = 0
         return False
     ear.second_left -= 1
-    heard = SILENCE_DBFS
+    second_top = SILENCE_DBFS
     if _levels(ear, ear.backup, length, scratch.other_levels, scratch) == windows:
-        heard = highest(scratch.other_levels, windows)
-    if heard >= _OVERSHOOT_DBFS:
+        second_top = highest(scratch.other_levels, windows)
+    is_plausible = gate < second_top < _OVERSHOOT_DBFS
+    if is_in_doubt:
+        is_plausible = is_plausible and scratch.other_levels[0] > gate
+    is_plausible = _is_steadier(ear, windows, scratch) and is_plausible
+    if top > gate:
+        _let_the_second_speak(ear, is_plausible, windows, scratch)
+        return False
+    if second_top >= _OVERSHOOT_DBFS or (is_in_doubt and not is_plausible):
         ear.second_left = 0
-    is_plausible = gate < heard < _OVERSHOOT_DBFS and (ear.doubted_at_ns == 0 or scratch.other_levels[0] > gate)
-    if not is_voiced:
-        return is_plausible
-    if is_plausible:
-        ear.decoder, ear.backup = ear.backup, ear.decoder
-        for i in range(windows):
-            scratch.levels[i] = scratch.other_levels[i]
+    return is_plausible
+
+
+@compiled
+def _is_steadier(ear: Any, windows: int, scratch: Any) -> bool:
+    """Tell whether the second decoder's level moved less where the last packet joins this: no error halves there.
+
+    Always so for the first packet in doubt, which has nothing to be held against.
+    """
+    at = max(0, windows - 2)
+    first = abs(_mean(scratch.levels, 0, windows) - ear.first_dbfs)
+    second = abs(_mean(scratch.other_levels, 0, windows) - ear.second_dbfs)
+    ear.first_dbfs = _mean(scratch.levels, at, windows)
+    ear.second_dbfs = _mean(scratch.other_levels, at, windows)
+    return bool(ear.doubted_at_ns == 0 or second <= first)
+
+
+@compiled
+def _mean(levels: Any, start: int, end: int) -> float:
+    """Return the mean of at most two windows."""
+    until = min(start + 2, end)
+    total = 0.0
+    for i in range(start, until):
+        total += levels[i]
+    return total / (until - start)
+
+
+@compiled
+def _let_the_second_speak(ear: Any, is_plausible: bool, windows: int, scratch: Any) -> None:
     ear.second_left = 0
-    return False
+    if not is_plausible:
+        ear.doubted_at_ns = 0
+        return
+    ear.decoder, ear.backup = ear.backup, ear.decoder
+    for i in range(windows):
+        scratch.levels[i] = scratch.other_levels[i]
 
 
 @compiled
@@ -265,20 +307,20 @@ def _speaking(ear: Any, payload: Any, offset: int, length: int, arrived_at_ns: i
 
 @compiled
 def _plainly_voiced(ear: Any, length: int, arrived_at_ns: int, scratch: Any) -> bool:
-    """Decode past the kept packets; where the result is beyond doubt, take it and drop them."""
-    memcpy(ear.backup, ear.decoder, OPUS_DECODER_BYTES)
-    windows = _levels(ear, ear.decoder, length, scratch.levels, scratch)
-    top = highest(scratch.levels, windows)
-    # Half of the step since the last decoded packet is the decoder's error.
-    if windows > 0 and min(top, 2 * top - ear.last_top_dbfs) > gate_dbfs(ear):
-        ear.decoded += 1
-        ear.skipped += ear.kept
-        ear.kept = 0
-        ear.last_top_dbfs = top
-        onset_packet(ear, scratch.levels, windows, arrived_at_ns, arrived_at_ns, False)
-        return True
-    memcpy(ear.decoder, ear.backup, OPUS_DECODER_BYTES)
-    return False
+    """Decode past the kept packets, by a decoder that has heard nothing; if the result is beyond doubt, go on from it.
+
+    The one that heard what was before would play that on: SILK repeats the last pitch period, however loud.
+    """
+    opus_decoder_init(ear.backup, RATE, 1)
+    windows = _levels(ear, ear.backup, length, scratch.levels, scratch)
+    if windows <= 0 or highest(scratch.levels, windows) <= gate_dbfs(ear) + _PLAIN_DB:
+        return False
+    ear.decoded += 1
+    ear.skipped += ear.kept
+    ear.kept = 0
+    ear.decoder, ear.backup = ear.backup, ear.decoder
+    onset_packet(ear, scratch.levels, windows, arrived_at_ns, arrived_at_ns, False)
+    return True
 
 
 @compiled
@@ -288,8 +330,7 @@ def _decode_spoken(ear: Any, length: int, arrived_at_ns: int, scratch: Any) -> N
     if windows < 0:
         return
     ear.decoded += 1
-    ear.last_top_dbfs = highest(scratch.levels, windows)
-    ear.is_dense = 1 if ear.last_top_dbfs <= gate else 0
+    ear.is_dense = 1 if highest(scratch.levels, windows) <= gate else 0
     onset_packet(ear, scratch.levels, windows, arrived_at_ns, arrived_at_ns, False)
 
 

@@ -28,7 +28,7 @@ def _measured(callers: Callers, ground: Ground, options: argparse.Namespace) -> 
 
 def _ours(options: argparse.Namespace, ground: Ground) -> Measured:
     with sipp.Echo(ground) as echo:
-        return _measured(ours.rtp_callers(sipp.HOST, echo.media_port, ground), ground, options)
+        return _measured(ours.callers(echo.rtp_url, ground), ground, options)
 
 
 def _sipp(options: argparse.Namespace, ground: Ground) -> Measured:

@@ -46,7 +46,7 @@ def run() -> None:
         return pion.callers(binary, url, ground, interceptors=options.pion_interceptors)
 
     starts: dict[str, tuple[Start, int]] = {
-        OURS: (ours.webrtc_callers, options.calls),
+        OURS: (ours.callers, options.calls),
         "pion": (pion_callers, options.calls),
         "aiortc": (aiortc.callers, options.aiortc_calls),
         "aiortc-silent": (partial(aiortc.callers, silent=True), options.aiortc_calls),

@@ -51,7 +51,7 @@ def _webrtc(start: Start, calls: int, binary: Path, options: argparse.Namespace,
 def _rtp(options: argparse.Namespace, ground: Ground) -> Measured:
     with (
         sipp.Echo(ground) as echo,
-        closing(ours.rtp_callers(sipp.HOST, echo.media_port, ground)) as callers,
+        closing(ours.callers(echo.rtp_url, ground)) as callers,
     ):
         return _grown(callers, options.first or max(1, options.calls // 4), options.calls, options.settle)
 
@@ -65,7 +65,7 @@ def _question(options: argparse.Namespace) -> Question:
     names = bench.chosen_peers(options.peers, ["pion", "aiortc"])
     binary = pion.build(options.cache)
     starts: dict[str, tuple[Start, int]] = {
-        OURS: (ours.webrtc_callers, options.calls),
+        OURS: (ours.callers, options.calls),
         "pion": (partial(pion.callers, binary), options.calls),
         "aiortc": (aiortc.callers, options.aiortc_calls),
     }

@@ -1,115 +1,174 @@
-"""`python -m benchmarks.our_callers KIND URL`: our own callers, as the engine runs them, without Locust in front.
+"""`python -m benchmarks.our_callers URL`: our own callers, as the engine runs them, without Locust in front.
 
 Each call is set up by the product's caller and lives in the product's media loop: RTP both ways, RTCP, ICE consent,
-onset detection. Every call speaks a turn a cycle and times the onset of its echo.
+onset detection. Every call speaks a turn a cycle and times the onset of its echo. http://... is called over WebRTC,
+rtp://HOST:PORT over plain RTP in PCMU, from shared ports.
 """
 
 import argparse
 import asyncio
 import gc
-import secrets
 import sys
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from benchmarks.commands import CallersProcess, obey
+import aiohttp
+
+from benchmarks.commands import obey
 from benchmarks.turn_clock import TurnClock, TurnLog
 from benchmarks.turns import CYCLE_S, speech
-from harness.media.codecs import PCMU
+from harness.callers.caller import Caller
+from harness.callers.exchange import CallEvent
+from harness.callers.rtp import RtpCaller
+from harness.callers.setup_failure import SetupFailure
+from harness.callers.setup_queue import SetupQueue
+from harness.callers.source_ports import SourcePorts
+from harness.callers.webrtc import WebRtcCaller
+from harness.engine.headroom import raise_descriptor_limit
+from harness.media.codecs import OPUS, PCMU, Codec
 from harness.media.hot.jit import MODE
 from harness.media.loop import MediaLoop
+from harness.media.peer import seam
+from harness.media.peer.host import PeerHost
 from harness.media.priority import raise_priority
-from harness.media.spec import MediaSpec
+from harness.model.plan import CallLimits, CallPlan, Patience, Persona, TargetSpec
 
-if TYPE_CHECKING:
-    from harness.media.media_call import MediaCall
-    from harness.media.port import MediaPort
-
-QUIET_MS = 900.0
-_MEDIA_TIMEOUT_MS = 8_000.0
+_NOBODY = Persona("benchmark", "", "", "", "unlimited")
+_ENDLESS = Patience("unlimited", 0.0, 1.0, 0)
+_LIMITS = CallLimits(connect_timeout_ms=60_000)
 
 
-class RtpCallers:
-    """Plain RTP calls from one shared port to one address, told apart by SSRC."""
+class Post(Protocol):
+    """Where a caller's events go."""
 
-    def __init__(self, loop: MediaLoop, url: str) -> None:
-        address = urlsplit(url)
-        self._loop = loop
-        self._remote = (str(address.hostname), int(address.port or 0))
-        self._port: MediaPort | None = None
-        self._clip = speech(PCMU)
-        self._calls: list[tuple[MediaCall, TurnClock]] = []
+    def __call__(self, event: CallEvent, /) -> None: ...
+
+
+class Transports:
+    """Makes the product's callers, of the kind that the target's address calls for."""
+
+    def __init__(self, url: str, http: aiohttp.ClientSession, media_loop: MediaLoop) -> None:
+        self._is_rtp = url.startswith("rtp://")
+        self._http = http
+        self._media_loop = media_loop
+        self._peers = PeerHost(media_loop)
+        self._ports = SourcePorts(media_loop)
+        self.codec: Codec = PCMU if self._is_rtp else OPUS
+        if self._is_rtp:
+            self._target = TargetSpec(url, transport="rtp", codec=PCMU.name, source_ports="shared")
+        else:
+            self._target = TargetSpec(url, dialect="json")
+
+    def caller(self, index: int, post: Post) -> Caller:
+        """Return a caller that has not yet called."""
+        plan = CallPlan(
+            call_id=f"benchmark-{index}",
+            index=index,
+            due_ms=None,
+            caller="benchmark",
+            persona=_NOBODY,
+            patience=_ENDLESS,
+            turns=(),
+            target=self._target,
+            limits=_LIMITS,
+        )
+        if self._is_rtp:
+            return RtpCaller(plan, self._http, self._media_loop, self._ports, post)
+        return WebRtcCaller(plan, self._http, self._peers, self._media_loop, post)
+
+    def close(self) -> None:
+        """Close the shared ports."""
+        self._peers.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    caller: Caller
+    clock: TurnClock
+
+
+class OurCallers:
+    """Calls to one address, each speaking once a cycle."""
+
+    def __init__(self, transports: Transports, media_loop: MediaLoop) -> None:
+        self._transports = transports
+        self._media_loop = media_loop
+        self._queue = SetupQueue()
+        self._clip = speech(transports.codec)
         self._log = TurnLog()
+        self._up: list[_Call] = []
+        self._failed = 0
 
     async def add(self, calls: int) -> tuple[int, int]:
-        """Add calls; their turns are spread over the cycle."""
-        if self._port is None:
-            self._port = self._loop.open_port(self._remote[0], lambda _data, _address, _at_ns: None)
-        for index in range(calls):
-            clock = TurnClock(self._clip, self._log)
-            call = self._loop.add_call(self._port, self._spec(clock))
-            clock.start(call.play, call.listen, CYCLE_S * index / calls)
-            self._calls.append((call, clock))
-        return len(self._calls), 0
+        """Place calls through the product's set-up queue; their turns are spread over the cycle."""
+        first = len(self._up) + self._failed
+        await asyncio.gather(*(self._place(first + i, CYCLE_S * i / calls) for i in range(calls)))
+        return len(self._up), self._failed
 
-    def _spec(self, clock: TurnClock) -> MediaSpec:
-        return MediaSpec(
-            remote=self._remote,
-            ssrc=secrets.randbits(32),
-            first_sequence=secrets.randbits(15),
-            first_timestamp=secrets.randbits(32),
-            cname="benchmark",
-            quiet_ms=QUIET_MS,
-            media_timeout_ms=_MEDIA_TIMEOUT_MS,
-            post=clock.take,
-            codec=PCMU,
-            payload_type=PCMU.payload_type,
-            by_ssrc=True,
-        )
+    async def _place(self, index: int, first_after_s: float) -> None:
+        clock = TurnClock(self._clip, self._log)
+        caller = self._transports.caller(index, clock.take)
+        try:
+            async with self._queue.turn(None) as turn:
+                await caller.connect(turn)
+        except SetupFailure as error:
+            print(f"call {index}: {error.cause.value}: {error.detail}", file=sys.stderr)
+            self._failed += 1
+            await caller.close()
+            return
+        assert caller.media is not None
+        clock.start(caller.media.play, first_after_s)
+        self._up.append(_Call(caller, clock))
 
     async def count(self) -> dict[str, Any]:
-        """Sum the calls' counts."""
-        stats = [call.stats() for call, _clock in self._calls]
+        """Sum the calls' counts; lateness and TTFB are those since the last count."""
+        stats = [call.caller.media.stats() for call in self._up if call.caller.media is not None]
+        loop = self._media_loop.take_stats()
+        late = loop.tick_lateness_ms
         return {
-            "calls": len(self._calls),
+            "calls": len(self._up),
             "sent": sum(s.packets_sent for s in stats),
             "received": sum(s.packets_received for s in stats),
             "lost": sum(s.packets_lost for s in stats),
             "send_errors": sum(s.send_errors for s in stats),
-            "socket_drops": max((s.socket_drops for s in stats), default=0),
+            "tick_lateness_ms": {"p50": late.percentile(0.5), "p99": late.percentile(0.99), "max": late.maximum},
+            "overflows": loop.overflows,
+            "unknown_source": loop.unknown_source,
             **self._log.as_json(),
         }
 
     async def close(self) -> None:
         """Hang up."""
-        for _call, clock in self._calls:
-            clock.stop()
-        await asyncio.gather(*(call.close() for call, _clock in self._calls))
+        for call in self._up:
+            call.clock.stop()
+        await asyncio.gather(*(call.caller.close() for call in self._up))
+        self._transports.close()
 
 
 async def _run(url: str) -> None:
-    loop = MediaLoop()
-    loop.start()
+    seam.guard_versions()
+    media_loop = MediaLoop()
+    media_loop.start()
     try:
-        process: CallersProcess = RtpCallers(loop, url)
-        await obey(process, mode=MODE)
-        if loop.failure is not None:
-            raise loop.failure
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+            await obey(OurCallers(Transports(url, http, media_loop), media_loop), mode=MODE)
+        if media_loop.failure is not None:
+            raise media_loop.failure
     finally:
-        loop.stop()
+        media_loop.stop()
 
 
 def main() -> None:
     """Run until standard input ends."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.our_callers", description=__doc__)
-    parser.add_argument("kind", choices=["rtp"])
-    parser.add_argument("url", help="rtp://HOST:PORT")
+    parser.add_argument("url", help="http://HOST:PORT/PATH or rtp://HOST:PORT")
     options = parser.parse_args()
     # As the engine's process sets itself up.
     sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     raise_priority()
+    raise_descriptor_limit()
     asyncio.run(_run(options.url))
 
 

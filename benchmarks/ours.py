@@ -9,16 +9,7 @@ from benchmarks.processes import CommandedCallers
 _ROOT = Path(__file__).resolve().parents[1]
 
 
-def _callers(arguments: list[str], ground: Ground) -> CommandedCallers:
-    command = [sys.executable, "-m", "benchmarks.our_callers", *arguments]
+def callers(url: str, ground: Ground) -> CommandedCallers:
+    """Start our callers to `url`: WebRTC for http://, plain RTP for rtp://."""
+    command = [sys.executable, "-m", "benchmarks.our_callers", url]
     return CommandedCallers(command, ground.caller_core, ground.log("our-callers"), cwd=_ROOT)
-
-
-def rtp_callers(host: str, port: int, ground: Ground) -> CommandedCallers:
-    """Start our RTP callers to one address."""
-    return _callers(["rtp", f"rtp://{host}:{port}"], ground)
-
-
-def webrtc_callers(url: str, ground: Ground) -> CommandedCallers:
-    """Start our WebRTC callers to the signalling address `url`."""
-    return _callers(["webrtc", url], ground)

@@ -16,6 +16,8 @@ class Sample:
 
     calls: int
     seconds: float
+    # Between the two readings of packet counts, which enclose the window.
+    counted_s: float
     # User and system time of the calling process, all threads.
     cpu_s: float
     # Busy time of the core that the callers were pinned to, whoever used it; None = they were not pinned.
@@ -36,7 +38,7 @@ class Sample:
     @property
     def sent_ratio(self) -> float | None:
         """Packets sent over packets due."""
-        return None if self.sent is None else self.sent / (self.calls * self.seconds * PACKETS_PER_S)
+        return None if self.sent is None else self.sent / (self.calls * self.counted_s * PACKETS_PER_S)
 
     @property
     def echoed_ratio(self) -> float | None:
@@ -46,12 +48,12 @@ class Sample:
     @property
     def calls_per_core_by_packets(self) -> float | None:
         """As `calls_per_core`, but by the calls whose packets were really sent."""
-        return None if self.sent is None else self.sent / PACKETS_PER_S / self.cpu_s
+        return None if self.sent_ratio is None else self.calls_per_core * self.sent_ratio
 
     @property
     def us_per_packet(self) -> float | None:
         """CPU time in µs per RTP packet, sent and received ones both counted."""
-        packets = (self.sent or 0) + (self.received or 0)
+        packets = ((self.sent or 0) + (self.received or 0)) * self.seconds / self.counted_s
         return self.cpu_s * 1e6 / packets if packets else None
 
     @property
@@ -84,5 +86,16 @@ class Sample:
             "foreign_ratio",
             "flags",
         )
-        own = ("calls", "seconds", "cpu_s", "core_busy_s", "sent", "received", "udp_delivered", "udp_dropped", "more")
+        own = (
+            "calls",
+            "seconds",
+            "counted_s",
+            "cpu_s",
+            "core_busy_s",
+            "sent",
+            "received",
+            "udp_delivered",
+            "udp_dropped",
+            "more",
+        )
         return {name: getattr(self, name) for name in (*own, *derived)}

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.turns import CYCLE_S
+from harness.callers.exchange import CallEvent, Disconnected
 from harness.media.clips import Clip
-from harness.media.events import MediaEvent, MediaFailed, MediaLost, SpeechStarted
+from harness.media.events import MediaFailed, MediaLost, SpeechStarted
 from harness.media.onset import AgentOnset
 from harness.model.clock import ms_between
 
@@ -19,7 +20,7 @@ class TurnLog:
 
     spoken: int = 0
     timed: int = 0
-    # Media lost or failed: no comparison should have any.
+    # Calls lost by anyone's fault: no comparison should have any.
     broken: int = 0
     ttfb_ms: list[float] = field(default_factory=list)
 
@@ -44,13 +45,12 @@ class TurnClock:
         self._clip = clip
         self._log = log
         self._play: Callable[[Clip], None] | None = None
-        self._listen: Callable[[bool], None] | None = None
         self._began_at_ns: int | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def start(self, play: Callable[[Clip], None], listen: Callable[[bool], None], first_after_s: float) -> None:
+    def start(self, play: Callable[[Clip], None], first_after_s: float) -> None:
         """Begin the cycles `first_after_s` from now."""
-        self._play, self._listen = play, listen
+        self._play = play
         self._timer = asyncio.get_running_loop().call_later(first_after_s, self._speak)
 
     def stop(self) -> None:
@@ -59,26 +59,23 @@ class TurnClock:
             self._timer.cancel()
 
     def _speak(self) -> None:
-        if self._play is None or self._listen is None:
+        if self._play is None:
             return
         loop = asyncio.get_running_loop()
         # From the planned time, not from now: turns must not drift together.
         due = self._timer.when() if self._timer is not None else loop.time()
         self._timer = loop.call_at(due + CYCLE_S, self._speak)
         self._began_at_ns = None
-        self._listen(True)
         self._play(self._clip)
         self._log.spoken += 1
 
-    def take(self, event: MediaEvent) -> None:
-        """Take what the media loop tells of this call."""
+    def take(self, event: CallEvent) -> None:
+        """Take what the caller tells of this call."""
         if isinstance(event, SpeechStarted):
             self._began_at_ns = event.at_ns
         elif isinstance(event, AgentOnset) and self._began_at_ns is not None:
             self._log.timed += 1
             self._log.ttfb_ms.append(ms_between(self._began_at_ns, event.at_ns))
             self._began_at_ns = None
-            if self._listen is not None:
-                self._listen(False)
-        elif isinstance(event, MediaLost | MediaFailed):
+        elif isinstance(event, MediaLost | MediaFailed | Disconnected):
             self._log.broken += 1

@@ -11,16 +11,18 @@ from benchmarks.sample import Sample
 def measure(callers: Callers, seconds: float, settle_s: float, core: int | None) -> Sample:
     """Let the calls settle, then count `seconds` of their steady state."""
     time.sleep(settle_s)
-    counts = callers.count()
+    counts, counted = callers.count(), time.monotonic()
     udp, busy = read_udp(), busy_ns(core) if core is not None else 0
     cpu, began = read_cpu(callers.pid), time.monotonic()
     time.sleep(seconds)
     cpu_ns, elapsed = read_cpu(callers.pid).since(cpu), time.monotonic() - began
     busy_s = (busy_ns(core) - busy) / 1e9 if core is not None else None
     udp_now, counts_now = read_udp().since(udp), callers.count()
+    counted_s = time.monotonic() - counted
     return Sample(
         calls=counts_now.calls,
         seconds=elapsed,
+        counted_s=counted_s,
         cpu_s=cpu_ns / 1e9,
         core_busy_s=busy_s,
         sent=_grown(counts.sent, counts_now.sent),

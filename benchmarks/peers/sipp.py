@@ -46,6 +46,11 @@ class Echo(Child):
         super().__init__(command, ground.answer_core, ground.log("sipp-uas"), ground.logs)
         _wait_until_bound(self, self.media_port)
 
+    @property
+    def rtp_url(self) -> str:
+        """Where RTP callers without signalling find it."""
+        return f"rtp://{HOST}:{self.media_port}"
+
     def drops(self) -> int:
         """Return how many datagrams its media socket has lost."""
         return drops_of_port(self.media_port)

@@ -14,7 +14,7 @@ from benchmarks.bench import Ground, Question
 from benchmarks.comparison import OURS, Better, Measured
 from benchmarks.peers import sipp
 from benchmarks.processes import Callers
-from benchmarks.turns import speech
+from benchmarks.turns import Cycle, add_talk_option
 from benchmarks.window import measure
 from harness.media.codecs import PCMU
 
@@ -28,12 +28,12 @@ def _measured(callers: Callers, ground: Ground, options: argparse.Namespace) -> 
 
 def _ours(options: argparse.Namespace, ground: Ground) -> Measured:
     with sipp.Echo(ground) as echo:
-        return _measured(ours.callers(echo.rtp_url, ground), ground, options)
+        return _measured(ours.callers(options.talk, echo.rtp_url, ground), ground, options)
 
 
 def _sipp(options: argparse.Namespace, ground: Ground) -> Measured:
     with sipp.Echo(ground) as echo:
-        callers = sipp.SippCallers(echo, b"".join(speech(PCMU).payloads), ground)
+        callers = sipp.SippCallers(echo, b"".join(Cycle(options.talk).clip(PCMU).payloads), ground)
         return _measured(callers, ground, options)
 
 
@@ -41,6 +41,7 @@ def run() -> None:
     """Compare."""
     parser = bench.options_parser("callers_rtp", __doc__)
     bench.add_window_options(parser, calls=1000)
+    add_talk_option(parser)
     options = parser.parse_args()
     bench.chosen_peers(options.peers, ["sipp"])
     sipp.need()

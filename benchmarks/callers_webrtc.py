@@ -17,6 +17,7 @@ from benchmarks.bench import Ground, Question
 from benchmarks.comparison import OURS, Better, Measured
 from benchmarks.peers import aiortc, pion
 from benchmarks.processes import Callers
+from benchmarks.turns import add_talk_option
 from benchmarks.window import measure
 
 Start = Callable[[str, Ground], Callers]
@@ -36,20 +37,21 @@ def run() -> None:
     """Compare."""
     parser = bench.options_parser("callers_webrtc", __doc__)
     bench.add_window_options(parser, calls=200)
+    add_talk_option(parser)
     parser.add_argument("--aiortc-calls", type=bench.positive, default=8, help="calls of stock aiortc (%(default)s)")
     parser.add_argument("--pion-interceptors", action="store_true", help="let Pion's callers send RTCP, at a price")
     options = parser.parse_args()
     names = bench.chosen_peers(options.peers, ["pion", "aiortc", "aiortc-silent"])
     binary = pion.build(options.cache)
 
-    def pion_callers(url: str, ground: Ground) -> Callers:
-        return pion.callers(binary, url, ground, interceptors=options.pion_interceptors)
-
     starts: dict[str, tuple[Start, int]] = {
-        OURS: (ours.callers, options.calls),
-        "pion": (pion_callers, options.calls),
-        "aiortc": (aiortc.callers, options.aiortc_calls),
-        "aiortc-silent": (partial(aiortc.callers, silent=True), options.aiortc_calls),
+        OURS: (partial(ours.callers, options.talk), options.calls),
+        "pion": (
+            partial(pion.callers, binary, options.talk, interceptors=options.pion_interceptors),
+            options.calls,
+        ),
+        "aiortc": (partial(aiortc.callers, options.talk), options.aiortc_calls),
+        "aiortc-silent": (partial(aiortc.callers, 0.0), options.aiortc_calls),
     }
     runners = {name: _runner(*starts[name], binary, options) for name in (OURS, *names)}
     versions = {"pion": pion.version(), "aiortc": machine.version("aiortc") or "missing"}

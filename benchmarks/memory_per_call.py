@@ -19,6 +19,7 @@ from benchmarks.bench import Ground, Question
 from benchmarks.comparison import OURS, Better, Measured
 from benchmarks.peers import aiortc, pion, sipp
 from benchmarks.processes import Callers
+from benchmarks.turns import add_talk_option
 
 Start = Callable[[str, Ground], Callers]
 
@@ -51,7 +52,7 @@ def _webrtc(start: Start, calls: int, binary: Path, options: argparse.Namespace,
 def _rtp(options: argparse.Namespace, ground: Ground) -> Measured:
     with (
         sipp.Echo(ground) as echo,
-        closing(ours.callers(echo.rtp_url, ground)) as callers,
+        closing(ours.callers(options.talk, echo.rtp_url, ground)) as callers,
     ):
         return _grown(callers, options.first or max(1, options.calls // 4), options.calls, options.settle)
 
@@ -65,9 +66,9 @@ def _question(options: argparse.Namespace) -> Question:
     names = bench.chosen_peers(options.peers, ["pion", "aiortc"])
     binary = pion.build(options.cache)
     starts: dict[str, tuple[Start, int]] = {
-        OURS: (ours.callers, options.calls),
-        "pion": (partial(pion.callers, binary), options.calls),
-        "aiortc": (aiortc.callers, options.aiortc_calls),
+        OURS: (partial(ours.callers, options.talk), options.calls),
+        "pion": (partial(pion.callers, binary, options.talk), options.calls),
+        "aiortc": (partial(aiortc.callers, options.talk), options.aiortc_calls),
     }
     runners = {name: partial(_webrtc, *starts[name], binary, options) for name in (OURS, *names)}
     versions = {"pion": pion.version(), "aiortc": machine.version("aiortc") or "missing"}
@@ -82,6 +83,7 @@ def run() -> None:
     parser.add_argument("--first", type=bench.positive, help="calls that warm up before (default: a quarter)")
     parser.add_argument("--settle", type=float, default=5.0, help="wait before memory is read, in s (%(default)s)")
     parser.add_argument("--aiortc-calls", type=bench.positive, default=8, help="of stock aiortc (%(default)s)")
+    add_talk_option(parser)
     options = parser.parse_args()
     bench.answer(_question(options), options)
 

@@ -16,7 +16,7 @@ import aiohttp
 
 from benchmarks.commands import obey
 from benchmarks.turn_clock import TurnClock, TurnLog
-from benchmarks.turns import CYCLE_S, speech
+from benchmarks.turns import CYCLE_S, Cycle, add_talk_option
 from harness.callers.caller import Caller
 from harness.callers.exchange import CallEvent
 from harness.callers.rtp import RtpCaller
@@ -90,11 +90,11 @@ class _Call:
 class OurCallers:
     """Calls to one address, each speaking once a cycle."""
 
-    def __init__(self, transports: Transports, media_loop: MediaLoop) -> None:
+    def __init__(self, transports: Transports, media_loop: MediaLoop, cycle: Cycle) -> None:
         self._transports = transports
         self._media_loop = media_loop
         self._queue = SetupQueue()
-        self._clip = speech(transports.codec)
+        self._clip = cycle.clip(transports.codec)
         self._log = TurnLog()
         self._up: list[_Call] = []
         self._failed = 0
@@ -145,13 +145,13 @@ class OurCallers:
         self._transports.close()
 
 
-async def _run(url: str) -> None:
+async def _run(url: str, cycle: Cycle) -> None:
     seam.guard_versions()
     media_loop = MediaLoop()
     media_loop.start()
     try:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-            await obey(OurCallers(Transports(url, http, media_loop), media_loop), mode=MODE)
+            await obey(OurCallers(Transports(url, http, media_loop), media_loop, cycle), mode=MODE)
         if media_loop.failure is not None:
             raise media_loop.failure
     finally:
@@ -162,6 +162,7 @@ def main() -> None:
     """Run until standard input ends."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.our_callers", description=__doc__)
     parser.add_argument("url", help="http://HOST:PORT/PATH or rtp://HOST:PORT")
+    add_talk_option(parser)
     options = parser.parse_args()
     # As the engine's process sets itself up.
     sys.setswitchinterval(0.0005)
@@ -169,7 +170,7 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 20)
     raise_priority()
     raise_descriptor_limit()
-    asyncio.run(_run(options.url))
+    asyncio.run(_run(options.url, Cycle(options.talk)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from benchmarks.processes import CommandedCallers
 _ROOT = Path(__file__).resolve().parents[1]
 
 
-def callers(url: str, ground: Ground) -> CommandedCallers:
-    """Start our callers to `url`: WebRTC for http://, plain RTP for rtp://."""
-    command = [sys.executable, "-m", "benchmarks.our_callers", url]
+def callers(talk: float, url: str, ground: Ground) -> CommandedCallers:
+    """Start our callers to `url`: WebRTC for http://, plain RTP for rtp://; `talk` as in turns.py."""
+    command = [sys.executable, "-m", "benchmarks.our_callers", url, "--talk", str(talk)]
     return CommandedCallers(command, ground.caller_core, ground.log("our-callers"), cwd=_ROOT)

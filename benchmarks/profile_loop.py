@@ -23,6 +23,7 @@ from benchmarks.failure import BenchmarkError
 from benchmarks.network import enter_own_namespace
 from benchmarks.peers import apt, pion, sipp
 from benchmarks.processes import Callers
+from benchmarks.turns import add_talk_option
 
 _FREQUENCY_HZ = 1999
 _PERF_LIMIT_S = 120.0
@@ -170,6 +171,7 @@ def run() -> None:
     parser.add_argument("--kind", choices=["webrtc", "rtp"], default="webrtc", help="transport (%(default)s)")
     parser.add_argument("--cache", type=Path, default=bench.default_cache(), help="folder of built peers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the profile and the machine's facts")
+    add_talk_option(parser)
     options = parser.parse_args()
     apt.need("perf", ["linux-perf"], lambda: shutil.which("perf") is not None)
     echo_of = _echo(options)
@@ -179,7 +181,7 @@ def run() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="callquake-profile-")))
         ground = bench.Ground(*bench.two_cores(), folder, is_own)
         url = echo_of(ground, stack)
-        callers = stack.enter_context(closing(ours.callers(url, ground)))
+        callers = stack.enter_context(closing(ours.callers(options.talk, url, ground)))
         profile = _profile(callers, options, folder)
     _print(profile)
     if options.json is not None:

@@ -1,8 +1,8 @@
 """`python -m benchmarks.peers.aiortc_callers URL`: stock aiortc calls, AudioStreamTrack out and MediaBlackhole in.
 
 That is aiortc as its own examples use it: a track that is encoded packet by packet, a jitter buffer, a decoder. The
-track speaks what all callers of a comparison speak; `--silent` leaves it as aiortc has it, with digital silence, which
-takes its encoder and its decoder a fraction of the time. Nothing of aiortc is changed but the list of local addresses,
+track speaks what all callers of a comparison speak; `--talk 0` leaves it as aiortc has it, with digital silence, which
+takes its encoder and its decoder less time. Nothing of aiortc is changed but the list of local addresses,
 which by itself leaves loopback out.
 """
 
@@ -21,7 +21,7 @@ from av import AudioFrame
 from av.frame import Frame
 
 from benchmarks.commands import obey
-from benchmarks.turns import cycle
+from benchmarks.turns import DEFAULT_TALK, Cycle
 from harness.media.clips import Pcm
 
 CONNECT_LIMIT_S = 30.0
@@ -76,9 +76,9 @@ class SpeakingTrack(AudioStreamTrack):
 class StockCallers:
     """Calls to one echo server."""
 
-    def __init__(self, url: str, http: aiohttp.ClientSession, *, silent: bool) -> None:
+    def __init__(self, url: str, http: aiohttp.ClientSession, talk: float) -> None:
         self._url = url
-        self._samples = None if silent else cycle(_TRACK_RATE)
+        self._samples = Cycle(talk).samples(_TRACK_RATE) if talk > 0 else None
         self._http = http
         self._up: list[tuple[RTCPeerConnection, MediaBlackhole]] = []
         self._failed = 0
@@ -136,19 +136,19 @@ class StockCallers:
         await asyncio.gather(*(sink.stop() for _pc, sink in self._up))
 
 
-async def _run(url: str, *, silent: bool) -> None:
+async def _run(url: str, talk: float) -> None:
     stay_on_loopback()
     async with aiohttp.ClientSession() as http:
-        await obey(StockCallers(url, http, silent=silent))
+        await obey(StockCallers(url, http, talk))
 
 
 def main() -> None:
     """Run until standard input ends."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.aiortc_callers", description=__doc__)
     parser.add_argument("url", help="where offers are POSTed as JSON")
-    parser.add_argument("--silent", action="store_true", help="send digital silence")
+    parser.add_argument("--talk", type=float, default=DEFAULT_TALK, help="share of speech; 0 = digital silence")
     options = parser.parse_args()
-    asyncio.run(_run(options.url, silent=options.silent))
+    asyncio.run(_run(options.url, options.talk))
 
 
 if __name__ == "__main__":

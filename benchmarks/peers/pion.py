@@ -11,7 +11,7 @@ from benchmarks.bench import Ground
 from benchmarks.failure import BenchmarkError
 from benchmarks.peers import apt
 from benchmarks.processes import READY_LIMIT_S, Child, CommandedCallers
-from benchmarks.turns import CYCLE_PACKETS, QUIET_PACKETS
+from benchmarks.turns import CYCLE_PACKETS, Cycle
 
 PACKAGE = "golang-github-pion-webrtc.v3-dev"
 _SOURCE = Path(__file__).with_name("pion_peer.go")
@@ -68,9 +68,9 @@ class EchoServer(Child):
             raise
 
 
-def callers(binary: Path, url: str, ground: Ground, *, interceptors: bool = False) -> CommandedCallers:
+def callers(binary: Path, talk: float, url: str, ground: Ground, *, interceptors: bool = False) -> CommandedCallers:
     """Start Pion's callers to `url`; without its interceptors Pion sends no RTCP and is at its cheapest."""
-    command = [str(binary), "call", url, str(QUIET_PACKETS), str(CYCLE_PACKETS)]
+    command = [str(binary), "call", url, str(Cycle(talk).quiet_packets), str(CYCLE_PACKETS)]
     return CommandedCallers(
         [*command, *(["interceptors"] if interceptors else [])], ground.caller_core, ground.log("pion-callers")
     )

@@ -25,6 +25,7 @@ def fill_row(row: Any, impairment: Impairment | None) -> None:
     row.reorder_ns = _ns(impairment.reorder_ms)
     row.duplicate = _threshold(impairment.duplicate_ratio)
     row.random = _random_state(impairment.seed)
+    row.report_random = _random_state(~impairment.seed)
     if impairment.jitter is not None and impairment.jitter.ms:
         row.jitter = _JITTERS[impairment.jitter.distribution]
         row.jitter_ns = _ns(impairment.jitter.ms)

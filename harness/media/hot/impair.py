@@ -45,6 +45,7 @@ IMPAIR = np.dtype(
         ("queue_ns", "i8"),
         # --- state
         ("random", "i8"),
+        ("report_random", "i8"),
         ("is_bad", "i8"),
         # When the bottleneck has sent what is queued, and when the last packet in order comes out.
         ("free_at_ns", "i8"),
@@ -52,7 +53,7 @@ IMPAIR = np.dtype(
         # --- of the packet just decided on. For compiled code only: on a numpy record `copy` is a method to Python.
         ("copy", "i8"),
         ("copy_delay_ns", "i8"),
-        # --- counts; `queue_lost` is part of `lost`
+        # --- counts, of RTP alone; `queue_lost` is part of `lost`
         ("packets", "i8"),
         ("lost", "i8"),
         ("queue_lost", "i8"),
@@ -169,6 +170,22 @@ def impair_decide(row: Any, now_ns: int, octets: int) -> int:
     if delay_ns > 0:
         row.delayed += 1
     return delay_ns
+
+
+@compiled
+def impair_report(row: Any, now_ns: int, octets: int) -> int:
+    """Return by how many ns an RTCP datagram that passes now is late; -1 = it is lost. It never comes twice.
+
+    It meets the same network by draws of its own: what becomes of RTP must not hang on when reports happen to come.
+    """
+    row.copy = 0
+    random, is_bad = row.random, row.is_bad
+    row.random = row.report_random
+    is_lost = _is_lost(row)
+    path_ns = _path_ns(row)
+    row.report_random, row.random, row.is_bad = row.random, random, is_bad
+    queueing_ns = _queueing_ns(row, now_ns, octets) if row.bits_per_s and not is_lost else 0
+    return LOST if is_lost or queueing_ns == LOST else queueing_ns + path_ns
 
 
 # --- The delay line: packets of all calls on their way, first due first.

@@ -11,7 +11,7 @@ from harness.media.hot import native
 from harness.media.hot.big_endian import get16, get32
 from harness.media.hot.clock import monotonic_ns
 from harness.media.hot.ear import ear_packet
-from harness.media.hot.impair import impair_decide
+from harness.media.hot.impair import impair_decide, impair_report
 from harness.media.hot.impaired import delay_datagram
 from harness.media.hot.jit import compiled
 from harness.media.hot.layout import (
@@ -136,7 +136,9 @@ def _through_the_network(media: Any, call: int, slot: int, length: int, at_ns: i
     impair = media.impair_in[call]
     address = media.inbox.data.ctypes.data + DATAGRAM_BYTES * slot
     delay_ns = 0
-    if impair.active:
+    if impair.active and 192 <= media.inbox.data[slot, 1] <= 223:
+        delay_ns = impair_report(impair, at_ns, length)
+    elif impair.active:
         delay_ns = impair_decide(impair, at_ns, length)
         if impair.copy:
             delay_datagram(media, call, False, at_ns, impair.copy_delay_ns, address, length)

@@ -8,6 +8,8 @@ from typing import Any
 from harness.media.hot import native
 from harness.media.hot.batch import NO_TICK, commit_slot, open_slot, slot_address
 from harness.media.hot.big_endian import get16, get32, put16, put32
+from harness.media.hot.impair import impair_report
+from harness.media.hot.impaired import delay_datagram
 from harness.media.hot.jit import compiled
 from harness.media.hot.layout import OFFSET_NS, Event
 from harness.media.hot.reception import fraction_lost, packets_lost
@@ -40,12 +42,26 @@ def send_report(media: Any, index: int, now_ns: int, due_ns: int) -> None:
         _put_block(data, end, call, reception, now_ns)
         end += _BLOCK_BYTES
     end = _put_cname(data, end, call)
-    _send(media, index, slot, end)
+    length = _protect(media, call, slot, end)
+    if media.impair_out[index].active:
+        _impair(media, index, slot, length, now_ns)
+    elif length > 0:
+        commit_slot(media, index, length, 0, NO_TICK, -1)
+
+
+@compiled
+def _impair(media: Any, index: int, slot: int, length: int, now_ns: int) -> None:
+    """Let the emulated network have the report."""
+    delay_ns = impair_report(media.impair_out[index], now_ns, length)
+    if delay_ns == 0 and length > 0:
+        commit_slot(media, index, length, 0, NO_TICK, -1)
+    elif delay_ns > 0 and length > 0:
+        delay_datagram(media, index, True, now_ns, delay_ns, slot_address(media, slot), length)
 
 
 @compiled
 def send_bye(media: Any, index: int, due_ns: int) -> None:
-    """Send an empty RR and BYE."""
+    """Send an empty RR and BYE, past any impairment: the call's packets in the delay line are gone when it ends."""
     call = media.calls[index]
     slot = open_slot(media, call.port, due_ns)
     data = media.batch.data[slot]
@@ -53,21 +69,22 @@ def send_bye(media: Any, index: int, due_ns: int) -> None:
     put32(data, 4, call.ssrc)
     _put_head(data, 8, 1, BYE, 1)
     put32(data, 12, call.ssrc)
-    _send(media, index, slot, 16)
+    length = _protect(media, call, slot, 16)
+    if length > 0:
+        commit_slot(media, index, length, 0, NO_TICK, -1)
 
 
 @compiled
-def _send(media: Any, index: int, slot: int, length: int) -> None:
-    call = media.calls[index]
-    if call.srtp_out != 0:
-        lengths = media.batch.lengths
-        lengths[slot] = length
-        address = slot_address(media, slot)
-        if native.srtp_protect_rtcp(call.srtp_out, address, lengths.ctypes.data + 4 * slot) != 0:
-            call.send_errors += 1
-            return
-        length = int(lengths[slot])
-    commit_slot(media, index, length, 0, NO_TICK, -1)
+def _protect(media: Any, call: Any, slot: int, length: int) -> int:
+    """Protect in place where the call has keys; return the new length, -1 when libsrtp refuses."""
+    if call.srtp_out == 0:
+        return length
+    lengths = media.batch.lengths
+    lengths[slot] = length
+    if native.srtp_protect_rtcp(call.srtp_out, slot_address(media, slot), lengths.ctypes.data + 4 * slot) != 0:
+        call.send_errors += 1
+        return -1
+    return int(lengths[slot])
 
 
 @compiled

@@ -187,6 +187,8 @@ def digest_of_everything():
             row, Impairment(**{name: getattr(EVERYTHING, name) for name in EVERYTHING.__slots__} | {"jitter": jitter})
         )
         for i in range(20_000):
+            if i % 50 == 0:
+                digest.update(f"{impair.impair_report(row, i * TICK_NS, 80)}\n".encode())
             delay = impair.impair_decide(row, i * TICK_NS, OCTETS)
             digest.update(f"{delay} {field(row, 'copy')} {row.copy_delay_ns}\n".encode())
         digest.update(repr([field(row, name) for name in impair.IMPAIR.names]).encode())

@@ -52,7 +52,7 @@ def _keep_by_sources() -> None:
     beside = Path(__file__).parent / "__pycache__"
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "callquake"
     kept = beside if os.access(beside if beside.is_dir() else beside.parent, os.W_OK) else home
-    numba.config.CACHE_DIR = str(kept / f"numba-{name}")
+    cast("Any", numba.config).CACHE_DIR = str(kept / f"numba-{name}")
 
 
 INTERPRETED = _is_interpreted()
@@ -67,7 +67,7 @@ def compiled(function: _Function) -> _Function:
         return function
     import numba  # noqa: PLC0415 - optional
 
-    jitted: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    jitted: Any = numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(function)
     return cast("_Function", jitted)
 
 

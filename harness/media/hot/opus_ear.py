@@ -10,10 +10,10 @@ kept packets are decoded in order, and so are the next ones until one is voiced 
 
 CELT codes each band's energy as the step from half of what it was a packet ago. A decoder that is out of step (packets
 lost; packets not decoded; an agent that begins each answer with a new encoder) is therefore up to 27 dB off in the
-first packet, half of that in the second. So when a packet soon behind silence, a pause or a loss is quiet, though larger
-than silence needs, a second decoder that has heard nothing before takes it too: half-way up, it is off by less. If it
-hears sound, the packet is in doubt; when both hear speech a few packets later, the onset was the first one in doubt.
-Which of them is in step shows in the packets between: the error of the other one halves with each.
+first packet, half of that in the second. So when a packet soon behind silence, a pause or a loss is quiet, though
+larger than silence needs, a second decoder that has heard nothing before takes it too: half-way up, it is off by less.
+If it hears sound, the packet is in doubt; when both hear speech a few packets later, the onset was the first one in
+doubt. Which of them is in step shows in the packets between: the error of the other one halves with each.
 """
 
 from typing import Any
@@ -213,12 +213,13 @@ def _listen(ear: Any, length: int, arrived_at_ns: int, first_at_ns: int, scratch
         return 0
     ear.decoded += 1
     is_doubtful = False
+    is_first = ear.doubted_at_ns == 0 or ear.is_out_of_step != 0
     if ear.is_out_of_step and ear.doubted_at_ns == 0:
         opus_decoder_init(ear.backup, RATE, 1)
         ear.second_left = _SECOND_HEARS
     ear.is_out_of_step = 0
     if ear.second_left > 0 and ear.candidate == 0 and windows > 0:
-        is_doubtful = _second_opinion(ear, length, windows, scratch)
+        is_doubtful = _second_opinion(ear, length, windows, is_first, scratch)
     onset_at_ns = onset_packet(ear, scratch.levels, windows, arrived_at_ns, first_at_ns, is_doubtful)
     if onset_at_ns != 0:
         ear.kept = 0
@@ -227,7 +228,7 @@ def _listen(ear: Any, length: int, arrived_at_ns: int, first_at_ns: int, scratch
 
 
 @compiled
-def _second_opinion(ear: Any, length: int, windows: int, scratch: Any) -> bool:
+def _second_opinion(ear: Any, length: int, windows: int, is_first: bool, scratch: Any) -> bool:
     """Tell whether a quiet packet is in doubt; in a voiced one behind doubted ones, let the second decoder speak."""
     gate = gate_dbfs(ear)
     top = highest(scratch.levels, windows)
@@ -239,10 +240,10 @@ def _second_opinion(ear: Any, length: int, windows: int, scratch: Any) -> bool:
     second_top = SILENCE_DBFS
     if _levels(ear, ear.backup, length, scratch.other_levels, scratch) == windows:
         second_top = highest(scratch.other_levels, windows)
-    is_plausible = gate < second_top < _OVERSHOOT_DBFS
+    is_steadier = _is_steadier(ear, windows, scratch) or is_first
+    is_plausible = gate < second_top < _OVERSHOOT_DBFS and is_steadier
     if is_in_doubt:
         is_plausible = is_plausible and scratch.other_levels[0] > gate
-    is_plausible = _is_steadier(ear, windows, scratch) and is_plausible
     if top > gate:
         _let_the_second_speak(ear, is_plausible, windows, scratch)
         return False
@@ -253,16 +254,13 @@ def _second_opinion(ear: Any, length: int, windows: int, scratch: Any) -> bool:
 
 @compiled
 def _is_steadier(ear: Any, windows: int, scratch: Any) -> bool:
-    """Tell whether the second decoder's level moved less where the last packet joins this: no error halves there.
-
-    Always so for the first packet in doubt, which has nothing to be held against.
-    """
+    """Tell whether the second decoder's level moved less where the last packet joins this: no error halves there."""
     at = max(0, windows - 2)
     first = abs(_mean(scratch.levels, 0, windows) - ear.first_dbfs)
     second = abs(_mean(scratch.other_levels, 0, windows) - ear.second_dbfs)
     ear.first_dbfs = _mean(scratch.levels, at, windows)
     ear.second_dbfs = _mean(scratch.other_levels, at, windows)
-    return bool(ear.doubted_at_ns == 0 or second <= first)
+    return bool(second <= first)
 
 
 @compiled

@@ -20,7 +20,8 @@ from typing import Any
 from harness.engine import wire
 from harness.model.errors import GeneratorError
 
-START_LIMIT_S = 90.0
+# A machine that has never run the media loop compiles it first.
+START_LIMIT_S = 300.0
 STOP_LIMIT_S = 20.0
 _STATS_LIMIT_S = 10.0
 _LOG_TAIL = 600

@@ -218,7 +218,13 @@ def limits_of(step: Step, engine_cpus: int, loss_ratio: float = 0.0) -> tuple[st
     cpu_bound = MAX_CPU_RATIO * min(2, engine_cpus)
     answered = step.error.n + step.n_missed
     checks = (
-        (step.error.n == 0, "no turn was paired with its truth"),
+        (
+            step.error.n == 0,
+            (
+                f"no turn was paired with its truth: {step.n_unanswered} unanswered, {step.n_missed} answers not heard, "
+                f"{step.n_early} heard early, {step.n_mismatched} counted differently"
+            ),
+        ),
         (
             _over(step.error.p99_ms, error_bound),
             f"TTFB error p99 {step.error.p99_ms or 0:.2f} ms, bound {error_bound:g} ms",

@@ -109,7 +109,7 @@ class StaticRtpCalls:
 
     def open(self, host: str) -> Address:
         """Open the port; return its address."""
-        self._port = self._desk.media_loop.open_port(host, self._arrived)
+        self._port = self._desk.media_loop.open_port(host, self._arrived, tells_unknown=True)
         return self._port.address
 
     def _arrived(self, data: bytes, source: Address, _at_ns: int) -> None:

@@ -108,14 +108,19 @@ class MediaLoop:
         *,
         port: int = 0,
         buffer_bytes: int = SHARED_BUFFER_BYTES,
+        tells_unknown: bool = False,
     ) -> MediaPort:
-        """Open a UDP port on the local address `host`. Raises GeneratorError."""
+        """Open a UDP port on the local address `host`. Raises GeneratorError.
+
+        `tells_unknown`: RTP and RTCP of unknown senders arrive at `on_datagram`, too, for it to begin a call.
+        """
         if not self._free_ports:
             raise GeneratorError(f"all {len(self._media.ports)} media ports of this engine are in use")
         sock = open_socket(host, port, buffer_bytes)
         index = self._free_ports.pop()
         row = self._media.ports[index]
         row.fd, row.any_source_call, row.calls, row.no_segments, row.drops = sock.fileno(), -1, 0, 0, 0
+        row.tells_unknown = int(tells_unknown)
         row.open = 1
         self._ports[index] = opened = MediaPort(index, sock, on_datagram, self._close_port)
         native.epoll_add(self._epoll_fd, sock.fileno(), index)

@@ -105,12 +105,13 @@ def _take_datagram(media: Any, port: int, slot: int) -> None:
     if length >= 8 and 128 <= data[0] <= 191:
         if call < 0:
             call = _by_source(media, port, data)
-        if call < 0:
-            media.counters[Counter.UNKNOWN_SOURCE] += 1
+        if call >= 0:
+            media.calls[call].last_heard_ns = at_ns
+            _through_the_network(media, call, slot, length, at_ns)
             return
-        media.calls[call].last_heard_ns = at_ns
-        _through_the_network(media, call, slot, length, at_ns)
-        return
+        media.counters[Counter.UNKNOWN_SOURCE] += 1
+        if not media.ports[port].tells_unknown:
+            return
     if call >= 0:
         media.calls[call].last_heard_ns = at_ns
     source = media.inbox.data.ctypes.data + DATAGRAM_BYTES * slot

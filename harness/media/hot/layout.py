@@ -160,6 +160,8 @@ PORT = np.dtype(
         ("calls", "i8"),
         # The kernel refused UDP_SEGMENT here.
         ("no_segments", "i8"),
+        # RTP and RTCP of unknown senders go up to Python, for it to begin a call; elsewhere they are counted only.
+        ("tells_unknown", "i8"),
         ("drops", "i8"),
     ]
 )

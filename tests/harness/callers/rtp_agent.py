@@ -65,7 +65,7 @@ class RtpAgent:
     """`url` takes offers. `edit` may spoil an answer; `one_port` has all calls on one port."""
 
     def __init__(self, formats, *, suites=sdes.SUITES, one_port=False, announce=True, edit=lambda text: text):
-        self._formats, self._suites, self._edit = formats, suites, edit
+        self._formats, self._suites, self.edit = formats, suites, edit
         self._one_port, self._announce = one_port, announce
         self._common = None
         self.offers = []
@@ -113,7 +113,7 @@ class RtpAgent:
             line.incoming, line.outgoing = incoming_session(taken), outgoing_session(answered.crypto[0])
         name = f"{len(self.offers)}"
         self.lines[name] = line
-        text = self._edit(audio_sdp.build(answered))
+        text = self.edit(audio_sdp.build(answered))
         headers = {"Location": f"/call/{name}"}
         return web.Response(status=201, text=text, content_type=audio_sdp.MEDIA_TYPE, headers=headers)
 

@@ -100,7 +100,7 @@ class Engine:
             on_turn=self._on_turn,
             on_milestone=self._on_milestone,
         )
-        self._send("ready", protocol=wire.PROTOCOL_VERSION, pid=os.getpid(), media_loop="python", warnings=warnings)
+        self._send("ready", protocol=wire.PROTOCOL_VERSION, pid=os.getpid(), media_loop=self._media_loop.mode, warnings=warnings)
 
     def _command(self, message: wire.Message) -> None:
         kind = message["t"]
@@ -124,8 +124,8 @@ class Engine:
         # Encoded before the call is due, and beside the event loop: a clip takes tens of ms.
         loop = asyncio.get_running_loop()
         codec = codec_of(plan.target)
-        for turn in plan.turns:
-            await loop.run_in_executor(None, context.clip, turn.utterance_id, codec)
+        for utterance_id in dict.fromkeys(turn.utterance_id for turn in plan.turns):
+            await loop.run_in_executor(None, context.clip, utterance_id, codec)
         if due_at_ns is not None:
             await asyncio.sleep(max(0.0, (due_at_ns - monotonic_ns()) / 1e9))
         call = Call(plan, due_at_ns, context)

@@ -100,7 +100,13 @@ class Engine:
             on_turn=self._on_turn,
             on_milestone=self._on_milestone,
         )
-        self._send("ready", protocol=wire.PROTOCOL_VERSION, pid=os.getpid(), media_loop=self._media_loop.mode, warnings=warnings)
+        self._send(
+            "ready",
+            protocol=wire.PROTOCOL_VERSION,
+            pid=os.getpid(),
+            media_loop=self._media_loop.mode,
+            warnings=warnings,
+        )
 
     def _command(self, message: wire.Message) -> None:
         kind = message["t"]

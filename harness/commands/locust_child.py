@@ -31,6 +31,7 @@ class LocustChild:
         self._signals = 0
         self._partial = b""
         self._last: dict[str, Any] = {}
+        self._warned: list[str] = []
         self._next_line_s = 0.0
 
     @property
@@ -117,7 +118,15 @@ class LocustChild:
         *lines, self._partial = (self._partial + data).split(b"\n")
         if lines:
             self._last = json.loads(lines[-1])
+            self._warn(self._last.get("warnings", []))
             self._show(progress_line(self._last, self.was_interrupted))
+
+    def _warn(self, warnings: list[str]) -> None:
+        """Print what is new of the warnings."""
+        for text in warnings:
+            if text not in self._warned:
+                self._warned.append(text)
+                print(f"WARNING: {text}", file=sys.stderr, flush=True)
 
     def _show(self, line: str) -> None:
         if sys.stdout.isatty():

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import socket, subprocess
@@ -27,9 +27,11 @@ from harness.load.lost_call import lost_call
 from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.codec import from_json, to_json
 from harness.model.errors import GeneratorError, LocalProtocolError, ScenarioError
-from harness.model.needs import Needs
 from harness.model.plan import CallPlan
 from harness.model.records import CallRecord
+
+if TYPE_CHECKING:
+    from harness.model.needs import Needs
 
 COMMAND_VARIABLE = "CALLQUAKE_ENGINE_COMMAND"
 READY_TIMEOUT_S = 60.0

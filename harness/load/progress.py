@@ -32,6 +32,7 @@ def snapshot(runs: Runs) -> dict[str, Any]:
         "elapsed_s": round(runs.elapsed_s or 0.0, 1),
         "arrivals_end_s": total_s,
         "engine_pids": session.engine_pids if session is not None else [],
+        "warnings": [] if session is None or isinstance(session, Cluster) else session.engine.warnings,
         "workers": session.n_workers if isinstance(session, Cluster) else None,
         "workers_gone": session.n_gone if isinstance(session, Cluster) else 0,
     }

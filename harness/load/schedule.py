@@ -42,6 +42,11 @@ class Schedule:
         self._is_closed = True
 
     @property
+    def worker_count(self) -> int:
+        """How many workers share the run."""
+        return self._stride
+
+    @property
     def is_open_loop(self) -> bool:
         """True where every call has a due time, whatever became of the calls before it."""
         return self._prepared.due_ms is not None

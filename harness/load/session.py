@@ -20,6 +20,7 @@ from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.errors import CallquakeError
 from harness.model.records import Cause, Outcome
 from harness.scenario.check import Prepared
+from harness.scenario.needs import needs_of
 
 logger = logging.getLogger(__name__)
 
@@ -58,12 +59,15 @@ class Session:
 
     def start_engine(self) -> bool:
         """Start the engine; one that does not start ends the run."""
+        self.engine.needs = needs_of(self.prepared, self.schedule.worker_count)
         try:
             self.engine.start()
         except CallquakeError as error:
             self.end_early("engine_died", f"the engine did not start: {error}")
             self.ready.set()
             return False
+        for warning in self.engine.warnings:
+            logger.warning("headroom: %s", warning)
         return True
 
     def begin(self, start_ns: int) -> None:
@@ -152,6 +156,8 @@ class Session:
             self.notes.append(f"{active} calls were still in progress when the run ended and were hung up")
         if not self.engine.stop():
             self.notes.append("the engine did not stop when asked and was killed")
+        # Last: the first note says why a run ended.
+        self.notes += [f"headroom: {warning}" for warning in self.engine.warnings]
         self.finished.set()
 
     def place_no_more(self) -> None:

@@ -80,6 +80,7 @@ def measure(
     locust_died: bool = False,
     turns: Sequence[TurnRecord] = (),
     worker_faults: Sequence[str] = (),
+    why_engine_died: str = "",
 ) -> HealthResult:
     """Return the generator's health; `engine_died` or `locust_died` when the run says that this process ended early."""
     ticks = Histogram()
@@ -117,7 +118,7 @@ def measure(
         void_reasons=[
             *_locust(locust_died, counts.lost),
             # They tell of the calls lost with each, and of a worker's engine that died.
-            *(worker_faults or _engine(engine_died, sum(c.cause is Cause.ENGINE_DIED for c in calls))),
+            *(worker_faults or _engine(engine_died, sum(c.cause is Cause.ENGINE_DIED for c in calls), why_engine_died)),
             *_no_samples(samples, counts),
             *_late_ticks(ticks.percentile(0.99)),
             *_starved(starved, len(turns)),
@@ -153,9 +154,11 @@ def _locust(locust_died: bool, lost: int) -> list[str]:
     return [f"the load generator (Locust) died during the run{calls}: see its log, locust.log, then run again"]
 
 
-def _engine(engine_died: bool, lost: int) -> list[str]:
+def _engine(engine_died: bool, lost: int, why: str) -> list[str]:
     if not engine_died and not lost:
         return []
+    if why and not lost:
+        return [why]
     return [f"an engine process died during the run (calls lost with it: {lost}): see the engine's log, then run again"]
 
 

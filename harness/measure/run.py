@@ -39,11 +39,13 @@ def measure(
     engine_died: bool = False,
     locust_died: bool = False,
     worker_faults: Sequence[str] = (),
+    why_engine_died: str = "",
     seed: int = 0,
 ) -> Measured:
     """Return the figures of a run; without `answer_timeout_ms` the longest wait of the run stands for it.
 
-    `worker_faults` says of each worker that came to no planned end what was lost with it.
+    `worker_faults` says of each worker that came to no planned end what was lost with it; `why_engine_died` is what
+    the run noted of an engine's end.
     """
     n_open = len({t.call_id for t in turns} - {c.call_id for c in calls})
     # In any other run the record of such a call may stand in a damaged line, or be yet to come.
@@ -61,7 +63,9 @@ def measure(
         setup=call_metrics.setup_sample(calls),
         greeting=call_metrics.greeting_sample(calls, turns, expects_greeting),
         expects_greeting=expects_greeting,
-        health=generator_health.measure(health, calls, counts, engine_died, locust_died, turns, worker_faults),
+        health=generator_health.measure(
+            health, calls, counts, engine_died, locust_died, turns, worker_faults, why_engine_died
+        ),
     )
 
 

@@ -41,6 +41,7 @@ def analyse(run: StoredRun) -> Analysis:
         expects_greeting=find_expects_greeting(info.scenario),
         engine_died=info.status is RunStatus.ENGINE_DIED and not info.locust_died,
         locust_died=info.locust_died,
+        why_engine_died=info.notes[0] if info.status is RunStatus.ENGINE_DIED and info.notes else "",
         worker_faults=() if info.status is RunStatus.TARGET_UNREACHABLE else faults_of(info.workers),
         seed=info.seed,
     )

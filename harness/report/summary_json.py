@@ -10,6 +10,7 @@ from harness.measure.wer import WerRate
 from harness.model.codec import to_json
 from harness.report.analysis import Analysis
 from harness.report.calibration_words import error_json
+from harness.report.impairment_notes import impaired_callers, loss_of
 
 SCHEMA_VERSION = 1
 
@@ -47,6 +48,8 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "thresholds": [threshold_row(r) for r in analysis.thresholds],
         "runbook": _runbook(analysis),
         "generator": _generator(analysis),
+        "packets": loss_of(analysis.run.calls),
+        "impairments": impaired_callers(analysis.run.calls),
         "workers": [to_json(worker) for worker in info.workers],
         "simulated": list(info.simulated),
         "notes": analysis.notes,
@@ -225,6 +228,12 @@ def _generator(analysis: Analysis) -> dict[str, Any]:
         "loop_lag_max_ms": _round(health.loop_lag_max_ms),
         "packets": health.packets,
         "lost_packets": health.lost_packets,
+        "overflows": health.overflows,
+        "starved_turns": health.starved_turns,
+        "clock_step_max_ms": _round(health.clock_step_max_ms),
+        "memory_mib_max": _round(health.memory_mib_max, 1),
+        "descriptors_max": health.descriptors_max,
+        "descriptor_limit": health.descriptor_limit,
         "workers": health.workers,
         "peak_calls": health.peak_calls,
         "samples": health.n_samples,

@@ -5,11 +5,6 @@ from typing import Any
 
 from harness.measure.bands import DROP_OFF, TTFB_MS, WER, Band, band_of
 from harness.measure.distribution import Estimate
-from harness.measure.generator_health import (
-    MAX_ARRIVAL_LATENESS_P99_MS,
-    MAX_LOST_PACKET_RATIO,
-    MAX_TICK_LATENESS_P99_MS,
-)
 from harness.measure.normaliser import identity
 from harness.measure.stages import STAGES
 from harness.measure.ttfb import UNDECIDED
@@ -18,6 +13,7 @@ from harness.report.analysis import Analysis
 from harness.report.calibration_words import error_words
 from harness.report.charts import health as health_chart
 from harness.report.charts import response, shares
+from harness.report.health_rows import health_rows
 from harness.report.view_calls import call_rows, turn_points
 from harness.report.words import NOT_MEASURED, bounded_ms, interval, ms, percent
 
@@ -56,7 +52,7 @@ def view_of(analysis: Analysis) -> dict[str, Any]:
         "is_thinned": analysis.measured.ttfb.sample.n > response.MAX_DOTS,
         "normaliser": identity(),
         "worst_utterances": _worst_utterances(analysis.measured.wer),
-        "health_rows": _health_rows(analysis),
+        "health_rows": health_rows(analysis.measured.health),
         "calls": rows[:MAX_CALLS_SHOWN],
         "n_calls": len(rows),
         "notes": analysis.notes,
@@ -209,31 +205,3 @@ def _band_row(*, name: str, span: str, tone: str, meaning: str, count: int, n: i
 def _worst_utterances(result: WerResult, limit: int = 6) -> list[Any]:
     wrong = [s for s in result.scored if s.errors]
     return sorted(wrong, key=lambda s: (-s.errors / max(1, s.n_words), -s.errors, s.turn.call_id))[:limit]
-
-
-def _health_rows(analysis: Analysis) -> list[tuple[str, str, str]]:
-    """Return (what, figure, limit) of the generator."""
-    health = analysis.measured.health
-    arrivals = health.arrival_lateness.percentile(0.99)
-    share = health.lost_packets / max(1, health.packets + health.lost_packets)
-    cpu = NOT_MEASURED
-    if health.cpu_ratio_mean is not None and health.cpu_ratio_max is not None:
-        cpu = f"{health.cpu_ratio_mean:.0%} mean, {health.cpu_ratio_max:.0%} peak"
-    tick = NOT_MEASURED
-    if health.tick_lateness_p99_ms is not None:
-        tick = f"{ms(health.tick_lateness_p99_ms)} p99, {ms(health.tick_lateness_max_ms)} worst of {health.n_ticks:,}"
-    return [
-        ("20 ms packets sent late", tick, f"p99 {MAX_TICK_LATENESS_P99_MS:g} ms"),
-        (
-            "Calls placed late",
-            f"{bounded_ms(arrivals)} p99" if arrivals else NOT_MEASURED,
-            f"p99 {MAX_ARRIVAL_LATENESS_P99_MS:g} ms",
-        ),
-        (
-            "Packets this machine lost",
-            f"{health.lost_packets} of {health.packets:,} ({share:.2%})",
-            f"{MAX_LOST_PACKET_RATIO:.1%}",
-        ),
-        ("Engine CPU, one core", cpu, "watched"),
-        ("Calls at once, peak", str(health.peak_calls) if health.n_samples else NOT_MEASURED, "watched"),
-    ]

@@ -57,7 +57,9 @@ def make_call(
         "connected_at_ns": 1_400 * MS if connected else None,
         "ended_at_ns": 40_000 * MS if connected else 3_000 * MS,
         "arrival_lateness_ms": 0.5,
-        "setup": SetupTimes(100.0, 200.0, 100.0, 400.0) if connected else SetupTimes(),
+        "setup": SetupTimes(signalling_ms=100.0, ice_ms=200.0, dtls_ms=100.0, total_ms=400.0)
+        if connected
+        else SetupTimes(),
         "greeting_ms": 900.0 if connected else None,
         "turns_planned": 3,
         "turns_answered": 3 if connected else 0,

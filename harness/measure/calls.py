@@ -82,6 +82,11 @@ def setup_sample(calls: Iterable[CallRecord]) -> Sample:
     return Sample(observed, censored)
 
 
+def setup_queue_sample(calls: Iterable[CallRecord]) -> Sample:
+    """Return how long set-ups waited for a place in the engine, in ms: the part of the set-up times that is ours."""
+    return Sample([call.setup.queue_ms for call in calls if call.setup.queue_ms is not None], [])
+
+
 def greeting_sample(
     calls: Sequence[CallRecord], turns: Iterable[TurnRecord], expects_greeting: bool | None = None
 ) -> Sample:

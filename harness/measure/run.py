@@ -23,6 +23,7 @@ class Measured:
     drop_off: drop_off.DropOffResult
     error_rate: float | None
     setup: Sample
+    setup_queue: Sample
     greeting: Sample
     # Whether callers awaited a greeting, None when nothing says so.
     expects_greeting: bool | None
@@ -61,6 +62,7 @@ def measure(
         drop_off=drop_off.measure(calls),
         error_rate=call_metrics.error_rate(calls)[0],
         setup=call_metrics.setup_sample(calls),
+        setup_queue=call_metrics.setup_queue_sample(calls),
         greeting=call_metrics.greeting_sample(calls, turns, expects_greeting),
         expects_greeting=expects_greeting,
         health=generator_health.measure(

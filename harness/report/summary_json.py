@@ -35,6 +35,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "ttfb_ms": _ttfb(analysis),
         "greeting_ms": _trend(measured.greeting),
         "setup_ms": _trend(measured.setup),
+        "setup_queue_ms": _trend(measured.setup_queue),
         "stages_ms": _stages(analysis),
         "stage_means_ms": [to_json(group) for group in measured.stages.groups],
         "false_endpoints": {

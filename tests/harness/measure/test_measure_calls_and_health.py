@@ -6,7 +6,7 @@ import pytest
 from run_records import MS, make_call, make_health, make_turn
 
 from harness.measure import drop_off, generator_health
-from harness.measure.calls import count, error_rate, greeting_sample, setup_sample
+from harness.measure.calls import count, error_rate, greeting_sample, setup_queue_sample, setup_sample
 from harness.measure.generator_health import HealthResult
 from harness.measure.run import find_expects_greeting, measure
 from harness.model.records import CallRecord, Cause, HealthSample, Outcome, SetupTimes
@@ -58,6 +58,9 @@ def test_a_call_that_never_connected_is_censored_in_the_set_up_time() -> None:
     assert (sample.observed, sample.censored) == ([400.0], [2_000.0])
     ours = make_call("c", Outcome.FAILED, Cause.GENERATOR_ERROR, setup=SetupTimes())
     assert setup_sample([ours]).n == 0
+    # A set-up that did not wait is a sample; a record of a time without a queue is none.
+    waited = [make_call(setup=SetupTimes(queue_ms=ms)) for ms in (0.0, 250.0, None)]
+    assert setup_queue_sample(waited).observed == [0.0, 250.0]
 
 
 def test_a_greeting_awaited_in_vain_is_censored() -> None:

@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet
 say = @printf '==> %s\n'
 
-.PHONY: help demo up test test-fast test-peers soak lint format models corpus clean
+.PHONY: help demo up test test-fast test-peers soak bench lint format models corpus clean
 
 help: ## this list
 	@printf 'callquake\n\n'
@@ -54,6 +54,9 @@ test-peers: $(VENV)/.test ## callers against real Pipecat (installs it into an e
 
 soak: $(VENV)/.test ## the long tests too
 	@$(RUN) -m pytest --soak
+
+bench: $(VENV)/.test ## callers per core, memory and timing beside Pion, aiortc and SIPp (15 minutes; see docs/benchmarks.md)
+	@sh benchmarks/run_all $(RUN)
 
 lint: $(VENV)/.test ## ruff and mypy, as the suite runs them
 	@$(RUN) -m ruff check .

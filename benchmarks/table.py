@@ -39,7 +39,7 @@ def rows(document: dict[str, Any]) -> list[str]:
     """Return the table's lines of one comparison: ours, then each peer with its ratio."""
     name = f"{document['benchmark']}: {document['unit']}"
     ours = document["ours"]
-    lines = [f"| {name} | {OURS} | {_calls(ours)} | {_spread(ours)} | | {_doubts(ours)} |"]
+    lines = [f"| {name} | {OURS} | {_calls(ours)} | {_spread(ours)} |  | {_doubts(ours)} |"]
     for peer, measured in document["peers"].items():
         ratio = document["ratios"].get(peer)
         told = _spread(ratio) if ratio else "not measured"

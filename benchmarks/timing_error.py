@@ -10,6 +10,7 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,36 +29,54 @@ from harness.model.clock import NS_PER_MS
 from harness.model.codec import to_json
 from harness.model.errors import CallquakeError
 
-# Further apart, two times are of two different turns.
-_SAME_TURN_MS = 1_000.0
+# Caller and responder date the end of one and the same utterance this close to each other.
+_SAME_TURN_MS = 200.0
 _ANSWER_MARGIN_S = 2.0
 _END_LIMIT_S = 30.0
 _ROOT = Path(__file__).resolve().parents[1]
 
 
-def errors_of(turns: Sequence[dict[str, Any]], truths: Sequence[Truth]) -> tuple[list[TurnError], int, int]:
-    """Hold timed turns against the truth: their errors, how many answers were missed, how many turns have no truth."""
-    told = {(truth.call, truth.turn): truth for truth in truths}
-    errors: list[TurnError] = []
-    missed = unmatched = 0
+@dataclass(slots=True)
+class Held:
+    """Turns held against the truth."""
+
+    errors: list[TurnError] = field(default_factory=list)
+    # Answered, and not heard.
+    missed: int = 0
+    # Heard before the user's own speech had ended: the rest of an earlier answer.
+    early: int = 0
+    # The responder has no answer to it on record.
+    unmatched: int = 0
+
+    def counts(self) -> dict[str, int]:
+        """Return what became no error."""
+        return {"missed": self.missed, "early": self.early, "unmatched": self.unmatched}
+
+
+def hold_against(turns: Sequence[dict[str, Any]], truths: Sequence[Truth]) -> Held:
+    """Pair each turn with the answer to the speech that ended when the turn's did."""
+    held = Held()
     for turn in turns:
-        truth = told.get((turn["call"], turn["turn"]))
         ended_ns, onset_ns = turn["speech_ended_at_ns"], turn["onset_at_ns"]
-        if truth is None or abs(truth.speech_ended_at_ns - ended_ns) > _SAME_TURN_MS * NS_PER_MS:
-            unmatched += 1
+        own = (t for t in truths if t.call == turn["call"])
+        near = min(own, key=lambda t: abs(t.speech_ended_at_ns - ended_ns), default=None)
+        if near is None or abs(near.speech_ended_at_ns - ended_ns) > _SAME_TURN_MS * NS_PER_MS:
+            held.unmatched += 1
         elif onset_ns is None:
-            missed += 1
+            held.missed += 1
+        elif onset_ns < ended_ns:
+            held.early += 1
         else:
-            errors.append(TurnError(turn["call"], ended_ns, (onset_ns - ended_ns) / NS_PER_MS - truth.ttfb_ms))
-    return errors, missed, unmatched
+            error_ms = (onset_ns - ended_ns) / NS_PER_MS - near.ttfb_ms
+            held.errors.append(TurnError(turn["call"], ended_ns, error_ms))
+    return held
 
 
 def _measured(who: str, stats: ErrorStats, more: dict[str, Any]) -> Measured:
     if stats.p99_ms is None:
         raise BenchmarkError(f"{who}: not one turn could be held against the truth: {more}")
-    flags = [f"{more['missed']} answers missed"] if more.get("missed") else []
-    if more.get("unmatched"):
-        flags.append(f"{more['unmatched']} turns without a truth")
+    words = {"missed": "answers missed", "early": "answers heard early", "unmatched": "turns without a truth"}
+    flags = [f"{more[name]} {what}" for name, what in words.items() if more[name]]
     return Measured(stats.p99_ms, {"error": to_json(stats), "flags": flags, **more})
 
 
@@ -97,11 +116,10 @@ def _aiortc(options: argparse.Namespace, ground: Ground) -> Measured:
             command = [sys.executable, "-m", "benchmarks.peers.aiortc_timing", url, str(folder / "corpus"), *words]
             with Child(command, ground.caller_core, ground.log("aiortc-timing"), _ROOT) as callers:
                 told = callers.hear("done", options.seconds + limit_s + _END_LIMIT_S)
-            errors, missed, unmatched = errors_of(told["turns"], TruthFile(truth).read())
+            held = hold_against(told["turns"], TruthFile(truth).read())
     if told["failed"]:
         raise BenchmarkError(f"{told['failed']} of aiortc's calls failed")
-    more = {"calls": options.calls, "missed": missed, "unmatched": unmatched}
-    return _measured("aiortc", error_stats(errors), more)
+    return _measured("aiortc", error_stats(held.errors), {"calls": options.calls, **held.counts()})
 
 
 def run() -> None:

@@ -68,7 +68,8 @@ class OnsetDetector:
         """
         count = len(levels_dbfs)
         self._levels[:count] = levels_dbfs
-        at_ns = onset.onset_packet(self._row, self._levels, count, arrived_at_ns, arrived_at_ns, is_doubtful)
+        doubted_dbfs = 0.0 if is_doubtful else SILENCE_DBFS
+        at_ns = onset.onset_packet(self._row, self._levels, count, arrived_at_ns, arrived_at_ns, doubted_dbfs)
         return AgentOnset(int(at_ns), int(self._row.decided_at_ns)) if at_ns else None
 
     def poll(self, now_ns: int) -> AgentStopped | None:

@@ -25,6 +25,7 @@ from harness.media.hot.levels import forget_part, window_levels
 from harness.media.hot.onset import (
     SILENCE_DBFS,
     WINDOW_MS,
+    gate_dbfs,
     onset_forget,
     onset_learn,
     onset_packet,
@@ -214,7 +215,10 @@ def _telephone(
         samples_per_ms = 16
     windows = window_levels(ear, scratch.pcm, count, samples_per_ms, scratch.levels)
     if ear.awaited or ear.is_speaking:
-        return onset_packet(ear, scratch.levels, windows, arrived_at_ns, first_at_ns, False)
+        if windows > 0 and scratch.levels[0] <= gate_dbfs(ear):
+            # What these codecs give is in step at once: speech that begins within a packet was in no lost one.
+            first_at_ns = arrived_at_ns
+        return onset_packet(ear, scratch.levels, windows, arrived_at_ns, first_at_ns, SILENCE_DBFS)
     for i in range(windows):
         onset_learn(ear, scratch.levels[i])
     return 0

@@ -9,6 +9,13 @@ rises 10 dB over it. A window over the gate opens a *candidate*; it becomes an o
 have been gathered with no hole of more than 40 ms. The onset is then the packet of the candidate's first window, looked
 back to: its kernel receive time, not the time of the decision. A click, or a hole-ridden crackle, never becomes one.
 
+Codecs let a short, loud sound ring on for 50 ms and more, 15 to 35 dB under it. So there is a peak that falls by 1 dB a
+window: windows 12 dB under it do not count towards the 60 ms. A candidate of at most 15 ms of sound that is followed by
+20 ms more than 20 dB under the peak was a click: it is dropped, and its ringing opens none.
+
+Comfort noise may begin between two answers. A candidate that never rises over -40 dBFS and moves by less than 6 dB is
+no onset yet; when it goes on like that for 200 ms, it is the background, and what the floor is from then on.
+
 Transform codecs smear an abrupt start up to 10 ms ahead of itself (pre-echo): leading windows of a candidate that are
 18 dB and more under what follows within 10 ms are that smear, not speech, and are passed over.
 
@@ -35,6 +42,13 @@ FLOOR_LEARNING_MS = 200
 SILENCE_DBFS = -96.0
 PRE_ECHO_DB = 18.0
 PRE_ECHO_WINDOWS = 2
+PEAK_FALL_DB = 1.0
+RINGING_DB = 12.0
+CLICK_DB = 20.0
+CLICK_MS = 15
+CLICK_PAUSE_MS = 20
+FAINT_DBFS = -40.0
+STEADY_DB = 6.0
 _FLOOR_WINDOWS = 4
 _HISTORY = FLOOR_HISTORY_MS // WINDOW_MS
 # As many of a candidate's first windows as the look for pre-echo can reach.
@@ -58,14 +72,22 @@ FIELDS: list[tuple[Any, ...]] = [
     ("floor_serials", "i8", (_HISTORY,)),
     # Arrival of a packet that may be speech decoded too quietly, 0 = none, until the next packets tell.
     ("doubted_at_ns", "i8"),
+    # The level it may have had.
+    ("doubted_dbfs", "f8"),
     # The candidate: its windows over the gate, its first ones' levels and arrivals, its extremes.
     ("candidate", "i8"),
     ("first_levels", "f8", (_FIRST,)),
     ("first_at_ns", "i8", (_FIRST,)),
-    ("lowest", "f8"),
-    ("highest", "f8"),
+    ("lowest_dbfs", "f8"),
+    ("highest_dbfs", "f8"),
+    # The extremes of its 20 ms means.
+    ("lowest_mean_dbfs", "f8"),
+    ("highest_mean_dbfs", "f8"),
     ("voiced_ms", "i8"),
     ("hole_ms", "i8"),
+    # How long it has been far under the peak.
+    ("faint_ms", "i8"),
+    ("peak_dbfs", "f8"),
 ]
 
 
@@ -80,6 +102,7 @@ def onset_start(row: Any, quiet_ns: int) -> None:
     row.floor_first = 0
     row.floor_count = 0
     row.doubted_at_ns = 0
+    row.peak_dbfs = SILENCE_DBFS
     _drop_candidate(row)
 
 
@@ -92,8 +115,8 @@ def gate_dbfs(row: Any) -> float:
 
 
 @compiled
-def onset_learn(row: Any, level: float) -> None:
-    """Let one window's level count towards the floor and do nothing else."""
+def onset_learn(row: Any, level: float) -> float:
+    """Let one window's level count towards the floor and do nothing else; return the 20 ms mean."""
     serial = row.learnt
     row.recent[serial % _FLOOR_WINDOWS] = level
     serial += 1
@@ -102,7 +125,9 @@ def onset_learn(row: Any, level: float) -> None:
     total = 0.0
     for i in range(serial - known, serial):
         total += row.recent[i % _FLOOR_WINDOWS]
-    _remember(row, total / known, serial)
+    mean = total / known
+    _remember(row, mean, serial)
+    return mean
 
 
 @compiled
@@ -139,24 +164,26 @@ def onset_silence(row: Any, level: float, windows: int) -> None:
 
 
 @compiled
-def onset_packet(
-    row: Any, levels: Any, count: int, arrived_at_ns: int, first_window_at_ns: int, is_doubtful: bool
-) -> int:
+def onset_packet(row: Any, levels: Any, count: int, arrived_at_ns: int, first_at_ns: int, doubted_dbfs: float) -> int:
     """Take the first `count` of `levels` as one packet's windows; return the onset that they make sure of, 0 = none.
 
-    `first_window_at_ns` dates the first window: the arrival, but for a packet that follows lost ones.
+    `first_at_ns` dates a candidate that this packet opens: its arrival, but for a packet that follows lost ones.
+    `doubted_dbfs` is the level of a packet that may have been decoded too quietly, SILENCE_DBFS where there is none.
     """
     doubted_at_ns = row.doubted_at_ns
     row.doubted_at_ns = 0
     if count > 0 and row.candidate == 0 and not row.is_speaking:
         gate = gate_dbfs(row)
         if doubted_at_ns != 0 and levels[0] > gate:
-            _note_first(row, levels[0], doubted_at_ns)
-        elif is_doubtful and _highest(levels, count) <= gate:
-            row.doubted_at_ns = doubted_at_ns if doubted_at_ns != 0 else first_window_at_ns
+            _note(row, row.doubted_dbfs, row.doubted_dbfs, doubted_at_ns)
+        elif doubted_dbfs > SILENCE_DBFS and _highest(levels, count) <= gate:
+            row.doubted_at_ns = doubted_at_ns
+            if doubted_at_ns == 0:
+                row.doubted_at_ns = first_at_ns
+                row.doubted_dbfs = doubted_dbfs
     onset_at_ns = 0
     for i in range(count):
-        window_at_ns = first_window_at_ns if i == 0 else arrived_at_ns
+        window_at_ns = first_at_ns if row.candidate == 0 else arrived_at_ns
         onset_at_ns = max(onset_at_ns, _window(row, levels[i], window_at_ns, arrived_at_ns))
     return onset_at_ns
 
@@ -172,11 +199,28 @@ def _highest(levels: Any, count: int) -> float:
 @compiled
 def _window(row: Any, level: float, window_at_ns: int, arrived_at_ns: int) -> int:
     gate = gate_dbfs(row)
-    onset_learn(row, level)
-    if level > gate:
-        return onset_voiced(row, level, window_at_ns, arrived_at_ns)
-    onset_hole(row)
-    return 0
+    mean = onset_learn(row, level)
+    peak = max(level, row.peak_dbfs - PEAK_FALL_DB)
+    row.peak_dbfs = peak
+    if row.candidate > 0 and level <= peak - CLICK_DB:
+        row.faint_ms += WINDOW_MS
+        if row.voiced_ms <= CLICK_MS and row.faint_ms >= CLICK_PAUSE_MS:
+            _drop_candidate(row)
+    else:
+        row.faint_ms = 0
+    if level <= gate or (row.candidate == 0 and level <= peak - CLICK_DB):
+        onset_hole(row)
+        return 0
+    if row.is_speaking:
+        row.last_voiced_at_ns = arrived_at_ns
+        return 0
+    _note(row, level, mean, window_at_ns)
+    row.hole_ms = 0
+    if level > peak - RINGING_DB:
+        row.voiced_ms += WINDOW_MS
+    if row.voiced_ms < SUSTAINED_MS or _is_background(row):
+        return 0
+    return _speak(row, arrived_at_ns)
 
 
 @compiled
@@ -190,34 +234,54 @@ def onset_hole(row: Any) -> None:
 
 
 @compiled
-def onset_voiced(row: Any, level: float, window_at_ns: int, arrived_at_ns: int) -> int:
+def onset_voiced(row: Any, window_at_ns: int, arrived_at_ns: int) -> int:
     """Take one window as voiced, whatever its level; return the onset that it makes sure of, 0 = none."""
     if row.is_speaking:
         row.last_voiced_at_ns = arrived_at_ns
         return 0
-    row.voiced_ms += WINDOW_MS
+    _note(row, 0.0, 0.0, window_at_ns)
     row.hole_ms = 0
-    _note_first(row, level, window_at_ns)
-    if row.voiced_ms < SUSTAINED_MS:
-        return 0
-    if row.learnt * WINDOW_MS < FLOOR_LEARNING_MS and row.highest - row.lowest <= GATE_OVER_FLOOR_DB:
-        # An unlearnt background: speech varies, steady noise does not.
-        return 0
+    row.voiced_ms += WINDOW_MS
+    return 0 if row.voiced_ms < SUSTAINED_MS else _speak(row, arrived_at_ns)
+
+
+@compiled
+def _is_background(row: Any) -> bool:
+    """Tell whether a candidate is, so far, steady noise that has just begun; speech varies."""
+    if row.learnt * WINDOW_MS < FLOOR_LEARNING_MS:
+        return bool(row.highest_dbfs - row.lowest_dbfs <= GATE_OVER_FLOOR_DB)
+    if row.highest_mean_dbfs > FAINT_DBFS or row.highest_mean_dbfs - row.lowest_mean_dbfs > STEADY_DB:
+        return False
+    if row.voiced_ms >= FLOOR_LEARNING_MS:
+        row.floor_count = 0
+        _remember(row, row.lowest_mean_dbfs, row.learnt)
+        _drop_candidate(row)
+    return True
+
+
+@compiled
+def _speak(row: Any, arrived_at_ns: int) -> int:
     onset_at_ns = _first_audible_at(row)
     row.is_speaking = 1
     row.last_voiced_at_ns = arrived_at_ns
     row.decided_at_ns = arrived_at_ns
     _drop_candidate(row)
-    return onset_at_ns
+    return int(onset_at_ns)
 
 
 @compiled
-def _note_first(row: Any, level: float, at_ns: int) -> None:
+def _note(row: Any, level: float, mean: float, at_ns: int) -> None:
     if row.candidate == 0:
-        row.lowest = level
-        row.highest = level
-    row.lowest = min(row.lowest, level)
-    row.highest = max(row.highest, level)
+        row.lowest_dbfs = level
+        row.highest_dbfs = level
+    if row.candidate <= _FLOOR_WINDOWS:
+        # Until here the mean holds windows from before the candidate.
+        row.lowest_mean_dbfs = mean
+        row.highest_mean_dbfs = mean
+    row.lowest_dbfs = min(row.lowest_dbfs, level)
+    row.highest_dbfs = max(row.highest_dbfs, level)
+    row.lowest_mean_dbfs = min(row.lowest_mean_dbfs, mean)
+    row.highest_mean_dbfs = max(row.highest_mean_dbfs, mean)
     if row.candidate < _FIRST:
         row.first_levels[row.candidate] = level
         row.first_at_ns[row.candidate] = at_ns
@@ -256,3 +320,4 @@ def _drop_candidate(row: Any) -> None:
     row.candidate = 0
     row.voiced_ms = 0
     row.hole_ms = 0
+    row.faint_ms = 0

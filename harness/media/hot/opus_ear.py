@@ -184,7 +184,7 @@ def _sized(ear: Any, units: int, arrived_at_ns: int, first_at_ns: int) -> int:
     onset_at_ns = 0
     for i in range(_windows(ear, units)):
         at_ns = first_at_ns if i == 0 else arrived_at_ns
-        onset_at_ns = max(onset_at_ns, onset_voiced(ear, 0.0, at_ns, arrived_at_ns))
+        onset_at_ns = max(onset_at_ns, onset_voiced(ear, at_ns, arrived_at_ns))
     return onset_at_ns
 
 
@@ -212,15 +212,18 @@ def _listen(ear: Any, length: int, arrived_at_ns: int, first_at_ns: int, scratch
     if windows < 0:
         return 0
     ear.decoded += 1
-    is_doubtful = False
+    doubted_dbfs = SILENCE_DBFS
     is_first = ear.doubted_at_ns == 0 or ear.is_out_of_step != 0
     if ear.is_out_of_step and ear.doubted_at_ns == 0:
         opus_decoder_init(ear.backup, RATE, 1)
         ear.second_left = _SECOND_HEARS
     ear.is_out_of_step = 0
     if ear.second_left > 0 and ear.candidate == 0 and windows > 0:
-        is_doubtful = _second_opinion(ear, length, windows, is_first, scratch)
-    onset_at_ns = onset_packet(ear, scratch.levels, windows, arrived_at_ns, first_at_ns, is_doubtful)
+        doubted_dbfs = _second_opinion(ear, length, windows, is_first, scratch)
+        if doubted_dbfs > SILENCE_DBFS and scratch.other_levels[0] <= gate_dbfs(ear):
+            # It began within this packet, if at all.
+            first_at_ns = arrived_at_ns
+    onset_at_ns = onset_packet(ear, scratch.levels, windows, arrived_at_ns, first_at_ns, doubted_dbfs)
     if onset_at_ns != 0:
         ear.kept = 0
         ear.is_dense = 0
@@ -228,14 +231,17 @@ def _listen(ear: Any, length: int, arrived_at_ns: int, first_at_ns: int, scratch
 
 
 @compiled
-def _second_opinion(ear: Any, length: int, windows: int, is_first: bool, scratch: Any) -> bool:
-    """Tell whether a quiet packet is in doubt; in a voiced one behind doubted ones, let the second decoder speak."""
+def _second_opinion(ear: Any, length: int, windows: int, is_first: bool, scratch: Any) -> float:
+    """Return the level that a quiet packet may have in truth, SILENCE_DBFS where there is no doubt.
+
+    In a voiced one behind doubted ones, let the second decoder speak.
+    """
     gate = gate_dbfs(ear)
     top = highest(scratch.levels, windows)
     is_in_doubt = ear.doubted_at_ns != 0
     if top > gate and not is_in_doubt:
         ear.second_left = 0
-        return False
+        return SILENCE_DBFS
     ear.second_left -= 1
     second_top = SILENCE_DBFS
     if _levels(ear, ear.backup, length, scratch.other_levels, scratch) == windows:
@@ -246,10 +252,10 @@ def _second_opinion(ear: Any, length: int, windows: int, is_first: bool, scratch
         is_plausible = is_plausible and scratch.other_levels[0] > gate
     if top > gate:
         _let_the_second_speak(ear, is_plausible, windows, scratch)
-        return False
+        return SILENCE_DBFS
     if second_top >= _OVERSHOOT_DBFS or (is_in_doubt and not is_plausible):
         ear.second_left = 0
-    return is_plausible
+    return second_top if is_plausible else SILENCE_DBFS
 
 
 @compiled
@@ -317,7 +323,7 @@ def _plainly_voiced(ear: Any, length: int, arrived_at_ns: int, scratch: Any) -> 
     ear.skipped += ear.kept
     ear.kept = 0
     ear.decoder, ear.backup = ear.backup, ear.decoder
-    onset_packet(ear, scratch.levels, windows, arrived_at_ns, arrived_at_ns, False)
+    onset_packet(ear, scratch.levels, windows, arrived_at_ns, arrived_at_ns, SILENCE_DBFS)
     return True
 
 
@@ -329,7 +335,7 @@ def _decode_spoken(ear: Any, length: int, arrived_at_ns: int, scratch: Any) -> N
         return
     ear.decoded += 1
     ear.is_dense = 1 if highest(scratch.levels, windows) <= gate else 0
-    onset_packet(ear, scratch.levels, windows, arrived_at_ns, arrived_at_ns, False)
+    onset_packet(ear, scratch.levels, windows, arrived_at_ns, arrived_at_ns, SILENCE_DBFS)
 
 
 @compiled

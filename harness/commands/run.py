@@ -5,6 +5,7 @@ that Ctrl-C reaches it once and by us alone, and so that nothing of it can be le
 """
 
 import argparse
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from harness.scenario.run_dir import RUN_FILE, new_run_id, utc_now, write_json
 
 LOG_FILE = "locust.log"
 _LOG_TAIL = 15
+_LOCUSTS_TABLES = "Type     Name"
 _LOCUSTFILE = Path(__file__).parents[1] / "load" / "locustfile.py"
 
 
@@ -110,6 +112,8 @@ def _locust_words(options: argparse.Namespace, prepared: Prepared) -> list[str]:
 def _explain_false_start(log: Path, status: int) -> int:
     """Locust ended before the run began: show why."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    # Locust ends with tables of the requests it made: none, and the reason stands before them.
+    lines = list(itertools.takewhile(lambda line: not line.startswith(_LOCUSTS_TABLES), lines))
     print("\n".join(lines[-_LOG_TAIL:]), file=sys.stderr)
     print(f"the load generator ended before the run began ({describe_status(status)}); its log: {log}", file=sys.stderr)
     before_any_call = {ExitCode.BAD_SCENARIO, ExitCode.TARGET_UNREACHABLE}

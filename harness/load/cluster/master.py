@@ -176,8 +176,8 @@ class Cluster:
 
     @property
     def active(self) -> int:
-        """Calls begun and not ended, as the workers last told."""
-        return sum(member.active for member in self.members)
+        """Calls begun and not ended, as far as records have come."""
+        return sum(member.share.n_active(self.elapsed_s * 1000) for member in self.members)
 
     @property
     def is_ending(self) -> bool:

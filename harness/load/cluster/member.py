@@ -26,7 +26,6 @@ class Member:
     status: str = "finished"
     end: str | None = None
     notes: list[str] = field(default_factory=list)
-    active: int = 0
     # Rows the worker had made when it last reported.
     n_rows: int = 0
     # The common start on the worker's clock; on the master's own where they share one.
@@ -64,7 +63,7 @@ class Member:
 
     def take_report(self, report: dict[str, Any]) -> None:
         """Follow what the worker says of itself."""
-        self.state, self.active, self.n_rows = State(report["state"]), report["active"], report["n_rows"]
+        self.state, self.n_rows = State(report["state"]), report["n_rows"]
         self.started_ns, self.run_dir = report["started_ns"], report["run_dir"]
         self.error_ms, self.drift_ms = report["error_ms"], report["drift_ms"]
         self.status, self.notes = report["status"], report["notes"]
@@ -75,7 +74,7 @@ class Member:
         """Take it for gone; its calls in progress are lost. `died_at_ns` is on its clock, None before the start."""
         if self.end is None:
             self.end = why
-        self.status, self.active = "died", 0
+        self.status = "died"
         if self.started_ns is not None and died_at_ns is not None:
             for record in self.share.lose(self.name, self.started_ns, died_at_ns, f"{self.name}: {why}"):
                 self.receive("call", to_json(record))

@@ -8,7 +8,7 @@ To the master                                            To a worker
   ping     asked_ns; also keeps either side sure           begin    run, run_id, run_dir, name, index, count, url
            that the other lives                            go       run, start_ns: the master's clock
   batch    run, first, rows: records by number             ack      run, next: the number awaited
-  report   run, state, status, notes, active, n_rows,      no_more  run: place no more calls, let the others end
+  report   run, state, status, notes, n_rows,      no_more  run: place no more calls, let the others end
            started_ns, error_ms, drift_ms, run_dir         end      run, status, why: end every call
 
 `run` counts the runs of a master (its web UI may start many), so that no word of an ended run touches the next.

@@ -177,7 +177,6 @@ class Part:
             state=self._state.value,
             status=status,
             notes=notes,
-            active=session.active,
             n_rows=self.outbox.n_added,
             started_ns=self._started_ns,
             error_ms=0.0 if self._offset is None else self._offset.error_ns / NS_PER_MS,

@@ -43,6 +43,11 @@ class Share:
         """Calls of this share that left no record once the worker has gone; None where the share has no end."""
         return None if self.n_planned is None else max(0, self.n_planned - self.n_ended)
 
+    def n_active(self, elapsed_ms: float) -> int:
+        """Count calls begun and not ended, `elapsed_ms` after the common start; one handed over ahead has not begun."""
+        due_ms = self._prepared.due_ms
+        return sum(due_ms is None or due_ms[held.index] <= elapsed_ms for held in self.held.values())
+
     def take(self, kind: str, row: dict[str, Any]) -> None:
         """Follow one record or milestone."""
         if kind == "placed":

@@ -10,6 +10,7 @@ MODE  complete   every call connects and answers all its turns, about CALL_S aft
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 import time
@@ -171,6 +172,8 @@ class ScriptedEngine:
 
 
 async def main(mode, descriptor):
+    # As the real one: who starts it decides when it ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=descriptor))
     engine = ScriptedEngine(mode, reader, writer)
     health = asyncio.create_task(engine.report_health())

@@ -8,6 +8,8 @@ PACKETS_PER_S = 50
 LEAST_SENT_RATIO = 0.99
 # More foreign work than this on the callers' core makes a sample doubtful.
 MOST_FOREIGN_RATIO = 0.05
+# A loop whose packets leave this late gathers work, does it in larger batches, and looks cheaper than it is.
+MOST_LATENESS_MS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,9 @@ class Sample:
             found.append(f"sent only {self.sent_ratio:.1%} of what was due")
         if self.echoed_ratio is not None and self.echoed_ratio < LEAST_SENT_RATIO:
             found.append(f"only {self.echoed_ratio:.1%} of what was sent came back")
+        late_ms = self.more.get("tick_lateness_ms", {}).get("p99")
+        if late_ms is not None and late_ms > MOST_LATENESS_MS:
+            found.append(f"packets left late: p99 {late_ms:.0f} ms")
         if self.foreign_ratio is not None and self.foreign_ratio > MOST_FOREIGN_RATIO:
             found.append(f"others used {self.foreign_ratio:.0%} of the callers' core")
         return found

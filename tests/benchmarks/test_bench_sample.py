@@ -49,6 +49,12 @@ def test_lost_echoes_and_foreign_work_are_flagged():
     assert doubtful.flags == ["only 80.0% of what was sent came back", "others used 20% of the callers' core"]
 
 
+def test_a_loop_that_was_late_is_flagged():
+    assert sample(more={"tick_lateness_ms": {"p50": 0.1, "p99": 1.9, "max": 30.0}}).flags == []
+    late = sample(more={"tick_lateness_ms": {"p50": 62.0, "p99": 186.4, "max": 202.0}})
+    assert late.flags == ["packets left late: p99 186 ms"]
+
+
 def test_a_peer_that_counts_nothing_is_not_judged_by_packets():
     unknown = sample(sent=None, received=None, core_busy_s=None)
     assert unknown.sent_ratio is unknown.echoed_ratio is unknown.calls_per_core_by_packets is None

@@ -53,7 +53,13 @@ class Responder:
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, str]:
-        """Listen; return the offer endpoint's URL and the one of the fixed RTP port."""
+        """Listen; return the offer endpoint's URL and the one of the fixed RTP port.
+
+        The media thread has this thread's priority. What there is to compile is compiled before that is raised: for
+        a minute of compiling it would starve its neighbours.
+        """
+        self._media_loop.compile()
+        raise_priority()
         self._media_loop.start()
         app = web.Application()
         app.router.add_post("/api/offer", self._offer)
@@ -209,7 +215,6 @@ async def _serve(behaviour: Behaviour, truth: IO[str], options: argparse.Namespa
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     _allow_descriptors()
-    raise_priority()
     responder = Responder(behaviour, truth, source_ports=options.source_ports)
     offers, fixed = await responder.start(options.host, options.port)
     print(f"{offers}\n{fixed}", flush=True)

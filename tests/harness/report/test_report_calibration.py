@@ -1,0 +1,56 @@
+"""Beside TTFB every report says how true it is: the calibration's error, or that there is none."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from calibration_records import GOOD, calibration
+from sample_run import write_run
+
+from harness.model.codec import to_json
+from harness.report.finish import finish_run
+
+pytestmark = pytest.mark.unit
+
+
+def reports(tmp_path, capsys, **info):
+    run_dir = write_run(tmp_path / "run", **info)
+    finish_run(run_dir)
+    text = " ".join(capsys.readouterr().out.split())
+    html = " ".join((run_dir / "report.html").read_text().split())
+    return text, html, json.loads((run_dir / "summary.json").read_text())["ttfb_ms"]["measurement_error"]
+
+
+def test_a_calibrated_run_states_its_error(tmp_path, capsys):
+    text, html, figures = reports(tmp_path, capsys, calibration=to_json(calibration(GOOD)))
+    words = "measured with an error of +0.2 ms (p99 0.9 ms, n=900, calibrated on 2026-11-22 at 100 callers)"
+    assert words in text
+    assert words in html
+    assert figures["bias_ms"] == 0.2
+    assert figures["bias_ci95"] == [0.1, 0.3]
+    assert (figures["p99_ms"], figures["n"], figures["at_callers"]) == (0.9, 900, 100)
+
+
+@pytest.mark.parametrize("damaged", [None, {"steps": 3}, "x"], ids=["none", "damaged", "no object"])
+def test_a_run_of_a_machine_without_calibration_says_so(tmp_path, capsys, damaged):
+    text, html, figures = reports(tmp_path, capsys, calibration=damaged)
+    words = "not calibrated on this machine; run: callquake calibrate"
+    assert words in text
+    assert words in html
+    assert figures is None
+
+
+def test_a_run_with_more_calls_than_calibrated_has_an_unknown_error(tmp_path, capsys):
+    small = calibration(replace(GOOD, callers=1))
+    text, _, figures = reports(tmp_path, capsys, calibration=to_json(small))
+    assert "error not known" in text
+    assert "calibrated on 2026-11-22 for at most 1" in text
+    assert figures["bias_ms"] is None
+    assert figures["calibrated_callers"] == 1
+
+
+def test_a_quick_or_partial_calibration_is_called_so(tmp_path, capsys):
+    whole = calibration(GOOD)
+    quick = replace(whole, is_partial=True, conditions=replace(whole.conditions, is_quick=True))
+    text, _, _ = reports(tmp_path, capsys, calibration=to_json(quick))
+    assert "at 100 callers, partial, quick)" in text

@@ -145,7 +145,6 @@ class Engine:
         self._finished.packets_sent += media.packets_sent
         self._finished.packets_received += media.packets_received
         self._finished.send_errors += media.send_errors
-        self._finished.socket_drops += media.socket_drops
         self._send("call", record=to_json(record))
 
     def _on_turn(self, record: TurnRecord) -> None:
@@ -172,7 +171,8 @@ class Engine:
             done.packets_sent + sum(m.packets_sent for m in live),
             done.packets_received + sum(m.packets_received for m in live),
             done.send_errors + sum(m.send_errors for m in live),
-            done.socket_drops + sum(m.socket_drops for m in live),
+            # Not the calls' own counts: calls that share a port all count its drops.
+            self._media_loop.socket_drops,
         )
 
     async def _report_health(self, worker: str) -> None:

@@ -11,10 +11,12 @@ logger = logging.getLogger(__name__)
 
 def retarget(prepared: Prepared, url: str | None) -> Prepared:
     """Return the plans for `url`; one that is no address changes nothing."""
-    if url == prepared.url:
+    if not url or url == prepared.url:
         return prepared
-    if not url or not url.startswith(("http://", "https://")):
-        logger.warning("host %r is no address like http://127.0.0.1:8080/api/offer; calling %s", url, prepared.url)
+    try:
+        prepared.loaded.scenario.target.check_override(url)
+    except ValueError as error:
+        logger.warning("host: %s; calling %s", error, prepared.url)
         return prepared
     planner = Planner(prepared.loaded.scenario, prepared.corpus, prepared.seed, url)
     return dataclasses.replace(prepared, url=url, planner=planner)

@@ -63,6 +63,7 @@ class MediaLoop:
         self._calls = CallTable(self._media, ClipTable(self._media), self._command)
         self._ports: dict[int, MediaPort] = {}
         self._free_ports = list(range(calls - 1, -1, -1))
+        self._closed_drops = 0
         self._taken = self._media.counters.copy()
         self._taken_lateness = self._media.lateness.copy()
         self._thread: threading.Thread | None = None
@@ -129,6 +130,11 @@ class MediaLoop:
     def add_call(self, port: MediaPort, spec: MediaSpec) -> MediaCall:
         """Begin a call's media on `port`. Raises GeneratorError when the port cannot tell it from another call."""
         return self._calls.add(port, spec)
+
+    @property
+    def socket_drops(self) -> int:
+        """Datagrams that the kernel has dropped on any port so far, each once, however many calls share its port."""
+        return self._closed_drops + sum(int(self._media.ports[index].drops) for index in self._ports)
 
     def take_stats(self) -> LoopStats:
         """Return what was counted since the last call."""
@@ -209,5 +215,6 @@ class MediaLoop:
     def _port_removed(self, index: int) -> None:
         port = self._ports.pop(index, None)
         if port is not None:
+            self._closed_drops += int(self._media.ports[index].drops)
             port.sock.close()
             self._free_ports.append(index)

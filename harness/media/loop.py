@@ -21,6 +21,7 @@ from harness.media.hot.run import run
 from harness.media.lateness import to_histogram
 from harness.media.media_call import MediaCall
 from harness.media.port import SHARED_BUFFER_BYTES, MediaPort, OnDatagram, open_socket
+from harness.media.ring_reader import RingReader
 from harness.media.sockaddr import unpack
 from harness.media.spec import MediaSpec
 from harness.model.errors import GeneratorError
@@ -64,6 +65,8 @@ class MediaLoop:
         self._ports: dict[int, MediaPort] = {}
         self._free_ports = list(range(calls - 1, -1, -1))
         self._closed_drops = 0
+        self._events = RingReader(self._media.events.rows, self._media.events.cells, rings.EVENT)
+        self._parcels = RingReader(self._media.parcels.rows, self._media.parcels.cells, rings.PARCEL)
         self._taken = self._media.counters.copy()
         self._taken_lateness = self._media.lateness.copy()
         self._thread: threading.Thread | None = None
@@ -176,33 +179,28 @@ class MediaLoop:
         self._take_events()
 
     def _take_events(self) -> None:
-        ring = self._media.events
-        while (at := rings.waiting_row(ring.rows, ring.cells)) >= 0:
-            row = ring.rows[at]
-            kind, call, generation = int(row.kind), int(row.call), int(row.generation)
-            at_ns, value = int(row.at_ns), int(row.value)
-            rings.release(ring.cells)
+        ring = self._events
+        for _ in range(ring.unread()):
+            kind, call, generation, at_ns, value = ring.row(ring.next_index())
+            ring.release()
             if kind == Event.PORT_REMOVED:
                 self._port_removed(value)
             else:
                 self._calls.on_event(Event(kind), call, generation, at_ns, value)
 
     def _take_parcels(self) -> None:
-        parcels = self._media.parcels
-        while (at := rings.waiting_row(parcels.rows, parcels.cells)) >= 0:
-            row = parcels.rows[at]
-            data = parcels.data[at, : row.length].tobytes()
-            at_ns = int(row.at_ns)
-            if row.kind == Parcel.DATAGRAM:
-                port = self._ports.get(int(row.port))
-                source = unpack(parcels.names[at].tobytes())
-                rings.release(parcels.cells)
+        ring, parcels = self._parcels, self._media.parcels
+        for _ in range(ring.unread()):
+            at = ring.next_index()
+            kind, call, generation, on_port, at_ns, value, length, _ = ring.row(at)
+            data, name = parcels.data[at, :length].tobytes(), parcels.names[at].tobytes()
+            ring.release()
+            if kind == Parcel.DATAGRAM:
+                port = self._ports.get(on_port)
                 if port is not None and not port.is_closed:
-                    port.on_datagram(data, source, at_ns)
+                    port.on_datagram(data, unpack(name), at_ns)
             else:
-                call, generation, timestamp = int(row.call), int(row.generation), int(row.value)
-                rings.release(parcels.cells)
-                self._calls.on_agent_audio(call, generation, data, timestamp, at_ns)
+                self._calls.on_agent_audio(call, generation, data, value, at_ns)
 
     def _close_port(self, index: int) -> None:
         """Take a port out of the loop; its socket is closed when the loop has let go of it."""

@@ -180,8 +180,8 @@ class MediaLoop:
 
     def _take_events(self) -> None:
         ring = self._events
-        for _ in range(ring.unread()):
-            kind, call, generation, at_ns, value = ring.row(ring.next_index())
+        while (at := ring.next_index()) >= 0:
+            kind, call, generation, at_ns, value = ring.row(at)
             ring.release()
             if kind == Event.PORT_REMOVED:
                 self._port_removed(value)
@@ -190,8 +190,7 @@ class MediaLoop:
 
     def _take_parcels(self) -> None:
         ring, parcels = self._parcels, self._media.parcels
-        for _ in range(ring.unread()):
-            at = ring.next_index()
+        while (at := ring.next_index()) >= 0:
             kind, call, generation, on_port, at_ns, value, length, _ = ring.row(at)
             data, name = parcels.data[at, :length].tobytes(), parcels.names[at].tobytes()
             ring.release()

@@ -31,12 +31,10 @@ class RingReader:
         if not INTERPRETED:
             self._numbers = rows.view(np.ndarray).view(np.int64).reshape(len(rows), len(self._names))
 
-    def unread(self) -> int:
-        """Return how many rows wait."""
-        return _unread(self._cells)
-
     def next_index(self) -> int:
-        """Return the index of the row to be read next."""
+        """Return the index of the row to be read next, -1 when there is none."""
+        if not _unread(self._cells):
+            return -1
         return int(self._cells[rings._READ]) & self._mask  # noqa: SLF001 - as above
 
     def row(self, index: int) -> list[int]:

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from harness.model.needs import Needs
 
 COMMAND_VARIABLE = "CALLQUAKE_ENGINE_COMMAND"
-READY_TIMEOUT_S = 60.0
+# The first engine after an installation compiles its media loop: tens of seconds of a whole core, and with several
+# workers on one machine at once each does.
+READY_TIMEOUT_S = 240.0
 # The engine gives its calls 10 s to hang up; then it is stuck.
 STOP_TIMEOUT_S = 15.0
 # Health comes every second: an engine silent for this long is stuck, whatever its process table entry says.

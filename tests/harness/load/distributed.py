@@ -52,19 +52,19 @@ def free_port():
 
 
 class Command:
-    """One `callquake run` and whatever it starts."""
+    """One `callquake run` and whatever it starts; `mode` None is for real engines, `wrap` for running it elsewhere."""
 
-    def __init__(self, out, words, mode="complete"):
+    def __init__(self, out, words, mode="complete", wrap=lambda *words: list(words)):
         self.out = out
-        engine = shlex.join([sys.executable, str(ENGINE), mode])
+        scripted = {"CALLQUAKE_ENGINE_COMMAND": shlex.join([sys.executable, str(ENGINE), str(mode)])}
         with self.out.open("w") as log:
             self.process = psutil.Popen(
-                [sys.executable, "-m", "harness.cli", "run", *map(str, words)],
+                wrap(sys.executable, "-m", "harness.cli", "run", *map(str, words)),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=out.parent,
-                env={**os.environ, "CALLQUAKE_ENGINE_COMMAND": engine},
+                env={**os.environ, **(scripted if mode is not None else {})},
             )
         self.family = []
 

@@ -6,6 +6,7 @@ on loopback, as far as the receiver's socket, happens inside the sender's system
 """
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -27,8 +28,9 @@ from benchmarks.turns import add_talk_option
 
 _FREQUENCY_HZ = 1999
 _PERF_LIMIT_S = 120.0
-# The first of these that is found in a stack, leaf first, names a kernel sample.
 _DELIVERY = ("__netif_receive_skb", "net_rx_action", "__local_bh_enable_ip", "handle_softirqs")
+# A system call's own function, by any of the names that compilers leave on the stack.
+_SYSTEM_CALL = re.compile(r"^(?:__(?:x64|arm64|do|se)_|_{0,3})?sys_(\w+)")
 _SYSTEM_CALLS = {
     "sendmmsg": "send (system call)",
     "sendmsg": "send (system call)",
@@ -55,6 +57,8 @@ _LIBRARIES = {
     "[unknown]": "compiled loop",
 }
 _OTHER_KERNEL = "other kernel work"
+# Buffers freed for the other core, packets that came meanwhile.
+_INTERRUPTS = "network work in interrupts"
 _PYTHON = "Python"
 
 
@@ -101,11 +105,15 @@ def kind_of(stack: Stack) -> str:
 def _kernel_kind(symbols: list[str]) -> str:
     is_delivery = any(symbol.startswith(_DELIVERY) for symbol in symbols)
     for symbol in symbols:
-        name = symbol.removeprefix("__x64_sys_").removeprefix("__arm64_sys_")
-        for call, kind in _SYSTEM_CALLS.items():
-            if name != symbol and call in name:
-                return "delivery to the receiver (in send)" if is_delivery and kind.startswith("send") else kind
-    return _OTHER_KERNEL
+        found = _SYSTEM_CALL.match(symbol)
+        kind = _kind_of_call(found[1]) if found else None
+        if kind is not None:
+            return "delivery to the receiver (in send)" if is_delivery and kind.startswith("send") else kind
+    return _INTERRUPTS if is_delivery else _OTHER_KERNEL
+
+
+def _kind_of_call(name: str) -> str | None:
+    return next((kind for call, kind in _SYSTEM_CALLS.items() if call in name), None)
 
 
 def shares(samples: Iterable[Stack], main_thread: int) -> dict[str, float]:

@@ -45,6 +45,8 @@ def test_each_sample_is_named_by_what_it_was_doing():
         ([("celt_decode", "/site/av.libs/libopus-1.so.0")], "Opus decoding"),
         ([("schedule", "[kernel.kallsyms]"), ("__x64_sys_clock_nanosleep", "[kernel.kallsyms]")], "sleep and wake-up"),
         ([("clear_page", "[kernel.kallsyms]"), ("asm_exc_page_fault", "[kernel.kallsyms]")], "other kernel work"),
+        ([("skb_segment", "[kernel.kallsyms]"), ("__sys_sendmsg", "[kernel.kallsyms]")], "send (system call)"),
+        ([("kfree", "[kernel.kallsyms]"), ("handle_softirqs", "[kernel.kallsyms]")], "network work in interrupts"),
         ([], "unknown"),
     ],
 )

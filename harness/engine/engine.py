@@ -84,8 +84,8 @@ class Engine:
     def _hello(self, message: wire.Message, http: aiohttp.ClientSession, peers: PeerHost) -> None:
         if message["protocol"] != wire.PROTOCOL_VERSION:
             raise LocalProtocolError(f"wire protocol {message['protocol']} is not {wire.PROTOCOL_VERSION}")
-        needs = message.get("needs")
-        warnings = [] if needs is None else headroom.check(from_json(Needs, needs), headroom.room_here())
+        needs, room = message.get("needs"), headroom.room_here(self._media_loop.capacity)
+        warnings = [] if needs is None else headroom.check(from_json(Needs, needs), room)
         self._corpus = load_corpus(Path(message["corpus"]))
         self._context = CallContext(
             worker=str(message["worker"]),

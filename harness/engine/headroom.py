@@ -33,6 +33,8 @@ _MEMORY = Path("/proc/meminfo")
 class Room:
     """What this process may use; None = cannot be known here."""
 
+    # Calls that the media loop can hold.
+    calls: int
     descriptors: int
     ports: int | None
     # What SO_RCVBUF may be set to.
@@ -69,9 +71,10 @@ def raise_descriptor_limit() -> int:
     return soft
 
 
-def room_here() -> Room:
-    """Return what this process may use on this machine now."""
+def room_here(calls: int) -> Room:
+    """Return what this process, with a media loop for `calls`, may use on this machine now."""
     return Room(
+        calls=calls,
         descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         ports=_free_ports(),
         receive_buffer_bytes=_receive_buffer_bytes(),
@@ -81,27 +84,33 @@ def room_here() -> Room:
 
 def shortages(needs: Needs, room: Room) -> list[Shortage]:
     """Return what is missing, the gravest first."""
-    found = [_descriptors(needs, room), _ports(needs, room), _memory(needs, room), _buffer(needs, room)]
-    found.append(_delay_line(needs, room))
+    checks = (_calls, _descriptors, _ports, _memory, _buffer, _delay_line)
+    found = [check_one(needs, room) for check_one in checks]
     return [shortage for shortage in found if shortage is not None]
 
 
 def check(needs: Needs, room: Room) -> list[str]:
-    """Return warnings; raises GeneratorError where calls would certainly find no descriptor or port."""
+    """Return warnings; raises GeneratorError where calls would certainly find no place, descriptor or port."""
     found = shortages(needs, room)
-    is_certain = needs.is_certain and needs.source_ports == "per_call"
-    certain = [s for s in found if is_certain and s.what in {_DESCRIPTORS, _PORTS}]
+    fatal = {_PLACES, _DESCRIPTORS, _PORTS} if needs.source_ports == "per_call" else {_PLACES}
+    certain = [s for s in found if needs.is_certain and s.what in fatal]
     if certain:
         raise GeneratorError("; ".join(shortage.words(needs) for shortage in certain))
     return [shortage.words(needs) for shortage in found]
 
 
-_DESCRIPTORS, _PORTS = "open files", "UDP ports"
+_PLACES, _DESCRIPTORS, _PORTS = "places in the media loop", "open files", "UDP ports"
 
 
 def _may_have_port_per_call(needs: Needs) -> bool:
     """Tell whether calls may need a port each: with "auto" it shows only when the target has answered two."""
     return needs.source_ports != "shared"
+
+
+def _calls(needs: Needs, room: Room) -> Shortage | None:
+    if needs.calls <= room.calls:
+        return None
+    return Shortage(_PLACES, needs.calls, room.calls, "", "add workers (--processes), each with an engine of its own")
 
 
 def _descriptors(needs: Needs, room: Room) -> Shortage | None:

@@ -58,6 +58,8 @@ class MediaLoop:
         calls = min(capacity, _INTERPRETED_CALLS) if INTERPRETED else capacity
         clips = _INTERPRETED_CLIPS if INTERPRETED else _CLIPS
         self.mode = MODE
+        # Calls that can be up at once.
+        self.capacity = calls
         self._event_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll_fd = native.epoll_create()
         self._media = layout.new_media(calls, calls, clips, _PACKETS, self._event_fd, self._epoll_fd)

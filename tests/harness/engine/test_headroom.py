@@ -15,7 +15,14 @@ from harness.model.needs import Needs
 
 pytestmark = pytest.mark.unit
 
-AMPLE = Room(descriptors=1 << 20, ports=28_232, receive_buffer_bytes=4 << 20, memory_mib=16_000, held_packets=65_536)
+AMPLE = Room(
+    calls=50_000,
+    descriptors=1 << 20,
+    ports=28_232,
+    receive_buffer_bytes=4 << 20,
+    memory_mib=16_000,
+    held_packets=65_536,
+)
 
 
 def room(**less):
@@ -73,6 +80,11 @@ def test_what_may_do_is_warned_of(asked, there, words):
     assert all(word in warning for word in words), warning
 
 
+def test_more_calls_than_a_media_loop_holds_end_the_run_whatever_their_ports():
+    with pytest.raises(GeneratorError, match=r"1000 calls at once need 1,000 places .* there are 256: add workers"):
+        headroom.check(needs(), room(calls=256))
+
+
 def test_a_shortage_that_shows_only_once_the_target_has_answered_is_warned_of():
     (warning,) = headroom.check(needs(source_ports="auto"), room(descriptors=1024))
     assert "1000 calls at once need 2,256 open files" in warning
@@ -88,7 +100,8 @@ def test_what_cannot_be_known_is_no_shortage():
 
 
 def test_the_room_of_this_machine_is_what_the_kernel_says():
-    here = headroom.room_here()
+    here = headroom.room_here(256)
+    assert here.calls == 256
     assert here.descriptors == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     assert 0 < here.ports < 65_536
     assert here.receive_buffer_bytes >= 2048

@@ -15,6 +15,7 @@ os.environ["CALLQUAKE_CALIBRATION"] = "/nonexistent/calibration.json"
 
 def pytest_addoption(parser):
     parser.addoption("--soak", action="store_true", help="also run tests marked soak (long)")
+    parser.addoption("--minutes", type=float, default=30.0, help="length of the soak of calls coming and going")
     parser.addoption("--peers", action="store_true", help="also run tests marked peer (they install the peer first)")
 
 

@@ -35,6 +35,7 @@ from harness.media.hot.onset import (
     onset_start,
 )
 from harness.media.hot.opus_ear import MOST_SAMPLES, UNIT_SAMPLES, opus_catch_up, opus_packet, opus_start, opus_units
+from harness.media.hot.tables import bundle
 
 # RFC 3550 A.1: a jump this far is a source that began again.
 _MOST_DROPPED = 3000
@@ -69,6 +70,7 @@ EAR = np.dtype(
 )
 
 
+@bundle
 class EarScratch(NamedTuple):
     """Buffers of one media loop; nothing in them outlives a call of ear_packet or ear_poll."""
 
@@ -215,8 +217,8 @@ def _telephone(
         samples_per_ms = 16
     windows = window_levels(ear, scratch.pcm, count, samples_per_ms, scratch.levels)
     if ear.awaited or ear.is_speaking:
-        if windows > 0 and scratch.levels[0] <= gate_dbfs(ear):
-            # What these codecs give is in step at once: speech that begins within a packet was in no lost one.
+        if windows > 0 and samples_per_ms == 8 and scratch.levels[0] <= gate_dbfs(ear):
+            # G.711 is never out of step: speech that begins within a packet was in no lost one.
             first_at_ns = arrived_at_ns
         return onset_packet(ear, scratch.levels, windows, arrived_at_ns, first_at_ns, SILENCE_DBFS)
     for i in range(windows):

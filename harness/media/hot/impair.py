@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from harness.media.hot.jit import INTERPRETED, address_of, compiled, make_table
 from harness.media.hot.native import memcpy
+from harness.media.hot.tables import bundle
 
 # A ratio is the threshold that a draw of 32 bits must stay under.
 ALWAYS = 1 << 32
@@ -214,6 +215,7 @@ SLOT = np.dtype(
 LINE_STATE = np.dtype([("waiting", "i8"), ("free", "i8"), ("order", "i8"), ("next_due_ns", "i8"), ("full", "i8")])
 
 
+@bundle
 class DelayLine(NamedTuple):
     """Packets that are late on purpose: a row and its bytes for each, and a binary heap of their due times."""
 

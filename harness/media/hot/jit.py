@@ -67,7 +67,10 @@ def compiled(function: _Function) -> _Function:
         return function
     import numba  # noqa: PLC0415 - optional
 
-    jitted: Any = numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(function)
+    # Without reference counts, of which each call of each function would take and return one a table: the loop's
+    # tables outlive it. `_nrt` is numba's name for that, missing from its type stubs.
+    options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": False}
+    jitted: Any = numba.njit(**options)(function)
     return cast("_Function", jitted)
 
 

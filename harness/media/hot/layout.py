@@ -14,6 +14,7 @@ from harness.media.hot import rings
 from harness.media.hot.ear import EAR, make_ear_scratch
 from harness.media.hot.impair import IMPAIR, new_delay_line
 from harness.media.hot.jit import address_of, make_table
+from harness.media.hot.tables import bundle
 
 TICK_NS = 20_000_000
 PHASES = 8
@@ -168,6 +169,7 @@ PORT = np.dtype(
 CLIP = np.dtype([("first_packet", "i8"), ("packets", "i8"), ("first_voiced", "i8"), ("last_voiced", "i8")])
 
 
+@bundle
 class Batch(NamedTuple):
     """Up to BATCH datagrams of one port on their way out."""
 
@@ -187,6 +189,7 @@ class Batch(NamedTuple):
     fill: npt.NDArray[np.int64]
 
 
+@bundle
 class Inbox(NamedTuple):
     """What recvmmsg fills."""
 
@@ -200,6 +203,7 @@ class Inbox(NamedTuple):
     events: npt.NDArray[np.int32]
 
 
+@bundle
 class Media(NamedTuple):
     """Everything the loop works on."""
 

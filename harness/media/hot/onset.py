@@ -42,8 +42,8 @@ FLOOR_LEARNING_MS = 200
 SILENCE_DBFS = -96.0
 PRE_ECHO_DB = 18.0
 PRE_ECHO_WINDOWS = 2
-PEAK_FALL_DB = 1.0
-RINGING_DB = 12.0
+PEAK_FALL_DB = 0.5
+RINGING_DB = 10.0
 CLICK_DB = 20.0
 CLICK_MS = 15
 CLICK_PAUSE_MS = 20
@@ -172,10 +172,11 @@ def onset_packet(row: Any, levels: Any, count: int, arrived_at_ns: int, first_at
     """
     doubted_at_ns = row.doubted_at_ns
     row.doubted_at_ns = 0
-    if count > 0 and row.candidate == 0 and not row.is_speaking:
+    if count > 0 and row.candidate == 0:
         gate = gate_dbfs(row)
-        if doubted_at_ns != 0 and levels[0] > gate:
-            _note(row, row.doubted_dbfs, row.doubted_dbfs, doubted_at_ns)
+        if doubted_at_ns != 0 and levels[0] > gate and not row.is_speaking:
+            _note(row, levels[0], levels[0], doubted_at_ns)
+            row.first_levels[0] = row.doubted_dbfs
         elif doubted_dbfs > SILENCE_DBFS and _highest(levels, count) <= gate:
             row.doubted_at_ns = doubted_at_ns
             if doubted_at_ns == 0:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.media.hot.jit import INTERPRETED, compiled, make_table
+from harness.media.hot.tables import bundle
 
 COMMAND = np.dtype([("kind", "i8"), ("call", "i8"), ("clip", "i8"), ("at_ns", "i8")])
 EVENT = np.dtype([("kind", "i8"), ("call", "i8"), ("generation", "i8"), ("at_ns", "i8"), ("value", "i8")])
@@ -32,6 +33,7 @@ NAME_BYTES = 28
 _WRITTEN, _READ = 0, 8  # a cache line apart
 
 
+@bundle
 class Ring(NamedTuple):
     """Rows and the two counts."""
 
@@ -39,6 +41,7 @@ class Ring(NamedTuple):
     cells: npt.NDArray[np.int64]
 
 
+@bundle
 class Parcels(NamedTuple):
     """A ring whose rows carry bytes."""
 
@@ -79,7 +82,7 @@ else:
 
     def _cell(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
         data = context.make_array(array_type)(context, builder, array).data
-        return cgutils.gep(builder, data, index)  # type: ignore[no-untyped-call]
+        return cgutils.gep(builder, data, index)
 
     @intrinsic
     def load_acquire(_typing: Any, cells: Any, index: Any) -> Any:

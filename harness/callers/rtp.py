@@ -254,7 +254,8 @@ async def _resolve(host: str, port: int) -> Address:
     except OSError as error:
         detail = f"the host name {host} does not resolve: {error.strerror}"
         raise SetupFailure(Cause.SIGNALLING_UNREACHABLE, detail) from error
-    name = found[0][4]
+    # IPv4 first: few agents on "localhost" listen on ::1 alone.
+    name = min(found, key=lambda entry: entry[0] != socket.AF_INET)[4]
     return str(name[0]), int(name[1])
 
 

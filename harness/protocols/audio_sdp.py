@@ -37,9 +37,10 @@ class Format:
     parameters: str = ""
 
     def is_same_codec(self, other: "Format") -> bool:
-        """Tell whether both stand for the same encoding."""
-        mine = (self.name.lower(), self.clock_rate, self.channels)
-        return mine == (other.name.lower(), other.clock_rate, other.channels)
+        """Tell whether both stand for the same encoding; Opus is one whatever channels are written (RFC 7587 4.1)."""
+        name = self.name.lower()
+        is_alike = (name, self.clock_rate) == (other.name.lower(), other.clock_rate)
+        return is_alike and (self.channels == other.channels or name == "opus")
 
 
 # Payload types that need no rtpmap line (RFC 3551, table 4).

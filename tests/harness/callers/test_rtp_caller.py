@@ -46,6 +46,15 @@ def test_a_call_by_sdp_in_every_codec(codec, srtp):
     asyncio.run(main())
 
 
+def test_an_agent_named_localhost_is_called_where_it_listens():
+    async def main():
+        async with Bench() as bench, RtpAgent(ALL_FORMATS) as agent:
+            await bench.connect(agent.url.replace("127.0.0.1", "localhost"), codec="PCMU")
+            assert agent.offers[0].host == "127.0.0.1"
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("suite", SUITES, ids=[s.name for s in SUITES])
 def test_every_suite_carries_a_call(suite):
     async def main():

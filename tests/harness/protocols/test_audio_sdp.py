@@ -176,6 +176,12 @@ def test_agreement_on_plain_rtp():
     assert (agreed.outgoing, agreed.incoming) == (None, None)
 
 
+def test_opus_is_one_codec_whatever_channels_an_agent_writes():
+    mono = replace(OPUS, channels=1)
+    assert agree(replace(OFFER, formats=(OPUS,)), replace(ANSWER, formats=(mono,))).form == mono
+    assert not replace(PCMU, channels=2).is_same_codec(PCMU)
+
+
 def test_agreement_on_keys_is_one_a_direction():
     theirs = sdes.Crypto(2, sdes.AES_CM_32, b"t" * 30)
     agreed = agree(SECURE_OFFER, replace(ANSWER, profile="RTP/SAVP", crypto=(theirs,)))

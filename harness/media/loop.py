@@ -170,7 +170,8 @@ class MediaLoop:
             self.failure = error
 
     def _command(self, kind: Command, call: int = 0, clip: int = 0, at_ns: int = 0) -> None:
-        if not rings.put_command(self._media.commands, kind, call, clip, at_ns):
+        # A plain integer: numba would type a member of an enum anew at every call, which takes longer than the rest.
+        if not rings.put_command(self._media.commands, int(kind), call, clip, at_ns):
             raise GeneratorError("the media loop has stopped taking commands")
 
     def _on_bell(self) -> None:

@@ -43,7 +43,7 @@ def run() -> None:
     parser = bench.options_parser("setup_rate", __doc__, pairs=5)
     parser.add_argument("--calls", type=bench.positive, default=400, help="set-ups of ours a round (%(default)s)")
     parser.add_argument("--aiortc-calls", type=bench.positive, default=100, help="of stock aiortc (%(default)s)")
-    parser.add_argument("--at-a-time", type=bench.positive, default=8, help="set-ups in progress (%(default)s)")
+    parser.add_argument("--at-a-time", type=bench.positive, default=16, help="set-ups in progress (%(default)s)")
     options = parser.parse_args()
     bench.answer(_question(options), options)
 

@@ -5,6 +5,7 @@ Everything is bundled on the transport of the audio section; the rest of an offe
 
 import ipaddress
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from harness.model.errors import RemoteProtocolError
 
@@ -125,19 +126,23 @@ class _Draft:
 
 def parse(text: str) -> Description:
     """Return the description in `text`; raises RemoteProtocolError naming the line that cannot be read."""
-    session = _Draft()
+    draft = session = _Draft()
     drafts: list[_Draft] = []
     lines = text.splitlines()
     if len(lines) > _MOST_LINES:
         raise RemoteProtocolError(f"it has {len(lines)} lines, more than {_MOST_LINES}")
-    for line in lines:
-        if line.startswith("m="):
-            drafts.append(_Draft(media=tuple(line[2:].split())))
-        elif line.startswith("a="):
-            try:
-                _read(drafts[-1] if drafts else session, line[2:])
-            except (ValueError, IndexError) as error:
-                raise RemoteProtocolError(f"line {line[:80]!r} cannot be read ({error})") from error
+    line = ""
+    try:
+        for line in lines:
+            kind = line[:2]
+            if kind == "a=":
+                name, _, value = line[2:].partition(":")
+                _READERS.get(name, _read_other)(draft, name, value)
+            elif kind == "m=":
+                draft = _Draft(media=tuple(line[2:].split()))
+                drafts.append(draft)
+    except (ValueError, IndexError) as error:
+        raise RemoteProtocolError(f"line {line[:80]!r} cannot be read ({error})") from error
     group = session.values.get("group", "").split()
     return Description(
         tuple(_section(draft, session) for draft in drafts),
@@ -145,24 +150,42 @@ def parse(text: str) -> Description:
     )
 
 
-def _read(draft: _Draft, attribute: str) -> None:
-    name, _, value = attribute.partition(":")
-    if name == "candidate":
-        draft.candidates.append(parse_candidate(value))
-    elif name == "fingerprint":
-        algorithm, digest = value.split()
-        draft.fingerprints.append((algorithm.lower(), digest.upper()))
-    elif name == "rtpmap":
-        number, encoding = value.split(None, 1)
-        parts = encoding.split("/")
-        channels = int(parts[2]) if len(parts) > 2 else 1
-        draft.rtpmaps[int(number)] = RtpMap(int(number), parts[0], int(parts[1]), channels)
-    elif name == "ssrc" and draft.ssrc is None:
-        draft.ssrc = int(value.split()[0])
-    elif attribute in _DIRECTIONS:
-        draft.direction = attribute
-    else:
-        draft.values.setdefault(name, value)
+def _read_other(draft: _Draft, name: str, value: str) -> None:
+    draft.values.setdefault(name, value)
+
+
+def _read_candidate(draft: _Draft, _name: str, value: str) -> None:
+    draft.candidates.append(parse_candidate(value))
+
+
+def _read_fingerprint(draft: _Draft, _name: str, value: str) -> None:
+    algorithm, digest = value.split()
+    draft.fingerprints.append((algorithm.lower(), digest.upper()))
+
+
+def _read_rtpmap(draft: _Draft, _name: str, value: str) -> None:
+    number, encoding = value.split(None, 1)
+    parts = encoding.split("/")
+    channels = int(parts[2]) if len(parts) > 2 else 1
+    draft.rtpmaps[int(number)] = RtpMap(int(number), parts[0], int(parts[1]), channels)
+
+
+def _read_ssrc(draft: _Draft, _name: str, value: str) -> None:
+    if draft.ssrc is None:
+        draft.ssrc = int(value.split(maxsplit=1)[0])
+
+
+def _read_direction(draft: _Draft, name: str, _value: str) -> None:
+    draft.direction = name
+
+
+_READERS = {
+    "candidate": _read_candidate,
+    "fingerprint": _read_fingerprint,
+    "rtpmap": _read_rtpmap,
+    "ssrc": _read_ssrc,
+    **dict.fromkeys(_DIRECTIONS, _read_direction),
+}
 
 
 def parse_candidate(value: str) -> Candidate:
@@ -170,11 +193,14 @@ def parse_candidate(value: str) -> Candidate:
     parts = value.removeprefix("candidate:").split()
     if len(parts) < 8 or parts[6] != "typ":
         raise ValueError("a candidate is: foundation component transport priority address port typ type")
-    host = parts[4]
-    if not host.endswith(".local"):
-        # Arrivals are told apart by the text of their address: one spelling for each.
-        host = str(ipaddress.ip_address(host))
+    host = parts[4] if parts[4].endswith(".local") else _canonical(parts[4])
     return Candidate(host, int(parts[5]), int(parts[3]), parts[7], parts[0], int(parts[1]), parts[2].lower())
+
+
+@lru_cache(maxsize=1024)
+def _canonical(host: str) -> str:
+    """Arrivals are told apart by the text of their address: one spelling for each."""
+    return str(ipaddress.ip_address(host))
 
 
 def _section(draft: _Draft, session: _Draft) -> Section:

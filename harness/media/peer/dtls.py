@@ -5,7 +5,6 @@ OpenSSL works on memory: datagrams go in by `receive`, come out by `send`, and e
 
 import binascii
 import contextlib
-import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from enum import Enum
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from pylibsrtp import Policy, Session
 
@@ -33,6 +31,8 @@ _CIPHERS = (
     b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
     b"ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA"
 )
+# RFC 8122 5; SHA-1 is still what some gateways show.
+_HASHES = ("sha-1", "sha-224", "sha-256", "sha-384", "sha-512")
 _EXPORTER = b"EXTRACTOR-dtls_srtp"
 # RFC 5764 4.1.2 and libwebrtc's choice: late and repeated packets are the receiver's to judge, not the cipher's.
 _REPLAY_WINDOW = 1024
@@ -235,18 +235,15 @@ class DtlsSession:
 
     def _fingerprint_problem(self) -> str | None:
         """RFC 8122 5: every fingerprint whose hash we know must match, and there must be one."""
-        certificate = self._ssl.get_peer_certificate(as_cryptography=True)
+        certificate = self._ssl.get_peer_certificate()
         if certificate is None:
             return "the agent showed no certificate"
-        encoded = certificate.public_bytes(Encoding.DER)
         known = 0
         for algorithm, value in self._fingerprints:
-            name = algorithm.replace("-", "")
-            if name not in ("sha1", "sha224", "sha256", "sha384", "sha512"):
+            if algorithm not in _HASHES:
                 continue
             known += 1
-            digest = hashlib.new(name, encoded, usedforsecurity=False).digest().hex(":").upper()
-            if digest != value:
+            if certificate.digest(algorithm.replace("-", "")).decode() != value:
                 return f"the agent's certificate does not match the {algorithm} fingerprint of its SDP"
         return None if known else "the agent's SDP has no fingerprint of a known hash (sha-256)"
 
@@ -294,6 +291,9 @@ class DtlsSession:
         try:
             written = self._ssl.bio_read(_READ_BYTES)
         except SSL.Error:
+            return
+        if len(written) <= _DATAGRAM_BYTES:
+            self._send(written)
             return
         begin = end = 0
         while end + _RECORD_HEADER_BYTES <= len(written):

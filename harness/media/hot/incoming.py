@@ -106,7 +106,6 @@ def _take_datagram(media: Any, port: int, slot: int) -> None:
         if call < 0:
             call = _by_source(media, port, data)
         if call >= 0:
-            media.calls[call].last_heard_ns = at_ns
             _through_the_network(media, call, slot, length, at_ns)
             return
         media.counters[Counter.UNKNOWN_SOURCE] += 1
@@ -153,6 +152,8 @@ def _through_the_network(media: Any, call: int, slot: int, length: int, at_ns: i
 def take_media(media: Any, index: int, data: Any, address: int, length: int, at_ns: int) -> None:
     """Take one RTP or RTCP datagram of a call, protected or not; a malformed or forged one changes nothing."""
     call = media.calls[index]
+    # What the emulated network ate was not heard.
+    call.last_heard_ns = at_ns
     # RFC 5761: RTCP has types 192..223 in the second byte.
     is_rtcp = 192 <= data[1] <= 223
     if call.srtp_in != 0:

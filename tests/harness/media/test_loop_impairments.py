@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from collections import Counter, defaultdict
 
@@ -10,6 +11,7 @@ import pytest
 from harness.calibrate.voice import voiced
 from harness.media.clips import encode_clip
 from harness.media.codecs import PCMU
+from harness.media.events import MediaLost
 from harness.media.hot import impair
 from harness.media.hot.jit import make_table
 from harness.media.impairment import Impairment, Jitter, fill_row
@@ -105,7 +107,7 @@ def test_outgoing_packets_meet_the_fates_of_their_seeds():
         return heard, stats
 
     def impairment(ssrc):
-        return Impairment(**{name: getattr(OUTGOING, name) for name in OUTGOING.__slots__} | {"seed": ssrc})
+        return dataclasses.replace(OUTGOING, seed=ssrc)
 
     heard, stats = asyncio.run(talk())
     for ssrc, told in enumerate(stats, 1):
@@ -177,6 +179,25 @@ def test_an_incoming_delay_moves_the_onset_by_exactly_itself():
     packet = next(i for (n, i), (_, after) in sorted(came.items()) if n == 0 and plain_ns <= after + slack_ns)
     first, last = came[1, packet]
     assert first - slack_ns <= delayed_ns - delay_ns <= last + slack_ns
+
+
+def test_a_line_that_loses_everything_is_a_line_gone_silent():
+    async def talk():
+        events = []
+        async with running_loop() as loop:
+            ports = [loop.open_port("127.0.0.1", lambda *_: None) for _ in range(2)]
+            deaf = spec(ports[1].address, 1, post=events.append, impair_incoming=Impairment(loss_ratio=1.0))
+            calls = [
+                loop.add_call(ports[0], dataclasses.replace(deaf, media_timeout_ms=200)),
+                loop.add_call(ports[1], spec(ports[0].address, 2)),
+            ]
+            await until(lambda: any(isinstance(event, MediaLost) for event in events))
+            return [await call.close() for call in calls]
+
+    deaf, talking = asyncio.run(talk())
+    assert deaf.packets_received == 0 < deaf.impaired_lost_incoming <= talking.packets_sent
+    # Sequence numbers tell of a loss only between two packets that came.
+    assert deaf.packets_lost == 0
 
 
 def test_reports_cross_the_same_network_and_change_no_fate_of_media():

@@ -21,6 +21,7 @@ from harness.media.hot.run import run
 from harness.media.lateness import to_histogram
 from harness.media.media_call import MediaCall
 from harness.media.port import SHARED_BUFFER_BYTES, MediaPort, OnDatagram, open_socket
+from harness.media.priority import outrank_the_process
 from harness.media.ring_reader import RingReader
 from harness.media.sockaddr import unpack
 from harness.media.spec import MediaSpec
@@ -164,6 +165,7 @@ class MediaLoop:
     def _run(self) -> None:
         try:
             native.set_timer_slack(_TIMER_SLACK_NS)
+            outrank_the_process()
             run(self._media)
         except BaseException as error:
             _logger.critical("the media loop died", exc_info=error)

@@ -1,5 +1,6 @@
 """Scheduling priority of a process that must keep 20 ms deadlines beside busy neighbours."""
 
+import contextlib
 import os
 
 
@@ -21,3 +22,15 @@ def raise_priority() -> str:
     except (PermissionError, OSError):
         return "normal"
     return "nice -10"
+
+
+def outrank_the_process() -> None:
+    """Put the calling thread above the other threads of a process that is real-time; elsewhere nothing changes.
+
+    Threads of one priority take turns of 100 ms on a core. A media loop that shares its core with a busy event loop
+    was 95 ms late at p99 as its equal, 0.1 ms above it.
+    """
+    with contextlib.suppress(OSError):
+        if os.sched_getscheduler(0) == os.SCHED_RR:
+            above = os.sched_getparam(0).sched_priority + 1
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(above))

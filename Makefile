@@ -55,7 +55,7 @@ test-peers: $(VENV)/.test ## callers against real Pipecat (installs it into an e
 soak: $(VENV)/.test ## the long tests too
 	@$(RUN) -m pytest --soak
 
-bench: $(VENV)/.test ## callers per core, memory and timing beside Pion, aiortc and SIPp (15 minutes; see docs/benchmarks.md)
+bench: $(VENV)/.test ## callers per core, memory and timing beside Pion, aiortc and SIPp (20 minutes; see docs/benchmarks.md)
 	@sh benchmarks/run_all $(RUN)
 
 lint: $(VENV)/.test ## ruff and mypy, as the suite runs them

@@ -136,7 +136,8 @@ def _method(options: argparse.Namespace) -> dict[str, Any]:
 
 def main(run: Callable[[], object]) -> int:
     """Run a comparison's command; return its exit code. Ctrl-C and SIGTERM end the children too."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         run()
     except BenchmarkError as error:

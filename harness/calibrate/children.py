@@ -101,8 +101,8 @@ class ResponderProcess:
         self._words, self._cpus = words, cpus
         self._log = folder / "responder.log"
         self._process: asyncio.subprocess.Process | None = None
-        # One address a line, as it printed them: the offer endpoint first.
-        self.url = ""
+        # The offer endpoint, and the fixed port for RTP without signalling.
+        self.url, self.rtp_url = "", ""
 
     @property
     def pid(self) -> int:
@@ -114,12 +114,12 @@ class ResponderProcess:
         self._process = process = await _spawn(
             "harness.calibrate.responder", self._words, self._cpus, self._log, stdout=asyncio.subprocess.PIPE
         )
-        line = b""
+        lines = [b"", b""]
         if process.stdout is not None:
             with contextlib.suppress(TimeoutError):
-                line = await asyncio.wait_for(process.stdout.readline(), START_LIMIT_S)
-        self.url = line.decode().strip()
-        if not self.url:
+                lines = [await asyncio.wait_for(process.stdout.readline(), START_LIMIT_S) for _ in lines]
+        self.url, self.rtp_url = (line.decode().strip() for line in lines)
+        if not self.rtp_url:
             raise GeneratorError(f"the reference responder did not start: {_tail(self._log)}")
 
     async def stats(self) -> dict[str, Any]:

@@ -57,11 +57,11 @@ class Churn:
         self.conditions = Conditions(turns=5)
         self.url, self.utterances = url, utterances
         self.engine = EngineProcess(folder, corpus, cpus, self._take)
-        self.ended, self.failures = 0, []
+        self.ended, self.failures, self.is_over = 0, [], False
         self._numbers = itertools.count()
 
     def _take(self, kind, message):
-        if kind != "call":
+        if kind != "call" or self.is_over:
             return
         self.ended += 1
         if message["record"]["outcome"] != "completed":
@@ -92,6 +92,7 @@ async def churn(folder, minutes):
                 samples.append([*map(memory_kib, pids), *map(descriptors, pids)])
                 assert not run.engine.is_gone
         finally:
+            run.is_over = True
             await run.engine.stop()
     finally:
         await responder.stop()

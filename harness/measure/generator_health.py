@@ -291,7 +291,7 @@ def _warnings(samples: Sequence[HealthSample]) -> list[str]:
         (host > BUSY_HOST_RATIO, f"all cores of the machine were {host:.0%} busy on average, ours or not"),
         (
             lag_ms > LONG_LOOP_LAG_MS,
-            f"set-ups waited up to {lag_ms:.0f} ms for the engine's event loop; TTFB did not",
+            f"set-ups may have waited {lag_ms:.0f} ms for the engine's event loop",
         ),
         (full > FULL_DESCRIPTOR_RATIO, f"an engine had {full:.0%} of its descriptors open; raise `ulimit -n`"),
     ]

@@ -23,7 +23,7 @@ def _measured(callers: Callers, ground: Ground, options: argparse.Namespace) -> 
     with closing(callers):
         callers.add(options.calls)
         sample = measure(callers, options.seconds, options.settle, ground.caller_core)
-    return Measured(sample.calls_per_core, sample.as_json())
+    return Measured(sample.fair_calls_per_core, sample.as_json())
 
 
 def _ours(options: argparse.Namespace, ground: Ground) -> Measured:

@@ -28,7 +28,7 @@ def _runner(start: Start, calls: int, binary: Path, options: argparse.Namespace)
         with pion.EchoServer(binary, ground) as echo, closing(start(echo.url, ground)) as callers:
             callers.add(calls)
             sample = measure(callers, options.seconds, options.settle, ground.caller_core)
-        return Measured(sample.calls_per_core, sample.as_json())
+        return Measured(sample.fair_calls_per_core, sample.as_json())
 
     return run_once
 

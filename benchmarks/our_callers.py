@@ -8,6 +8,7 @@ rtp://HOST:PORT over plain RTP in PCMU, from shared ports.
 import argparse
 import asyncio
 import gc
+import os
 import sys
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -168,7 +169,9 @@ def main() -> None:
     sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    raise_priority()
+    # A benchmark starts all competitors as real-time ones, of a higher priority than the engine asks for.
+    if os.sched_getscheduler(0) != os.SCHED_RR:
+        raise_priority()
     raise_descriptor_limit()
     asyncio.run(_run(options.url, Cycle(options.talk)))
 

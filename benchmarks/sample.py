@@ -34,7 +34,7 @@ class Sample:
 
     @property
     def calls_per_core(self) -> float:
-        """How many such calls one core would carry."""
+        """How many such calls one core would carry, by their number; too many where the caller fell behind."""
         return self.calls * self.seconds / self.cpu_s
 
     @property
@@ -51,6 +51,14 @@ class Sample:
     def calls_per_core_by_packets(self) -> float | None:
         """As `calls_per_core`, but by the calls whose packets were really sent."""
         return None if self.sent_ratio is None else self.calls_per_core * self.sent_ratio
+
+    @property
+    def fair_calls_per_core(self) -> float:
+        """What is compared: by number, and by packets where the caller fell behind."""
+        by_packets = self.calls_per_core_by_packets
+        if by_packets is None or self.sent_ratio is None or self.sent_ratio >= LEAST_SENT_RATIO:
+            return self.calls_per_core
+        return by_packets
 
     @property
     def us_per_packet(self) -> float | None:

@@ -27,6 +27,7 @@ def test_calls_per_core_is_calls_over_cpu_seconds_per_second():
     whole = sample()
     assert whole.calls_per_core == 400
     assert whole.calls_per_core_by_packets == 400
+    assert whole.fair_calls_per_core == 400
     assert whole.us_per_packet == 25
     assert whole.flags == []
 
@@ -35,6 +36,7 @@ def test_a_caller_that_falls_behind_is_flagged_and_counted_by_its_packets():
     behind = sample(sent=42_500, received=42_500)
     assert behind.calls_per_core == 400
     assert behind.calls_per_core_by_packets == 340
+    assert behind.fair_calls_per_core == 340
     assert behind.flags == ["sent only 85.0% of what was due"]
 
 
@@ -60,6 +62,7 @@ def test_a_peer_that_counts_nothing_is_not_judged_by_packets():
     assert unknown.sent_ratio is unknown.echoed_ratio is unknown.calls_per_core_by_packets is None
     assert unknown.us_per_packet is None
     assert unknown.flags == []
+    assert unknown.fair_calls_per_core == 400
     assert unknown.as_json()["calls_per_core"] == 400
 
 

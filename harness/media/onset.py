@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.media.hot import onset
+from harness.media.hot.ear import EAR
 from harness.media.hot.jit import make_table
 from harness.media.hot.onset import SILENCE_DBFS, WINDOW_MS
 
-_ROW = np.dtype(onset.FIELDS)
 _MOST_WINDOWS = 64
 
 
@@ -41,8 +41,8 @@ class OnsetDetector:
     """The detector of harness/media/hot/onset.py over levels that one has at hand; times are monotonic ns, not 0."""
 
     def __init__(self, quiet_ms: float) -> None:
-        # The table owns its row's memory.
-        self._table = make_table(_ROW, 1)
+        # The table owns its row's memory. A whole ear, so that the detector is compiled for one type of row.
+        self._table = make_table(EAR, 1)
         self._row = self._table[0]
         self._levels = np.zeros(_MOST_WINDOWS)
         onset.onset_start(self._row, int(quiet_ms * 1e6))

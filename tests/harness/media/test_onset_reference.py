@@ -1,0 +1,112 @@
+"""The hot path's detector against the reference class, on made-up levels and on the corpus; and its two modes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from agent_lab import RATE, Encoder, Line, hear
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onset_reference import OnsetDetector as Reference
+
+from harness.calibrate.voice import voiced
+from harness.corpus.audio import read_pcm
+from harness.corpus.manifest import load_corpus
+from harness.media.hot.jit import INTERPRETED, MODE
+from harness.media.onset import OnsetDetector, window_levels_dbfs
+
+pytestmark = pytest.mark.unit
+
+MS = 1_000_000
+START_NS = 10**12
+# Beyond these the two are meant to differ: what moves by 10 dB and more within a packet may be ringing, a run of 15 ms
+# a click, and steady sound up to -40 dBFS a background.
+voice = st.floats(-30, -22)
+silence = st.floats(-96, -52)
+packet = st.one_of(st.lists(voice, min_size=4, max_size=4), st.lists(silence, min_size=4, max_size=4))
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("packets"), packet, st.integers(1, 40)),
+        st.tuples(st.just("pause"), st.integers(1, 3000), st.just(1)),
+        st.tuples(st.just("doubtful"), st.lists(silence, min_size=4, max_size=4), st.just(1)),
+    ),
+    max_size=25,
+)
+
+
+def events(detector, steps):
+    """Return what a detector makes of the steps, and how its gate moves."""
+    now, told = START_NS, []
+    was_doubtful = False
+    for kind, value, times in steps:
+        for _ in range(times):
+            now += 20 * MS
+            if kind == "pause":
+                now += value * MS
+                detector.silence(value)
+            else:
+                # The reference drops a doubt at once where the next packet is in doubt too.
+                is_doubtful = kind == "doubtful" and not was_doubtful
+                was_doubtful = is_doubtful
+                told.append(detector.add(value, now, is_doubtful=is_doubtful))
+            told += [detector.poll(now), round(detector.gate_dbfs, 9), detector.is_speaking]
+    return [(e.at_ns, getattr(e, "decided_at_ns", None)) if hasattr(e, "at_ns") else e for e in told]
+
+
+@given(steps, st.sampled_from([100, 300, 600]))
+@settings(max_examples=60 if INTERPRETED else 300, deadline=None)
+def test_the_same_as_the_reference(steps, quiet_ms):
+    assert events(OnsetDetector(quiet_ms), steps) == events(Reference(quiet_ms), steps)
+
+
+def test_the_same_onsets_as_the_reference_in_the_corpus():
+    for utterance in [*load_corpus().utterances.values()][:: 10 if INTERPRETED else 2]:
+        levels = window_levels_dbfs(np.concatenate([np.zeros(RATE, np.int16), read_pcm(utterance, RATE)]), RATE)
+        ours, reference = OnsetDetector(300), Reference(300)
+        told = []
+        for index in range(len(levels) // 4):
+            now, windows = START_NS + index * 20 * MS, levels[index * 4 : index * 4 + 4]
+            pair = [ours.add(windows, now), reference.add(windows, now), ours.poll(now), reference.poll(now)]
+            told.append([e and e.at_ns for e in pair])
+        # The decision may come later, where the first 60 ms over the gate do not yet tell speech from ringing.
+        for column in (0, 2):
+            found = [[row[column + k] for row in told if row[column + k]] for k in (0, 1)]
+            assert found[0] == found[1], utterance.id
+
+
+def stream():
+    """A line with every path of the ear on it."""
+    pcm = np.concatenate([np.zeros(RATE, np.int16), voiced(500, RATE), np.zeros(RATE // 2, np.int16)])
+    payloads = Encoder().encode(pcm) + [None] * 30
+    payloads += Encoder("lowdelay").encode(np.concatenate([voiced(400, RATE), np.zeros(RATE, np.int16)]))
+    return Line(payloads)
+
+
+def heard():
+    lost = {55, 56, 57, 131, 132}
+    found = hear(stream(), lost=lost)
+    return [MODE, found.onsets, found.stops, found.decoded, found.skipped]
+
+
+def test_compiled_and_interpreted_hear_the_same():
+    other = "compiled" if INTERPRETED else "python"
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here), str(here.parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-c", "import json, test_onset_reference as t; print(json.dumps(t.heard()))"],
+        env={**os.environ, "CALLQUAKE_MEDIA": other, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "No module named 'numba'" in done.stderr:
+        pytest.skip("numba is not installed")
+    assert done.returncode == 0, done.stderr
+    mode, *found = json.loads(done.stdout)
+    assert mode == other
+    assert found == heard()[1:]
+    assert len(found[0]) == 2

@@ -40,7 +40,7 @@ def own_process() -> Process:
 
 def can_see(process: Process) -> bool:
     """Return whether its number means the same to us."""
-    return bool(process.started) and process.namespace == _namespace()
+    return bool(process.started and process.namespace) and process.namespace == _namespace()
 
 
 def end_of(process: Process) -> str | None:
@@ -92,8 +92,11 @@ def _collected() -> dict[int, Any]:
 
 
 def _namespace() -> str:
+    """Return what a process number and the time a process began count in; "" where that cannot be told."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+        numbers = Path("/proc/self/ns/pid").readlink()
     except OSError:
         return ""
+    times = Path("/proc/self/ns/time")
+    return f"{boot} {numbers} {times.readlink() if times.is_symlink() else ''}"

@@ -7,6 +7,7 @@ A pair is an offer, an answer, ICE, DTLS and the SRTP keys of both ends. Hanging
 """
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -128,6 +129,10 @@ async def main(name: str, pairs: int, at_a_time: int) -> None:
     side: Side = Ours() if name == "ours" else Stock()
     try:
         await measure(side, _WARM_UP_PAIRS, _WARM_UP_PAIRS)
+        # As the engine has it, for both sides.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
         tell("ready")
         await asyncio.to_thread(sys.stdin.readline)
         tell("done", **await measure(side, pairs, at_a_time))

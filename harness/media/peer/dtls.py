@@ -31,8 +31,13 @@ _CIPHERS = (
     b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
     b"ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA"
 )
-# RFC 8122 5; SHA-1 is still what some gateways show.
-_HASHES = ("sha-1", "sha-224", "sha-256", "sha-384", "sha-512")
+# RFC 8122 5.
+_HASHES = {
+    "sha-224": hashes.SHA224(),
+    "sha-256": hashes.SHA256(),
+    "sha-384": hashes.SHA384(),
+    "sha-512": hashes.SHA512(),
+}
 _EXPORTER = b"EXTRACTOR-dtls_srtp"
 # RFC 5764 4.1.2 and libwebrtc's choice: late and repeated packets are the receiver's to judge, not the cipher's.
 _REPLAY_WINDOW = 1024
@@ -169,6 +174,8 @@ class DtlsSession:
             self._shake()
         elif self.state is State.CONNECTED:
             self._read()
+            # A peer that lost our last flight repeats its own, and OpenSSL then repeats ours.
+            self._flush()
 
     def send(self, data: bytes) -> None:
         """Encrypt and send; raises ConnectionError when the session is not up."""
@@ -235,15 +242,16 @@ class DtlsSession:
 
     def _fingerprint_problem(self) -> str | None:
         """RFC 8122 5: every fingerprint whose hash we know must match, and there must be one."""
-        certificate = self._ssl.get_peer_certificate()
+        certificate = self._ssl.get_peer_certificate(as_cryptography=True)
         if certificate is None:
             return "the agent showed no certificate"
         known = 0
         for algorithm, value in self._fingerprints:
-            if algorithm not in _HASHES:
+            digest = _HASHES.get(algorithm)
+            if digest is None:
                 continue
             known += 1
-            if certificate.digest(algorithm.replace("-", "")).decode() != value:
+            if certificate.fingerprint(digest).hex(":").upper() != value:
                 return f"the agent's certificate does not match the {algorithm} fingerprint of its SDP"
         return None if known else "the agent's SDP has no fingerprint of a known hash (sha-256)"
 
@@ -275,7 +283,6 @@ class DtlsSession:
         except SSL.Error:
             # A forged or damaged record; OpenSSL has dropped it.
             pass
-        self._flush()
 
     def _over(self) -> None:
         if self.state is State.CONNECTED:

@@ -19,7 +19,11 @@ async def _run(descriptor: int) -> int:
     sock = socket.socket(fileno=descriptor)
     reader, writer = await asyncio.open_connection(sock=sock)
     try:
-        await Engine(reader, writer).serve()
+        engine = Engine(reader, writer)
+        # Compiled before priority is raised: for half a minute of compiling nobody else must wait.
+        engine.compile()
+        logging.getLogger(__name__).info("scheduling: %s", raise_priority())
+        await engine.serve()
     except CallquakeError as error:
         writer.write(wire.encode("error", message=str(error), fault=fault_of(error)))
         await writer.drain()
@@ -43,8 +47,7 @@ def main() -> int:
     sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    logger = logging.getLogger(__name__)
-    logger.info("scheduling: %s; open files: %d", raise_priority(), raise_descriptor_limit())
+    logging.getLogger(__name__).info("open files: %d", raise_descriptor_limit())
     return asyncio.run(_run(options.fd))
 
 

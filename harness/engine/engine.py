@@ -43,6 +43,10 @@ class Engine:
         self._context: CallContext | None = None
         self._finished = Totals()
 
+    def compile(self) -> None:
+        """Compile the media loop, if this state of it is not on disk yet."""
+        self._media_loop.compile()
+
     async def serve(self) -> None:
         """Run to the end."""
         if "gevent" in sys.modules:

@@ -55,6 +55,10 @@ class Agent:
         if greeting is not None:
             media.play(greeting)
 
+    def end(self) -> None:
+        """Let go of the call, which holds `on_event`."""
+        self._media = None
+
     def on_event(self, event: MediaEvent) -> None:
         """Take one event of the media loop."""
         match event:

@@ -42,6 +42,7 @@ class Line:
 @dataclass(slots=True)
 class _Open:
     media: MediaCall
+    agent: Agent
     port: Address
     release: Callable[[], None]
 
@@ -95,7 +96,7 @@ class Desk:
                 impair_outgoing=draws.impairment(),
             ),
         )
-        self._calls[call] = _Open(media, line.port.address, release)
+        self._calls[call] = _Open(media, agent, line.port.address, release)
         agent.begin(media)
 
     def hang_up(self, call: str) -> None:
@@ -112,6 +113,7 @@ class Desk:
         last = await ended.media.close()
         self._note_drops(ended.port, last)
         self._done = _sum(self._done, last)
+        ended.agent.end()
         ended.release()
 
     async def aclose(self) -> None:

@@ -151,6 +151,8 @@ class IceAgent:
             port.release(address, self)
         self._claimed.clear()
         self._remote = None
+        # Who made this agent holds it, and these hold who made it.
+        self._on_selected = self._on_dtls = self._on_lost = _forget
 
     # --- pairs ---------------------------------------------------------------------------------------------------
 
@@ -347,3 +349,7 @@ class IceAgent:
 def usable(candidates: tuple[Candidate, ...]) -> list[Candidate]:
     """Leave out what we cannot check: TCP, RTCP's own component, and names (mDNS would multicast)."""
     return [c for c in candidates if c.transport == "udp" and c.component == 1 and not c.host.endswith(".local")]
+
+
+def _forget(*_: object) -> None:
+    """Stand in for what an agent that was closed has nobody to tell."""

@@ -59,6 +59,8 @@ class IcePort:
     def close(self) -> None:
         """Close the socket; its peers must be gone."""
         self.media.close()
+        # The port holds us by it, and we the port.
+        self.media.on_datagram = _ignore
 
     def _arrived(self, data: bytes, source: Address, _at_ns: int) -> None:
         # RFC 7983: 0..3 is STUN, 20..63 DTLS.
@@ -83,3 +85,7 @@ class IcePort:
             check = self.checks.get(message.transaction)
             if check is not None:
                 check.response_arrived(self, message, data, source)
+
+
+def _ignore(_data: bytes, _source: Address, _at_ns: int) -> None:
+    """Take what still comes to a port that was closed."""

@@ -98,9 +98,13 @@ class PeerLink:
         self._is_closed = True
         if self.dtls is not None:
             self.dtls.close()
+            # OpenSSL's and libsrtp's memory goes with its last reference, and not only when a collector comes by.
+            self.dtls = None
         self.ice.close()
         for port in self.own_ports:
             port.close()
+        self._up.cancel()
+        self._up = asyncio.get_running_loop().create_future()
         self._up.cancel()
         self._early.clear()
 

@@ -48,6 +48,10 @@ def end_of(process: Process) -> str | None:
     fields = _stat(process.pid)
     if fields and fields[0] not in {"Z", "X"} and fields[_STARTED_FIELD] == process.started:
         return None
+    watched = _collected().get(process.pid)
+    if watched is not None and not isinstance(watched, tuple):
+        # A child of ours that gevent has not told of yet: how it ended is known in a moment.
+        return None
     status = _exit_status(process.pid)
     if status is None:
         return "its process is gone"

@@ -43,7 +43,9 @@ class Spread:
 def _short(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
 
 
 def spread_of(values: Sequence[float]) -> Spread:
@@ -132,8 +134,9 @@ def run_rounds(
         for name in order_of(list(runners), index):
             measured = runners[name]()
             runs[name].append(measured)
-            flags = "; ".join(measured.details.get("flags", []))
-            say(f"round {index + 1}/{rounds}  {name:<12} {_short(measured.value)}" + (f"  [{flags}]" if flags else ""))
+            turns = measured.details.get("turns")
+            notes = "; ".join([*([turns] if turns else []), *measured.details.get("flags", [])])
+            say(f"round {index + 1}/{rounds}  {name:<12} {_short(measured.value)}" + (f"  [{notes}]" if notes else ""))
     return runs
 
 

@@ -88,6 +88,15 @@ class Sample:
             found.append(f"others used {self.foreign_ratio:.0%} of the callers' core")
         return found
 
+    @property
+    def turns(self) -> str:
+        """How many turns were spoken and timed in the window, and what their TTFB was; "" where nobody timed any."""
+        if "turns_timed" not in self.more:
+            return ""
+        told = f"{self.more['turns_timed']:,} of {self.more['turns_spoken']:,} turns timed"
+        ttfb = self.more.get("ttfb_ms")
+        return told if ttfb is None else f"{told}, TTFB of the echo {ttfb['median']:.2f} ms, p99 {ttfb['p99']:.2f}"
+
     def as_json(self) -> dict[str, Any]:
         """Return everything, derived numbers included."""
         derived = (
@@ -98,6 +107,7 @@ class Sample:
             "echoed_ratio",
             "foreign_ratio",
             "flags",
+            "turns",
         )
         own = (
             "calls",

@@ -5,6 +5,7 @@ With `--into FILE` it replaces what stands between the marks in that page.
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +22,15 @@ def _spread(raw: dict[str, Any]) -> str:
     return str(Spread(raw["median"], raw["min"], raw["max"], raw["n"]))
 
 
-def _doubts(competitor: dict[str, Any]) -> str:
-    """Return how many of a competitor's samples were flagged, and the first flag."""
+def _notes(competitor: dict[str, Any]) -> str:
+    """Return what the last sample timed, and how many samples were flagged, with each kind of flag once."""
+    notes = [sample["turns"] for sample in competitor["samples"][-1:] if sample.get("turns")]
     flagged = [sample["flags"] for sample in competitor["samples"] if sample.get("flags")]
-    if not flagged:
-        return ""
-    return f"{len(flagged)} of {competitor['n']} samples flagged: {flagged[0][0]}"
+    if flagged:
+        # Flags of one kind differ in their figures only.
+        kinds = {re.sub(r"[\d.,]+", "", flag): flag for flags in flagged for flag in flags}
+        notes.append(f"{len(flagged)} of {competitor['n']} samples flagged: {', '.join(kinds.values())}")
+    return "; ".join(notes)
 
 
 def _calls(competitor: dict[str, Any]) -> str:
@@ -39,11 +43,11 @@ def rows(document: dict[str, Any]) -> list[str]:
     """Return the table's lines of one comparison: ours, then each peer with its ratio."""
     name = f"{document['benchmark']}: {document['unit']}"
     ours = document["ours"]
-    lines = [f"| {name} | {OURS} | {_calls(ours)} | {_spread(ours)} |  | {_doubts(ours)} |"]
+    lines = [f"| {name} | {OURS} | {_calls(ours)} | {_spread(ours)} |  | {_notes(ours)} |"]
     for peer, measured in document["peers"].items():
         ratio = document["ratios"].get(peer)
         told = _spread(ratio) if ratio else "not measured"
-        lines.append(f"| | {peer} | {_calls(measured)} | {_spread(measured)} | {told} | {_doubts(measured)} |")
+        lines.append(f"| | {peer} | {_calls(measured)} | {_spread(measured)} | {told} | {_notes(measured)} |")
     for peer, reason in document.get("not_applicable", {}).items():
         lines.append(f"| | {peer} | | not applicable | | {reason} |")
     return lines
@@ -63,7 +67,7 @@ def _machine_line(document: dict[str, Any]) -> str:
 def table(documents: Sequence[dict[str, Any]]) -> str:
     """Return the whole Markdown: the table, then what machine and versions each figure belongs to."""
     head = [
-        "| comparison | who | calls | median (lowest-highest, samples) | ours is better by | doubts |",
+        "| comparison | who | calls | median (lowest-highest, samples) | ours is better by | notes |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     body = [line for document in documents for line in rows(document)]

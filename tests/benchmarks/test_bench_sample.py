@@ -57,6 +57,12 @@ def test_a_loop_that_was_late_is_flagged():
     assert late.flags == ["packets left late: p99 186 ms"]
 
 
+def test_the_turns_that_were_timed_are_told_beside_the_figure():
+    assert sample().turns == ""
+    more = {"turns_spoken": 1200, "turns_timed": 1198, "ttfb_ms": {"median": 0.3, "p99": 0.52, "min": 0.1, "max": 0.6}}
+    assert sample(more=more).turns == "1,198 of 1,200 turns timed, TTFB of the echo 0.30 ms, p99 0.52"
+
+
 def test_a_peer_that_counts_nothing_is_not_judged_by_packets():
     unknown = sample(sent=None, received=None, core_busy_s=None)
     assert unknown.sent_ratio is unknown.echoed_ratio is unknown.calls_per_core_by_packets is None

@@ -74,7 +74,12 @@ async def say_and_hear(caller, events, codec):
     caller.media.play(utterance(codec))
     seen = {}
     while not {SpeechStarted, SpeechEnded, AgentOnset} <= seen.keys():
-        event = await asyncio.wait_for(events.get(), 20)
+        try:
+            event = await asyncio.wait_for(events.get(), 20)
+        except TimeoutError as error:
+            raise AssertionError(
+                f"20 s without an event after {list(seen.values())}; {caller.media.stats()}"
+            ) from error
         seen.setdefault(type(event), event)
     return ms_between(seen[SpeechStarted].at_ns, seen[AgentOnset].at_ns)
 

@@ -42,6 +42,8 @@ up: $(VENV)/.cpu ## start the bundled agent on http://127.0.0.1:8080 and keep it
 test: $(VENV)/.test ## the whole test suite (installs apt packages too, when root)
 	@sh .ci/apt-packages
 	@$(RUN) -m harness.cli models fetch
+	$(say) 'compiling the media loop (once, half a minute)'
+	@$(RUN) -m harness.media
 	$(say) 'running the tests'
 	@$(RUN) -m pytest
 

@@ -44,10 +44,19 @@ def demo(options: argparse.Namespace) -> int:
     began = time.monotonic()
     _say("1/4 models: fetching and checking (the first time 350 MB)")
     fetch = [sys.executable, "-m", "target_stack", "models", "fetch", "--llm", options.llm]
-    # Its last lines are paths, for scripts.
-    fetched = subprocess.run(fetch, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
-    if fetched.returncode != 0:
-        return fetched.returncode
+    # The media loop is compiled meanwhile; a fetch waits for the network.
+    compiling = subprocess.Popen([sys.executable, "-m", "harness.media"], cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        # Its last lines are paths, for scripts.
+        fetched = subprocess.run(fetch, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
+        if fetched.returncode != 0:
+            return fetched.returncode
+        if compiling.poll() is None:
+            _say("1/4 media loop: compiling, once (half a minute)")
+        compiling.wait()
+    finally:
+        compiling.kill()
+        compiling.wait()
     _say("2/4 target stack: starting (profile cpu)")
     with _target_stack(options.llm) as origin:
         if origin is None:

@@ -86,8 +86,8 @@ srtp_unprotect_rtcp = _bind("srtp_unprotect_rtcp", _srtp_address("srtp_unprotect
 # opus_decoder_init(state, rate, channels); opus_decode(state, data, length, pcm, frame_size, fec) -> samples or < 0
 opus_decoder_init = _bind("opus_decoder_init", _c_address(_opus, "opus_decoder_init"), 3)
 opus_decode = _bind("opus_decode", _c_address(_opus, "opus_decode"), 6)
-# Bytes of one mono decoder's state.
-OPUS_DECODER_BYTES = int(_opus.opus_decoder_get_size(1))
+# Bytes of one mono decoder's state, rounded up so that states laid end to end are aligned.
+OPUS_DECODER_BYTES = -(-int(_opus.opus_decoder_get_size(1)) // 64) * 64
 
 # x86-64 packs epoll_event (12 bytes), other machines align it (16).
 IS_EPOLL_PACKED = platform.machine() in {"x86_64", "AMD64"}

@@ -107,6 +107,8 @@ class PeerLink:
         self._up = asyncio.get_running_loop().create_future()
         self._up.cancel()
         self._early.clear()
+        # It may hold the call that holds us.
+        self._on_closed = None
 
     # --- steps -----------------------------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ MAX_DROPOUT = 3000
 MAX_MISORDER = 100
 DUPLICATE = -1
 _NS = 1_000_000_000
-# Room below the first extended number for packets that come out of order.
-_FIRST_CYCLE = 1 << 16
+# Room below the first extended number for packets that come out of order; reports to the peer are without it.
+FIRST_CYCLE = 1 << 16
 
 
 @compiled
@@ -51,7 +51,7 @@ def _restart(reception: Any, ssrc: int, sequence: int) -> None:
         reception.closed_expected += reception.highest - reception.base + 1
     reception.started = 1
     reception.ssrc = ssrc
-    reception.base = sequence + _FIRST_CYCLE
+    reception.base = sequence + FIRST_CYCLE
     reception.highest = reception.base
     reception.bad_sequence = -1
     reception.current = 0

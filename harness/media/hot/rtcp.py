@@ -1,6 +1,6 @@
 """RTCP of the loop's calls (RFC 3550 section 6): one report a second each way, round trip, BYE.
 
-The packets are those of harness/protocols/rtcp.py, which the tests hold them against.
+The tests hold these packets against a second, plain implementation (tests/harness/media/reference_rtcp.py).
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from harness.media.hot.impair import impair_report
 from harness.media.hot.impaired import delay_datagram
 from harness.media.hot.jit import compiled
 from harness.media.hot.layout import OFFSET_NS, Event
-from harness.media.hot.reception import fraction_lost, packets_lost
+from harness.media.hot.reception import FIRST_CYCLE, fraction_lost, packets_lost
 from harness.media.hot.tell import tell
 
 SR, RR, SDES, BYE = 200, 201, 202, 203
@@ -99,7 +99,7 @@ def _put_block(data: Any, at: int, call: Any, reception: Any, now_ns: int) -> No
     put32(data, at, reception.ssrc)
     lost = min(0x7FFFFF, packets_lost(reception))
     put32(data, at + 4, (fraction_lost(reception) << 24) | lost)
-    put32(data, at + 8, reception.highest & 0xFFFFFFFF)
+    put32(data, at + 8, (reception.highest - FIRST_CYCLE) & 0xFFFFFFFF)
     put32(data, at + 12, int(reception.jitter) & 0xFFFFFFFF)
     put32(data, at + 16, call.remote_sr)
     delay = 0
@@ -129,40 +129,54 @@ def _put_cname(data: Any, at: int, call: Any) -> int:
 
 @compiled
 def take_report(media: Any, index: int, data: Any, length: int, at_ns: int) -> bool:
-    """Take a plain compound packet; False when it is malformed."""
+    """Take a plain compound packet; False when any of it is malformed, which then changes nothing."""
+    if not _is_well_formed(data, length):
+        return False
+    at = 0
+    while at < length:
+        _take_one(media, index, data, at, at_ns)
+        at += 4 + 4 * get16(data, at + 2)
+    return True
+
+
+@compiled
+def _is_well_formed(data: Any, length: int) -> bool:
     at = 0
     while at + 4 <= length:
-        body = at + 4
-        end = body + 4 * get16(data, at + 2)
-        if (data[at] >> 6) != 2 or end > length:
+        body_bytes = 4 * get16(data, at + 2)
+        if (data[at] >> 6) != 2 or at + 4 + body_bytes > length:
             return False
-        if not _take_one(media, index, data, int(data[at + 1]), int(data[at]) & 0x1F, body, end, at_ns):
+        if body_bytes < _fewest_bytes(int(data[at + 1]), int(data[at]) & 0x1F):
             return False
-        at = end
+        at += 4 + body_bytes
     return at == length
 
 
 @compiled
-def _take_one(media: Any, index: int, data: Any, kind: int, count: int, body: int, end: int, at_ns: int) -> bool:
-    call = media.calls[index]
-    if kind == BYE:
-        if body + 4 * count > end:
-            return False
-        tell(media, Event.REMOTE_BYE, index, at_ns, 0)
-        return True
+def _fewest_bytes(kind: int, count: int) -> int:
+    """Return the bytes that the body of one packet must have for what its head counts."""
     if kind == SR:
-        if body + 24 + _BLOCK_BYTES * count > end:
-            return False
+        return 24 + _BLOCK_BYTES * count
+    if kind == RR:
+        return 4 + _BLOCK_BYTES * count
+    return 4 * count if kind == BYE else 0
+
+
+@compiled
+def _take_one(media: Any, index: int, data: Any, at: int, at_ns: int) -> None:
+    call = media.calls[index]
+    kind = data[at + 1]
+    count = int(data[at]) & 0x1F
+    body = at + 4
+    if kind == BYE:
+        tell(media, Event.REMOTE_BYE, index, at_ns, 0)
+    elif kind == SR:
         # The middle 32 bits of the 64-bit NTP time.
         call.remote_sr = get32(data, body + 6)
         call.remote_sr_at_ns = at_ns
         _take_blocks(media, call, data, body + 24, count, at_ns)
-        return True
-    if kind == RR:
-        if body + 4 + _BLOCK_BYTES * count > end:
-            return False
+    elif kind == RR:
         _take_blocks(media, call, data, body + 4, count, at_ns)
-    return True
 
 
 @compiled

@@ -41,6 +41,8 @@ _SCM_TIMESTAMPNS = 35
 _SO_RXQ_OVFL = 40
 _NS = 1_000_000_000
 COMFORT_NOISE = 13
+# An RTCP head with its SSRC; no RTP packet is shorter.
+_FEWEST_BYTES = 8
 
 
 @compiled
@@ -102,9 +104,13 @@ def _take_datagram(media: Any, port: int, slot: int) -> None:
     data = media.inbox.data[slot]
     call = find_call(media, address_key(port, media.inbox.names[slot]))
     # RFC 7983: a first byte of 128..191 is RTP or RTCP.
-    if length >= 8 and 128 <= data[0] <= 191:
+    if length > 0 and 128 <= data[0] <= 191:
         if call < 0:
-            call = _by_source(media, port, data)
+            call = _by_source(media, port, data, length)
+        if call >= 0 and length < _FEWEST_BYTES:
+            media.calls[call].last_heard_ns = at_ns
+            media.calls[call].bad_packets += 1
+            return
         if call >= 0:
             _through_the_network(media, call, slot, length, at_ns)
             return
@@ -124,9 +130,10 @@ def _take_datagram(media: Any, port: int, slot: int) -> None:
 
 
 @compiled
-def _by_source(media: Any, port: int, data: Any) -> int:
+def _by_source(media: Any, port: int, data: Any, length: int) -> int:
     """Return the call of an RTP or RTCP datagram from an unknown address, by its SSRC or as the port's only call."""
-    call = find_call(media, ssrc_key(port, get32(data, 4 if 192 <= data[1] <= 223 else 8)))
+    at = 4 if 192 <= data[1] <= 223 else 8
+    call = find_call(media, ssrc_key(port, get32(data, at))) if length >= at + 4 else -1
     return call if call >= 0 else media.ports[port].any_source_call
 
 

@@ -1,15 +1,16 @@
 """Who is this packet from? Open addressing from a sender's key to the call it belongs to.
 
 A key is the port it arrived at with the sender's IPv4 address and port, or with the RTP source (SSRC); IPv6 addresses
-are mixed into 62 bits. 0 is an empty cell.
+are mixed into 48 bits. 0 is an empty cell.
 """
 
 from typing import Any
 
 from harness.media.hot.jit import compiled
 
-_SSRC_KEY = 1 << 60
-_IPV6_KEY = 1 << 61
+# Above the 14 bits that an IPv4 key has for the port it arrived at.
+_SSRC_KEY = 1 << 62
+_IPV6_KEY = 3 << 61
 _AF_INET = 2
 _MIX = 0x9E3779B97F4A7C15 >> 2
 

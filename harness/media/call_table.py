@@ -47,11 +47,16 @@ class CallTable:
         """Fill a row and hand it to the loop. Raises GeneratorError."""
         if not self._free:
             raise GeneratorError(f"all {len(self._media.calls)} calls of this engine are in use")
-        name = sockaddr.pack(spec.remote)
+        try:
+            name = sockaddr.pack(spec.remote)
+        except ValueError as error:
+            raise GeneratorError(f"the remote address {spec.remote} is not numeric: {error}") from error
         key = self._key(port, spec, name)
-        index = self._free.pop()
-        self._keys.add(key)
+        # The row stays free until all of it is filled, which a full table of clips may prevent.
+        index = self._free[-1]
         self._fill(index, port, spec, name, key)
+        self._free.pop()
+        self._keys.add(key)
         call = MediaCall(
             spec,
             play=lambda clip, at_ns: self._play(index, clip, at_ns),
@@ -68,6 +73,11 @@ class CallTable:
         for index, call in list(self._calls.items()):
             call.removed(self._stats(index))
         self._calls.clear()
+
+    def fail_all(self, detail: str) -> None:
+        """Tell every call that its media has ended by our own fault."""
+        for call in list(self._calls.values()):
+            call.spec.post(events.MediaFailed(detail))
 
     # --- filling a row ---------------------------------------------------------------------------------------------
 

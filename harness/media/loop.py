@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from harness.media.call_table import CallTable
@@ -36,6 +37,15 @@ _TIMER_SLACK_NS = 1_000
 # Interpreted rows are objects, made one by one, and no interpreted loop carries more calls than this.
 _INTERPRETED_CALLS, _INTERPRETED_CLIPS = 256, 2048
 _CLIPS, _PACKETS = 65_536, 1 << 20
+
+
+@contextlib.contextmanager
+def _others_go_on() -> Iterator[None]:
+    """Log what a call's listener raises: what waits behind it is for other calls."""
+    try:
+        yield
+    except Exception:
+        _logger.exception("a listener of the media loop failed")
 
 
 @dataclass(slots=True)
@@ -101,6 +111,7 @@ class MediaLoop:
             self._asyncio.remove_reader(self._event_fd)
         self._calls.drop_all()
         for port in self._ports.values():
+            port.is_closed = True
             port.sock.close()
         self._ports.clear()
         for fd in (self._event_fd, self._epoll_fd):
@@ -135,6 +146,10 @@ class MediaLoop:
 
     def add_call(self, port: MediaPort, spec: MediaSpec) -> MediaCall:
         """Begin a call's media on `port`. Raises GeneratorError when the port cannot tell it from another call."""
+        if self.failure is not None:
+            raise GeneratorError(f"the media loop died: {self.failure!r}")
+        if port.is_closed:
+            raise GeneratorError(f"the media port {port.address[1]} is closed")
         return self._calls.add(port, spec)
 
     @property
@@ -170,6 +185,13 @@ class MediaLoop:
         except BaseException as error:
             _logger.critical("the media loop died", exc_info=error)
             self.failure = error
+            # An event loop that is closed already has no calls to tell.
+            with contextlib.suppress(RuntimeError):
+                self._on_asyncio(self._calls.fail_all, f"the media loop died: {error!r}")
+
+    def _on_asyncio(self, callback: Callable[[str], None], detail: str) -> None:
+        if self._asyncio is not None:
+            self._asyncio.call_soon_threadsafe(callback, detail)
 
     def _command(self, kind: Command, call: int = 0, clip: int = 0, at_ns: int = 0) -> None:
         # A plain integer: numba would type a member of an enum anew at every call, which takes longer than the rest.
@@ -179,19 +201,23 @@ class MediaLoop:
     def _on_bell(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._event_fd)
-        # Datagrams first: an event that ends a call must not overtake what came before it.
+        # An event that ends a call or a port must not overtake the datagrams that came before it: only those events are
+        # taken that were there before the datagrams. Later ones have rung the bell again.
+        count = self._events.waiting()
         self._take_parcels()
-        self._take_events()
+        self._take_events(count)
 
-    def _take_events(self) -> None:
+    def _take_events(self, count: int) -> None:
         ring = self._events
-        while (at := ring.next_index()) >= 0:
+        for _ in range(count):
+            at = ring.next_index()
             kind, call, generation, at_ns, value = ring.row(at)
             ring.release()
             if kind == Event.PORT_REMOVED:
                 self._port_removed(value)
             else:
-                self._calls.on_event(Event(kind), call, generation, at_ns, value)
+                with _others_go_on():
+                    self._calls.on_event(Event(kind), call, generation, at_ns, value)
 
     def _take_parcels(self) -> None:
         ring, parcels = self._parcels, self._media.parcels
@@ -202,14 +228,15 @@ class MediaLoop:
             if kind == Parcel.DATAGRAM:
                 port = self._ports.get(on_port)
                 if port is not None and not port.is_closed:
-                    port.on_datagram(data, unpack(name), at_ns)
+                    with _others_go_on():
+                        port.on_datagram(data, unpack(name), at_ns)
             else:
                 self._calls.on_agent_audio(call, generation, data, value, at_ns)
 
     def _close_port(self, index: int) -> None:
         """Take a port out of the loop; its socket is closed when the loop has let go of it."""
         native.epoll_remove(self._epoll_fd, self._ports[index].sock.fileno())
-        if self._thread is None or self.failure is not None:
+        if self.failure is not None:
             self._port_removed(index)
         else:
             self._command(Command.REMOVE_PORT, index)

@@ -30,19 +30,24 @@ class MediaCall:
         self._last: CallStats | None = None
         self._gone = asyncio.Event()
 
+    @property
+    def _is_over(self) -> bool:
+        # The row of a call that is gone may be another's: nothing is told to it any more.
+        return self._is_closing or self._last is not None
+
     def play(self, clip: Clip, not_before_ns: int = 0) -> None:
         """Speak `clip` in place of what is being spoken, from the first tick at or after `not_before_ns` on."""
-        if not self._is_closing:
+        if not self._is_over:
             self._play(clip, not_before_ns)
 
     def stop_playing(self) -> None:
         """Fall silent at the next tick."""
-        if not self._is_closing:
+        if not self._is_over:
             self._play(None, 0)
 
     def listen(self, on: bool) -> None:
         """Tell whether an answer is awaited; while none is, the agent's audio is not decoded closely."""
-        if not self._is_closing:
+        if not self._is_over:
             self._listen(on)
 
     def stats(self) -> CallStats:
@@ -51,7 +56,7 @@ class MediaCall:
 
     async def close(self) -> CallStats:
         """Send RTCP BYE and leave the loop; returns the final counts. May be called again."""
-        if not self._is_closing:
+        if not self._is_over:
             self._is_closing = True
             self._remove()
         try:

@@ -31,6 +31,10 @@ class RingReader:
         if not INTERPRETED:
             self._numbers = rows.view(np.ndarray).view(np.int64).reshape(len(rows), len(self._names))
 
+    def waiting(self) -> int:
+        """Return how many rows wait."""
+        return int(_unread(self._cells))
+
     def next_index(self) -> int:
         """Return the index of the row to be read next, -1 when there is none."""
         if not _unread(self._cells):

@@ -34,8 +34,8 @@ from harness.media.hot.tell import ring_bell, tell
 def run(media: Any) -> None:
     """Run until told to STOP."""
     now_ns = monotonic_ns(media)
-    if media.cells[NEXT_PHASE] == 0:
-        media.cells[NEXT_PHASE] = now_ns // PHASE_NS + 1
+    # Phases that passed while nobody ran are not made up for.
+    media.cells[NEXT_PHASE] = now_ns // PHASE_NS + 1
     while True:
         refresh_offset(media, now_ns)
         if _serve_commands(media, now_ns):
@@ -128,8 +128,7 @@ def _serve(media: Any, kind: int, index: int, clip: int, at_ns: int, now_ns: int
     elif kind == Command.REMOVE_CALL:
         _remove_call(media, index, now_ns)
     elif kind == Command.REMOVE_PORT:
-        media.ports[index].open = 0
-        tell(media, Event.PORT_REMOVED, -1, now_ns, index)
+        _remove_port(media, index, now_ns)
 
 
 @compiled
@@ -147,6 +146,18 @@ def _add_call(media: Any, index: int, now_ns: int) -> None:
     # Reports of calls that begin together do not leave together.
     call.next_rtcp_ns = now_ns + RTCP_INTERVAL_NS * (index % 64) // 64
     call.active = 1
+
+
+@compiled
+def _remove_port(media: Any, port: int, now_ns: int) -> None:
+    """Let go of a port and of the calls still on it: its descriptor will soon be another socket's."""
+    for phase in range(PHASES):
+        for place in range(media.member_counts[phase] - 1, -1, -1):
+            index = media.members[phase, place]
+            if media.calls[index].port == port:
+                _remove_call(media, index, now_ns)
+    media.ports[port].open = 0
+    tell(media, Event.PORT_REMOVED, -1, now_ns, port)
 
 
 @compiled

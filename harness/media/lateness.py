@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.media.hot.layout import LATENESS_ZERO
-from harness.model.histogram import ZERO_BUCKET, Histogram
+from harness.model.histogram import GROWTH, ZERO_BUCKET, Histogram
 
 
 def to_histogram(counts: npt.NDArray[np.int64], maximum_ms: float) -> Histogram:
@@ -14,5 +14,8 @@ def to_histogram(counts: npt.NDArray[np.int64], maximum_ms: float) -> Histogram:
         index = ZERO_BUCKET if bucket == 0 else int(bucket) - LATENESS_ZERO
         histogram.counts[index] = int(counts[bucket])
     histogram.n = int(counts.sum())
-    histogram.maximum = maximum_ms if histogram.n else 0.0
+    if histogram.n:
+        # The loop may have noted its latest maximum just after that was read: not less than its bucket says.
+        last = max(histogram.counts)
+        histogram.maximum = max(maximum_ms, 0.0 if last == ZERO_BUCKET else GROWTH ** (last - 1))
     return histogram

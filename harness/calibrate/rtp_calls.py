@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 
 from harness.calibrate.desk import Desk, Line
 from harness.media.codecs import CODECS, OPUS, Codec, codec_named
+from harness.media.hot.rtcp import SDES
 from harness.media.port import MediaPort
 from harness.media.sdes_srtp import incoming_session, outgoing_session
 from harness.media.spec import Address
-from harness.protocols import audio_sdp, rtcp, sdes
+from harness.protocols import audio_sdp, sdes
 from harness.protocols.audio_sdp import AudioSdp, Format
 from harness.protocols.offer_answer import Answerer, answer
 
@@ -150,7 +151,7 @@ def cnames(data: bytes) -> Mapping[int, str]:
         kind, words = data[at + 1], struct.unpack_from("!H", data, at + 2)[0]
         end = at + 4 * (words + 1)
         # The first item of a chunk: CNAME is 1 (RFC 3550 6.5.1).
-        if kind == rtcp.SDES and end <= len(data) and end - at >= 10 and data[at + 8] == 1:
+        if kind == SDES and end <= len(data) and end - at >= 10 and data[at + 8] == 1:
             name = data[at + 10 : min(end, at + 10 + data[at + 9])]
             found[struct.unpack_from("!I", data, at + 4)[0]] = name.decode("utf-8", errors="replace")
         at = end

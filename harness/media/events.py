@@ -1,4 +1,4 @@
-"""What a media stream tells the call it belongs to. All times are CLOCK_MONOTONIC in ns; onset.py has two more."""
+"""What the media loop tells of a call. All times are CLOCK_MONOTONIC in ns; onset.py has two more."""
 
 from dataclasses import dataclass
 

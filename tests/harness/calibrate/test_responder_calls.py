@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import reference_rtcp as rtcp
 
 from harness.calibrate.agent import Agent
 from harness.calibrate.answers import AnswerShelf
@@ -16,7 +17,6 @@ from harness.media.hot.onset import MINIMUM_GATE_DBFS
 from harness.media.onset import AgentOnset, AgentStopped, window_levels_dbfs
 from harness.media.opus import MOST_SILENCE_BYTES
 from harness.model.clock import NS_PER_MS
-from harness.protocols import rtcp
 
 pytestmark = pytest.mark.unit
 

@@ -7,6 +7,7 @@ import time
 from collections import Counter, defaultdict
 
 import pytest
+import reference_rtp as rtp
 
 from harness.calibrate.voice import voiced
 from harness.media.clips import encode_clip
@@ -18,7 +19,6 @@ from harness.media.impairment import Impairment, Jitter, fill_row
 from harness.media.loop import MediaLoop
 from harness.media.onset import AgentOnset
 from harness.media.spec import MediaSpec
-from harness.protocols import rtp
 
 pytestmark = pytest.mark.loopback
 

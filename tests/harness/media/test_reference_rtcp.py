@@ -1,10 +1,10 @@
 import random
 
 import pytest
+import reference_rtcp as rtcp
 from aiortc.rtp import RtcpPacket, RtcpSrPacket
 
 from harness.model.errors import RemoteProtocolError
-from harness.protocols import rtcp
 
 pytestmark = pytest.mark.unit
 

@@ -1,4 +1,4 @@
-"""RTCP (RFC 3550 section 6): sender and receiver reports, CNAME, round-trip time. `now` is an argument."""
+"""RTCP (RFC 3550 section 6) once more, written to be read: what harness/media/hot/rtcp.py is held against."""
 
 import struct
 from collections.abc import Iterator

@@ -34,6 +34,7 @@ class Climb:
             responder = ResponderProcess(responder_words(self.conditions, truth), responder_cpus, folder)
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(responder.stop)
+                progress("starting the reference responder; the first time, the media loop is compiled before")
                 await responder.start()
                 told = TruthFile(truth)
                 for index, count in enumerate(callers):

@@ -19,6 +19,8 @@ CYCLE_PACKETS = 250
 CYCLE_S = CYCLE_PACKETS * PACKET_MS / 1000
 # In a call in which caller and agent take turns, with pauses between, each of them speaks for so much of it.
 DEFAULT_TALK = 0.4
+# A voice that swells is audible a packet sooner or later; one that is loud at once leaves no doubt about its onset.
+_INTO_SPEECH_MS = 100
 # A shorter silence would not end the echo's turn, a longer one leaves no speech.
 _LEAST_TALK, _MOST_TALK = 0.1, 0.75
 
@@ -53,9 +55,9 @@ class Cycle:
 
 
 def _spoken(rate: int, count: int) -> Pcm:
-    """Return the first `count` samples of the shipped utterance from its first voiced one on; mono int16 at `rate`."""
+    """Return `count` samples of the shipped utterance, from where its voice is loud on; mono int16 at `rate`."""
     utterance = load_corpus().utterances[UTTERANCE]
-    start = int(utterance.speech_start_ms * rate / 1000)
+    start = int((utterance.speech_start_ms + _INTO_SPEECH_MS) * rate / 1000)
     return read_pcm(utterance, rate)[start : start + count]
 
 

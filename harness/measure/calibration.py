@@ -221,8 +221,8 @@ def limits_of(step: Step, engine_cpus: int, loss_ratio: float = 0.0) -> tuple[st
         (
             step.error.n == 0,
             (
-                f"no turn was paired with its truth: {step.n_unanswered} unanswered, {step.n_missed} answers not heard, "
-                f"{step.n_early} heard early, {step.n_mismatched} counted differently"
+                f"no turn was paired with its truth: {step.n_unanswered} unanswered, {step.n_missed} answers not "
+                f"heard, {step.n_early} heard early, {step.n_mismatched} counted differently"
             ),
         ),
         (

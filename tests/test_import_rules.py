@@ -120,7 +120,7 @@ def owner_or_none(path):
 
 
 def test_aiortc_is_reached_from_few_places():
-    legal = {"harness/callers/webrtc.py", "target_stack/edge/webrtc.py"}
+    legal = {"harness/media/peer/seam.py", "target_stack/edge/webrtc.py"}
     broken(
         (path, module, line)
         for package in ("harness", "target_stack")
@@ -128,7 +128,6 @@ def test_aiortc_is_reached_from_few_places():
         for module, line in imports(path)
         if module.split(".")[0] in ("aiortc", "aioice")
         and name_of(path) not in legal
-        and not name_of(path).startswith("harness/media/")
     )
 
 

@@ -109,6 +109,7 @@ class MediaLoop:
             self._thread = None
         if self._asyncio is not None and not self._asyncio.is_closed():
             self._asyncio.remove_reader(self._event_fd)
+        self._asyncio = None
         self._calls.drop_all()
         for port in self._ports.values():
             port.is_closed = True

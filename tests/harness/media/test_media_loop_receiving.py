@@ -1,6 +1,7 @@
 """What a running loop makes of what a plain socket sends it."""
 
 import asyncio
+import random
 import time
 
 import pytest
@@ -157,7 +158,7 @@ def test_speech_is_heard_at_its_packets_arrival_and_its_end_too():
         assert sent[last - 2][0] - SLACK_NS <= stopped.at_ns <= sent[last + 1][1] + SLACK_NS
         assert onset.decided_at_ns > onset.at_ns
 
-    on_line(talk)
+    on_line(talk, quiet_ms=2000)
 
 
 def test_a_goodbye_is_told_with_its_arrival():
@@ -182,7 +183,7 @@ def test_silence_on_the_line_is_told_once_and_any_datagram_breaks_it():
         (event,) = line.posted
         assert event == MediaLost(line.datagrams[-1][2])
 
-    on_line(talk, media_timeout_ms=250)
+    on_line(talk, media_timeout_ms=1500)
 
 
 def test_a_report_of_the_peer_tells_the_round_trip():
@@ -203,8 +204,6 @@ def test_a_report_of_the_peer_tells_the_round_trip():
 
 
 def test_random_datagrams_of_a_known_sender_hurt_nobody():
-    import random
-
     rng = random.Random(11)
 
     async def talk(line, peer):

@@ -76,20 +76,27 @@ class Call:
         self._plan = plan
         self._due_at_ns = due_at_ns
         self._context = context
-        self._events: asyncio.Queue[CallEvent | None] = asyncio.Queue()
-        self._caller = _caller_of(plan, context, self._events.put_nowait)
+        self._caller = _caller_of(plan, context, self._on_event)
         utterances = {t.utterance_id: context.utterances[t.utterance_id] for t in plan.turns}
         self._codec = codec_of(plan.target)
         self._conversation = Conversation(plan, utterances, self._codec.name)
+        self._clips: dict[str, Clip] = {}
+        # What the call told before its conversation began.
+        self._early: list[CallEvent] = []
+        # Pending while the conversation lasts; events and the deadline's timer drive it, without a task of their own.
+        self._talk: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._interrupted: HangUp | None = None
+        self._interruption = asyncio.Event()
         self._end: HangUp | None = None
         self._started_at_ns = 0
         self._connected_at_ns: int | None = None
 
     def interrupt(self, cause: Cause, detail: str) -> None:
         """End the call early, by the operator's wish."""
-        self._interrupted = HangUp(Outcome.INTERRUPTED, cause, detail)
-        self._events.put_nowait(None)
+        stop = self._interrupted = HangUp(Outcome.INTERRUPTED, cause, detail)
+        self._interruption.set()
+        self._advance(lambda now: self._conversation.interrupt(now, stop.outcome, stop.cause, stop.detail))
 
     def media_stats(self) -> MediaStats:
         """Return the call's RTP counts so far."""
@@ -141,24 +148,35 @@ class Call:
         )
 
     async def _place_and_talk(self) -> None:
-        clips = {t.utterance_id: self._context.clip(t.utterance_id, self._codec) for t in self._plan.turns}
+        self._clips = {t.utterance_id: self._context.clip(t.utterance_id, self._codec) for t in self._plan.turns}
         connecting = asyncio.ensure_future(self._set_up())
-        interrupted = asyncio.ensure_future(self._wait_for_interrupt())
+        interrupted = asyncio.ensure_future(self._interruption.wait())
         try:
             await asyncio.wait({connecting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
                 self._end = self._interrupted
                 return
-            self._connected_at_ns = connecting.result()
+            connected_at_ns = self._connected_at_ns = connecting.result()
         finally:
             for task in (connecting, interrupted):
                 task.cancel()
             await asyncio.gather(connecting, interrupted, return_exceptions=True)
         setup_ms = self._caller.setup.total_ms
-        self._context.on_milestone(self._plan.call_id, Milestone("connected", self._connected_at_ns, setup_ms))
-        self._act(self._conversation.start(self._connected_at_ns), clips)
-        while self._end is None:
-            await self._step(clips)
+        self._context.on_milestone(self._plan.call_id, Milestone("connected", connected_at_ns, setup_ms))
+        await self._hold_conversation(connected_at_ns)
+
+    async def _hold_conversation(self, connected_at_ns: int) -> None:
+        talk = self._talk = asyncio.get_running_loop().create_future()
+        try:
+            self._advance(lambda _now: self._conversation.start(connected_at_ns))
+            for event in self._early:
+                self._on_event(event)
+            if self._interrupted is not None:
+                self.interrupt(self._interrupted.cause, self._interrupted.detail)
+            await talk
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
 
     async def _set_up(self) -> int:
         """Connect when there is a place for it; what was waited for one is lateness of the arrival."""
@@ -166,43 +184,57 @@ class Call:
             self._started_at_ns = monotonic_ns()
             return await self._caller.connect(turn)
 
-    async def _wait_for_interrupt(self) -> None:
-        """Wait for the operator while the call is being set up; events of the call itself stay queued."""
-        early: list[CallEvent] = []
-        try:
-            while self._interrupted is None:
-                event = await self._events.get()
-                if event is not None:
-                    early.append(event)
-        finally:
-            for event in early:
-                self._events.put_nowait(event)
+    def _on_event(self, event: CallEvent) -> None:
+        if self._talk is None:
+            self._early.append(event)
+        else:
+            self._advance(lambda now: self._conversation.handle(event, now, self._media_view()))
 
-    async def _step(self, clips: dict[str, Clip]) -> None:
-        deadline = self._conversation.deadline_ns
-        left_s = None if deadline is None else max(0.0, (deadline - monotonic_ns()) / 1e9)
-        try:
-            event = await asyncio.wait_for(self._events.get(), left_s)
-        except TimeoutError:
-            self._act(self._conversation.expire(monotonic_ns()), clips)
+    def _advance(self, step: Callable[[int], list[Action]]) -> None:
+        """Let the conversation take one step, given the time, and do what it asks for."""
+        if self._talk is None or self._talk.done():
             return
-        now = monotonic_ns()
-        if self._interrupted is not None:
-            stop = self._interrupted
-            self._act(self._conversation.interrupt(now, stop.outcome, stop.cause, stop.detail), clips)
-        elif event is not None:
-            self._act(self._conversation.handle(event, now, self._media_view()), clips)
+        try:
+            self._act(step(monotonic_ns()))
+        except Exception as error:  # noqa: BLE001 - ends this call, where `run` says so; not the caller of `_on_event`
+            self._talk.set_exception(error)
+            return
+        if self._end is not None:
+            self._talk.set_result(None)
+        else:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        """See to it that the deadline is noticed; a timer that comes early is left to set the next one."""
+        deadline_ns = self._conversation.deadline_ns
+        if deadline_ns is None:
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + max(0, deadline_ns - monotonic_ns()) / 1e9
+        if self._timer is not None:
+            if not self._timer.cancelled() and self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        deadline_ns = self._conversation.deadline_ns
+        if deadline_ns is not None and monotonic_ns() >= deadline_ns:
+            self._advance(self._conversation.expire)
+        elif self._talk is not None and not self._talk.done():
+            self._set_timer()
 
     def _media_view(self) -> MediaView:
         stats = self.media_stats()
         return MediaView(stats.packets_lost, stats.round_trip_ms)
 
-    def _act(self, actions: list[Action], clips: dict[str, Clip]) -> None:
+    def _act(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
                 case Speak():
                     if self._caller.media is not None:
-                        self._caller.media.play(clips[action.utterance_id])
+                        self._caller.media.play(self._clips[action.utterance_id])
                 case TurnEnded():
                     self._context.on_turn(action.record)
                 case Milestone():

@@ -13,10 +13,10 @@ from harness.media.clips import Clip
 from harness.media.events import MediaEvent
 from harness.media.hot import native
 from harness.media.hot.ear import EAR, ear_start
-from harness.media.hot.jit import address_of, clear_row
-from harness.media.hot.layout import CALL, RECEPTION, Command, Event, Media
+from harness.media.hot.impair import IMPAIR
+from harness.media.hot.jit import address_of, clear_row, plain_rows
+from harness.media.hot.layout import CALL, PORT, RECEPTION, Command, Event, Media
 from harness.media.hot.outgoing import NO_CHANGE, NOTHING
-from harness.media.hot.reception import packets_lost
 from harness.media.hot.senders import address_key, ssrc_key
 from harness.media.impairment import fill_row
 from harness.media.media_call import MediaCall
@@ -37,6 +37,13 @@ class CallTable:
         self._media = media
         self._clips = clips
         self._command = command
+        # The same tables, to be read from here.
+        self._call_rows, self._reception_rows = plain_rows(media.calls, CALL), plain_rows(media.receptions, RECEPTION)
+        self._port_rows = plain_rows(media.ports, PORT)
+        self._impair_out_rows, self._impair_in_rows = (
+            plain_rows(media.impair_out, IMPAIR),
+            plain_rows(media.impair_in, IMPAIR),
+        )
         self._calls: dict[int, MediaCall] = {}
         self._free = list(range(len(media.calls) - 1, -1, -1))
         self._generations = [0] * len(media.calls)
@@ -196,17 +203,18 @@ class CallTable:
         call.removed(last)
 
     def _stats(self, index: int) -> CallStats:
-        media = self._media
-        call, reception = media.calls[index], media.receptions[index]
+        call, reception = self._call_rows[index], self._reception_rows[index]
+        received = int(reception["received"])
+        expected = int(reception["highest"] - reception["base"]) + 1 if reception["current"] else 0
         return CallStats(
-            packets_sent=int(call.packets_sent),
-            packets_received=int(call.packets_received),
-            packets_lost=int(packets_lost(reception)),
-            packets_discarded=int(reception.discarded) + int(call.bad_packets),
-            jitter_ms=float(reception.jitter) * 1000 / int(call.clock_rate) if reception.received > 1 else None,
-            round_trip_ms=int(call.round_trip_ns) / _NS_PER_MS if call.round_trip_ns else None,
-            send_errors=int(call.send_errors),
-            socket_drops=int(media.ports[int(call.port)].drops),
-            impaired_lost_outgoing=int(media.impair_out[index].lost),
-            impaired_lost_incoming=int(media.impair_in[index].lost),
+            packets_sent=int(call["packets_sent"]),
+            packets_received=int(call["packets_received"]),
+            packets_lost=max(0, int(reception["closed_expected"]) + expected - received),
+            packets_discarded=int(reception["discarded"]) + int(call["bad_packets"]),
+            jitter_ms=float(reception["jitter"]) * 1000 / int(call["clock_rate"]) if received > 1 else None,
+            round_trip_ms=int(call["round_trip_ns"]) / _NS_PER_MS if call["round_trip_ns"] else None,
+            send_errors=int(call["send_errors"]),
+            socket_drops=int(self._port_rows[int(call["port"])]["drops"]),
+            impaired_lost_outgoing=int(self._impair_out_rows[index]["lost"]),
+            impaired_lost_incoming=int(self._impair_in_rows[index]["lost"]),
         )

@@ -84,6 +84,9 @@ def make_table(row: np.dtype[Any], count: int) -> Any:
 class _Row:
     """A row when interpreted; a plain object is several times faster than numpy's record."""
 
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
 
 def _row_object(row: np.dtype[Any]) -> _Row:
     made = _Row()
@@ -103,6 +106,11 @@ def clear_row(row: Any, dtype: np.dtype[Any]) -> None:
             getattr(row, name)[...] = 0
         else:
             setattr(row, name, 0.0 if dtype[name].kind == "f" else 0)
+
+
+def plain_rows(table: Any, row: np.dtype[Any]) -> Any:
+    """Return the same rows to be read by field name from Python, `rows[i]["name"]`: far faster than attributes."""
+    return table if INTERPRETED else table.view(np.ndarray).view(row)
 
 
 def address_of(array: npt.NDArray[Any]) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from harness.media.hot import native
 from harness.media.hot.ear import EAR, ear_packet, ear_poll, ear_start, make_ear_scratch
 from harness.media.hot.jit import address_of, make_table
+from harness.media.hot.opus_spoken import OPUS_MEMORY_BYTES
 
 RATE = 48_000
 PACKET_NS = 20_000_000
@@ -97,13 +98,12 @@ class Listener:
     """One call's ear."""
 
     def __init__(self, codec=0, *, quiet_ms=300.0, by_size=False):
-        self._states = np.zeros((2, (native.OPUS_DECODER_BYTES + 63) // 64 * 64), np.uint8)
+        self._memory = np.zeros(OPUS_MEMORY_BYTES, np.uint8)
         self._table = make_table(EAR, 1)
         self.row = self._table[0]
         self.scratch = make_ear_scratch()
         self._inbox = np.zeros(2048, np.uint8)
-        addresses = [address_of(self._states[i]) for i in range(2)]
-        ear_start(self.row, codec, int(quiet_ms * 1e6), int(by_size), *addresses)
+        ear_start(self.row, codec, int(quiet_ms * 1e6), int(by_size), address_of(self._memory))
 
     def packet(self, payload, extended, timestamp, at_ns, *, is_noise=False):
         """Hear one packet; return the onset in ns, 0 = none."""

@@ -10,12 +10,14 @@ import numpy.typing as npt
 from harness.media import events, sockaddr
 from harness.media.clip_table import ClipTable
 from harness.media.clips import Clip
+from harness.media.codecs import OPUS
 from harness.media.events import MediaEvent
 from harness.media.hot import native
 from harness.media.hot.ear import EAR, ear_start
 from harness.media.hot.impair import IMPAIR
 from harness.media.hot.jit import address_of, clear_row, plain_rows
 from harness.media.hot.layout import CALL, PORT, RECEPTION, Command, Event, Media
+from harness.media.hot.opus_spoken import OPUS_MEMORY_BYTES
 from harness.media.hot.outgoing import NO_CHANGE, NOTHING
 from harness.media.hot.senders import address_key, ssrc_key
 from harness.media.impairment import fill_row
@@ -48,7 +50,7 @@ class CallTable:
         self._free = list(range(len(media.calls) - 1, -1, -1))
         self._generations = [0] * len(media.calls)
         self._keys: set[int] = set()
-        self._decoders: dict[int, npt.NDArray[np.uint8]] = {}
+        self._opus: dict[int, npt.NDArray[np.uint8]] = {}
 
     def add(self, port: MediaPort, spec: MediaSpec) -> MediaCall:
         """Fill a row and hand it to the loop. Raises GeneratorError."""
@@ -122,9 +124,9 @@ class CallTable:
         call.media_timeout_ns = int(spec.media_timeout_ms * _NS_PER_MS)
         fill_row(media.impair_out[index], spec.impair_outgoing)
         fill_row(media.impair_in[index], spec.impair_incoming)
-        decoder, backup = self._decoder(index)
+        memory = self._opus_memory(index) if spec.codec is OPUS and not spec.by_size else 0
         quiet_ns = int(spec.quiet_ms * _NS_PER_MS)
-        ear_start(media.ears[index], spec.codec.index, quiet_ns, int(spec.by_size), decoder, backup)
+        ear_start(media.ears[index], spec.codec.index, quiet_ns, int(spec.by_size), memory)
         row = media.ports[port.index]
         row.calls += 1
         row.any_source_call = index if spec.any_source and row.calls == 1 else -1
@@ -142,12 +144,12 @@ class CallTable:
         call.dtx = int(spec.dtx)
         call.clip, call.next_clip = NOTHING, NO_CHANGE
 
-    def _decoder(self, index: int) -> tuple[int, int]:
-        """Return the addresses of two libopus states of this row; a row keeps its memory for its next call."""
-        states = self._decoders.get(index)
-        if states is None:
-            states = self._decoders[index] = np.zeros(2 * native.OPUS_DECODER_BYTES, np.uint8)
-        return address_of(states), address_of(states) + native.OPUS_DECODER_BYTES
+    def _opus_memory(self, index: int) -> int:
+        """Return the address of what hearing Opus needs in this row, which keeps its memory for its next call."""
+        memory = self._opus.get(index)
+        if memory is None:
+            memory = self._opus[index] = np.zeros(OPUS_MEMORY_BYTES, np.uint8)
+        return address_of(memory)
 
     def _play(self, index: int, clip: Clip | None, at_ns: int) -> None:
         self._command(Command.PLAY, index, NOTHING if clip is None else self._clips.index_of(clip), at_ns)

@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.media.codecs import OPUS, PCMA, PCMU
-from harness.media.hot import levels, onset, opus_ear
+from harness.media.hot import levels, onset, opus_ear, opus_spoken
 from harness.media.hot.g711 import alaw_decode, ulaw_decode
 from harness.media.hot.g722 import G722_STATE, g722_decode
 from harness.media.hot.jit import address_of, compiled
 from harness.media.hot.levels import forget_part, window_levels
+from harness.media.hot.native import OPUS_DECODER_BYTES
 from harness.media.hot.onset import (
     SILENCE_DBFS,
     WINDOW_MS,
@@ -34,7 +35,14 @@ from harness.media.hot.onset import (
     onset_silence,
     onset_start,
 )
-from harness.media.hot.opus_ear import MOST_SAMPLES, UNIT_SAMPLES, opus_catch_up, opus_packet, opus_start, opus_units
+from harness.media.hot.opus_ear import UNIT_SAMPLES, opus_packet, opus_start, opus_units
+from harness.media.hot.opus_spoken import (
+    MOST_SAMPLES,
+    make_fresh_decoders,
+    spoken_catch_up,
+    spoken_find_end,
+    spoken_pause,
+)
 from harness.media.hot.tables import bundle
 
 # RFC 3550 A.1: a jump this far is a source that began again.
@@ -52,6 +60,7 @@ EAR = np.dtype(
     [
         *onset.FIELDS,
         *levels.FIELDS,
+        *opus_spoken.FIELDS,
         *opus_ear.FIELDS,
         # The G.722 decoder's state.
         *G722_STATE.descr,
@@ -74,29 +83,32 @@ EAR = np.dtype(
 class EarScratch(NamedTuple):
     """Buffers of one media loop; nothing in them outlives a call of ear_packet or ear_poll."""
 
-    packet: npt.NDArray[np.uint8]
     pcm: npt.NDArray[np.int16]
     levels: npt.NDArray[np.float64]
     other_levels: npt.NDArray[np.float64]
-    # Of `packet` and `pcm`.
+    # States of libopus that have heard nothing.
+    fresh: npt.NDArray[np.uint8]
+    # Of `pcm` and of those states.
     addresses: npt.NDArray[np.int64]
 
 
 def make_ear_scratch() -> EarScratch:
     """Return the buffers that every ear of a loop shares."""
-    packet, pcm = np.zeros(_MOST_PACKET_BYTES, np.uint8), np.zeros(MOST_SAMPLES, np.int16)
-    addresses = np.array([address_of(packet), address_of(pcm)], np.int64)
-    return EarScratch(packet, pcm, np.zeros(64), np.zeros(64), addresses)
+    pcm = np.zeros(MOST_SAMPLES, np.int16)
+    fresh = np.zeros((2, OPUS_DECODER_BYTES), np.uint8)
+    addresses = np.array([address_of(pcm), address_of(fresh[0]), address_of(fresh[1])], np.int64)
+    make_fresh_decoders(addresses)
+    return EarScratch(pcm, np.zeros(64), np.zeros(64), fresh, addresses)
 
 
 @compiled
-def ear_start(ear: Any, codec: int, quiet_ns: int, by_size: int, decoder_address: int, backup_address: int) -> None:
-    """Begin a call: `codec` is an index of CODECS, the addresses two Opus decoder states (unused by other codecs).
+def ear_start(ear: Any, codec: int, quiet_ns: int, by_size: int, memory: int) -> None:
+    """Begin a call: `codec` is an index of CODECS, `memory` the address of OPUS_MEMORY_BYTES, 0 where none is decoded.
 
     `by_size` (Opus only): a packet of more than 12 bytes is voiced, the others are silent; nothing is decoded.
     """
     onset_start(ear, quiet_ns)
-    opus_start(ear, by_size, decoder_address, backup_address)
+    opus_start(ear, by_size, memory)
     forget_part(ear)
     ear.low[:] = 0
     ear.high[:] = 0
@@ -120,8 +132,11 @@ def ear_await(ear: Any, on: int) -> None:
 @compiled
 def ear_poll(ear: Any, now_ns: int, scratch: Any) -> int:
     """Return when the agent stopped once it has been quiet for long enough, 0 = not (again)."""
-    if ear.kept > 0 and ear.is_speaking and now_ns - ear.last_voiced_at_ns >= ear.quiet_ns:
-        opus_catch_up(ear, scratch)
+    # Nearly every call's answer, each tick, from one cache line.
+    if not ear.is_speaking or now_ns - ear.last_voiced_at_ns < ear.quiet_ns:
+        return 0
+    if ear.kept > 0:
+        spoken_find_end(ear, scratch)
     return onset_poll(ear, now_ns)
 
 
@@ -183,7 +198,10 @@ def _place(ear: Any, extended: int, timestamp: int, ticks_per_ms: int) -> int:
     delta = ((timestamp - ear.last_timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
     pause = delta - step * ear.last_ticks
     if pause > _PACKET_MS * ticks_per_ms:
-        onset_pause(ear, pause // ticks_per_ms, ear.pause_dbfs)
+        if ear.kept > 0:
+            spoken_pause(ear, pause // ticks_per_ms)
+        else:
+            onset_pause(ear, pause // ticks_per_ms, ear.pause_dbfs)
     elif step == 1:
         return 0
     ear.is_out_of_step = 1
@@ -195,7 +213,7 @@ def _place(ear: Any, extended: int, timestamp: int, ticks_per_ms: int) -> int:
 def _comfort_noise(ear: Any, first_byte: int, scratch: Any) -> None:
     """Take an RFC 3389 packet as silence of its level, which is also what the pause behind it sounds like."""
     if ear.kept > 0:
-        opus_catch_up(ear, scratch)
+        spoken_catch_up(ear, scratch)
     ear.pause_dbfs = max(SILENCE_DBFS, -float(first_byte & 0x7F))
     ear.is_out_of_step = 1
     forget_part(ear)

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from agent_lab import RATE, SILENCE_FRAME, Encoder, Line, hear
+from agent_lab import PACKET_NS, RATE, SILENCE_FRAME, START_NS, Encoder, Line, Listener, hear
 
 from harness.calibrate.voice import voiced
 from harness.corpus.audio import read_pcm
 from harness.corpus.manifest import load_corpus
 from harness.media.hot.jit import INTERPRETED
+from harness.media.hot.opus_spoken import spoken_catch_up
 from harness.media.onset import window_levels_dbfs
 
 pytestmark = pytest.mark.unit
@@ -181,3 +182,34 @@ def test_a_click_is_no_onset_and_hides_none(encoder, click):
         line = Line(anew.encode(np.concatenate([followed, answer])))
         truth = (start + anew.lookahead) // PACKET
         assert [abs(at - truth) <= 1 for at in hear(line).onsets] == [True]
+
+
+def stops(payloads, quiet_ms, *, is_all_decoded):
+    """Return the packets after which the agent stopped, and how many were decoded."""
+    listener, found = Listener(quiet_ms=quiet_ms), []
+    for tick, payload in enumerate(payloads):
+        now_ns = START_NS + tick * PACKET_NS
+        if is_all_decoded:
+            listener.row.next_sample_ns = 2**62
+        if payload is not None:
+            listener.packet(payload, tick, tick * 960, now_ns)
+        if is_all_decoded and listener.row.kept:
+            spoken_catch_up(listener.row, listener.scratch)
+        stopped_ns = listener.poll(now_ns + 1_000_000)
+        if stopped_ns:
+            found.append((stopped_ns - START_NS) / PACKET_NS)
+    return found, int(listener.row.decoded)
+
+
+@pytest.mark.parametrize("quiet_ms", [300.0, 900.0])
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("silence", ["frames", "nothing"])
+def test_the_end_is_where_decoding_everything_finds_it(encoder, silence, quiet_ms):
+    line = agent(speech(4, length_ms=2600), silence, encoder=ENCODERS[encoder])
+    payloads = [*line.payloads, *[SILENCE_FRAME] * 60]
+    found, some = stops(payloads, quiet_ms, is_all_decoded=False)
+    expected, everything = stops(payloads, quiet_ms, is_all_decoded=True)
+    assert len(expected) >= 4
+    assert len(found) == len(expected)
+    assert np.abs(np.array(found) - np.array(expected)).max() <= 1
+    assert some < 0.6 * everything

@@ -15,7 +15,13 @@ def test_sequence_delta_is_the_short_way_round(newer, older, delta):
 
 @pytest.mark.parametrize(
     ("newer", "older", "delta"),
-    [(960, 0, 960), (960, 2**32 - 960, 1920), (2**32 - 960, 960, -1920), (2**31, 0, -(2**31)), (2**31 - 1, 0, 2**31 - 1)],
+    [
+        (960, 0, 960),
+        (960, 2**32 - 960, 1920),
+        (2**32 - 960, 960, -1920),
+        (2**31, 0, -(2**31)),
+        (2**31 - 1, 0, 2**31 - 1),
+    ],
 )
 def test_timestamp_delta_is_the_short_way_round(newer, older, delta):
     assert rtp.timestamp_delta(newer, older) == delta

@@ -126,8 +126,7 @@ def test_aiortc_is_reached_from_few_places():
         for package in ("harness", "target_stack")
         for path in sources(package)
         for module, line in imports(path)
-        if module.split(".")[0] in ("aiortc", "aioice")
-        and name_of(path) not in legal
+        if module.split(".")[0] in ("aiortc", "aioice") and name_of(path) not in legal
     )
 
 

@@ -82,8 +82,13 @@ def test_help_names_the_command_and_succeeds(words, capsys):
 
 def test_wrong_usage_exits_with_2():
     with pytest.raises(SystemExit) as caught:
-        cli.main(["run"])
+        cli.main(["run", "--no-such-option"])
     assert caught.value.code == ExitCode.USAGE
+
+
+def test_run_without_a_scenario_says_what_to_name(capsys):
+    assert cli.main(["run"]) == ExitCode.BAD_SCENARIO
+    assert "scenarios/smoke.yaml" in capsys.readouterr().err
 
 
 def test_other_programs_of_the_project_get_their_own_options():

@@ -10,6 +10,7 @@ from harness.load.request_events import RequestEvents
 from harness.load.run_writer import RunWriter
 from harness.load.schedule import Schedule
 from harness.model.codec import from_json, to_json
+from harness.model.impairment import Impairment
 from harness.model.plan import CallLimits, CallPlan, Patience, Persona, PlannedTurn, TargetSpec
 from harness.model.records import CallRecord, Cause, MediaStats, Outcome, SetupTimes, TurnRecord
 
@@ -170,12 +171,13 @@ class Progress:
 def test_a_lost_call_keeps_what_was_known_of_it():
     plan = CallPlan(
         "c", 3, 0.0, "a", PERSONA, Patience("normal", 1, 1, 1), (PlannedTurn("u", 1.0),) * 3,
-        TargetSpec("http://127.0.0.1:9/o"), CallLimits(),
+        TargetSpec("http://127.0.0.1:9/o"), CallLimits(), impair_incoming=Impairment(loss_ratio=0.02),
     )  # fmt: skip
     record = lost_call(plan, "w", due_at_ns=100, placed_at_ns=50, now_ns=900, why="it died", progress=Progress())
     assert (record.outcome, record.cause, record.detail) == (Outcome.LOST, Cause.ENGINE_DIED, "it died")
     assert (record.started_at_ns, record.connected_at_ns, record.ended_at_ns) == (100, 150, 900)
     assert (record.turns_planned, record.turns_answered, record.greeting_ms) == (3, 2, 12.0)
+    assert record.impairments == {"incoming": "2% loss"}
 
 
 class Planned:

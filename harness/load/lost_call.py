@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from harness.model.clock import ms_between
-from harness.model.plan import CallPlan
+from harness.model.plan import CallPlan, impairments_of
 from harness.model.records import CallRecord, Cause, MediaStats, Outcome, SetupTimes
 
 
@@ -41,4 +41,5 @@ def lost_call(
         turns_planned=len(plan.turns),
         turns_answered=progress.turns_answered,
         media=MediaStats(),
+        impairments=impairments_of(plan),
     )

@@ -79,8 +79,8 @@ class MediaStats:
     send_errors: int = 0
     # Datagrams our own socket dropped before we read them (SO_RXQ_OVFL).
     socket_drops: int = 0
-    # Dropped on purpose by the call's impairments. `packets_lost` counts the incoming ones among its own: they are
-    # missing in the agent's sequence numbers, too.
+    # Dropped on purpose by the call's impairments. `packets_lost` counts the incoming ones among its own, for they are
+    # missing in the agent's sequence numbers, too; save at the end of a call, where none came after them.
     impaired_lost_outgoing: int = 0
     impaired_lost_incoming: int = 0
 

@@ -26,7 +26,7 @@ def notes_of_impairments(calls: Sequence[CallRecord]) -> list[str]:
         (
             f"Dropped on purpose: {loss['impaired_outgoing']} of {loss['sent']} packets to the agent, "
             f"{loss['impaired_incoming']} from it. The {loss['by_sequence']} packets of the agent missing by sequence "
-            "number include the latter."
+            "number include the latter, save those that none came after: no number tells of them."
         ),
     ]
 

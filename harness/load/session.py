@@ -16,9 +16,9 @@ from gevent.queue import Queue
 
 from harness.load.engine_client import EngineClient
 from harness.load.schedule import NextCall, Schedule
+from harness.load.target_watch import TargetWatch
 from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.errors import CallquakeError
-from harness.model.records import Cause, Outcome
 from harness.scenario.check import Prepared
 from harness.scenario.needs import needs_of
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 LEAD_S = 1.0
 # A plan is handed to the engine this long before it is due; the engine keeps the time.
 AHEAD_S = 1.0
-# So many calls in a row that could not even reach the target end a run.
+# So many calls in a row that found nobody at the target end a run.
 UNREACHABLE_IN_A_ROW = 10
 
 Deliver = Callable[[str, dict[str, Any]], None]
@@ -45,7 +45,7 @@ class Session:
         self.started_ns = monotonic_ns()
         self._deliver = deliver
         self._is_finishing = False
-        self._unreachable = 0
+        self._target = TargetWatch(prepared.url)
         self._taken = 0
         self._ends_early = False
         # Calls of an open loop that no user stands by yet; None when no more will come.
@@ -199,14 +199,10 @@ class Session:
             self._watch_target(row)
 
     def _watch_target(self, row: dict[str, Any]) -> None:
-        if row["outcome"] == Outcome.FAILED and row["cause"] == Cause.SIGNALLING_UNREACHABLE:
-            self._unreachable += 1
-        elif row["connected_at_ns"] is not None or row["outcome"] == Outcome.FAILED:
-            self._unreachable = 0
-        if self._unreachable >= UNREACHABLE_IN_A_ROW:
+        if self._target.see(row) and self._target.unreachable >= UNREACHABLE_IN_A_ROW:
             note = (
-                f"target_unreachable_mid_run: {self._unreachable} calls in a row could not reach {self.prepared.url}; "
-                f"the last one: {row['detail']}"
+                f"target_unreachable_mid_run: {self._target.unreachable} calls in a row could not reach "
+                f"{self.prepared.url}; the last one: {row['detail']}"
             )
             self.end_early("target_unreachable", note)
 

@@ -38,6 +38,8 @@ def notes_of(run: StoredRun, measured: Measured) -> list[str]:
     return [
         *([ending] if ending else []),
         *_target_gone(run),
+        *_never_answered(run),
+        *_silenced_on_purpose(run),
         *notes_of_workers(run.info.workers),
         *run.info.notes,
         *run.notes,
@@ -53,7 +55,7 @@ def notes_of(run: StoredRun, measured: Measured) -> list[str]:
 
 def _target_gone(run: StoredRun) -> list[str]:
     """Say when the target was lost: calls it held fell silent, or could not be placed after others had been."""
-    held = [c for c in run.calls if c.connected_at_ns is not None and c.cause is Cause.MEDIA_LOST]
+    held = [c for c in _silent(run) if c.media.packets_received and not _is_silenced(c)]
     connected = [c.connected_at_ns for c in run.calls if c.connected_at_ns is not None]
     refused = [
         c
@@ -71,6 +73,45 @@ def _target_gone(run: StoredRun) -> list[str]:
     ]
 
 
+def _never_answered(run: StoredRun) -> list[str]:
+    """Tell of the calls that the target sent nothing at all."""
+    calls = [c for c in _silent(run) if not c.media.packets_received and not _is_silenced(c)]
+    if not calls:
+        return []
+    return [f"The target never answered {_calls(len(calls))}: not one packet of audio came from it."]
+
+
+def _silenced_on_purpose(run: StoredRun) -> list[str]:
+    """Tell of the calls whose agent our own impairments kept from being heard."""
+    calls = [c for c in _silent(run) if _is_silenced(c)]
+    if not calls:
+        return []
+    dropped = sum(c.media.impaired_lost_incoming for c in calls)
+    came = dropped + sum(c.media.packets_received for c in calls)
+    network = "; ".join(sorted({c.impairments["incoming"] for c in calls if "incoming" in c.impairments}))
+    return [
+        (
+            f"{_calls(len(calls))} fell silent behind the incoming impairment put on them ({network}), which dropped "
+            f"{dropped} of {came} packets: that says nothing of the target."
+        )
+    ]
+
+
+def _silent(run: StoredRun) -> list[CallRecord]:
+    """Return the calls that were given up because nothing more was heard."""
+    return [c for c in run.calls if c.connected_at_ns is not None and c.cause is Cause.MEDIA_LOST]
+
+
+def _is_silenced(call: CallRecord) -> bool:
+    """Return whether we dropped at least as much of the agent as we let through."""
+    dropped = call.media.impaired_lost_incoming
+    return dropped > 0 and dropped >= call.media.packets_received
+
+
+def _calls(n: int) -> str:
+    return "1 call" if n == 1 else f"{n} calls"
+
+
 def _fell_silent(run: StoredRun, held: list[CallRecord]) -> list[str]:
     """Say that the target was lost when no call was due afterwards: the calls it held fell silent at one time."""
     ends = sorted(call.ended_at_ns for call in held)
@@ -80,8 +121,9 @@ def _fell_silent(run: StoredRun, held: list[CallRecord]) -> list[str]:
         return []
     # A call is given up some time after the last packet; its silence began then.
     at_s = (silent[0] - _media_timeout_ns(run) - (run.info.started_monotonic_ns or 0)) / NS_PER_S
-    calls = "1 call" if len(silent) == 1 else f"{len(silent)} calls"
-    return [f"The target went away during the run: {calls} it held fell silent at {max(0.0, at_s):.0f} s."]
+    return [
+        f"The target went away during the run: {_calls(len(silent))} it held fell silent at {max(0.0, at_s):.0f} s."
+    ]
 
 
 def _held_all(run: StoredRun, ended_at_ns: int) -> bool:

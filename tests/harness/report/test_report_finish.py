@@ -11,7 +11,7 @@ from run_records import MS, make_call, make_health, make_persona, make_turn
 from sample_run import write_records, write_run
 
 from harness.exit_codes import ExitCode
-from harness.model.records import Cause, Outcome
+from harness.model.records import Cause, MediaStats, Outcome
 from harness.report.finish import finish_run
 
 pytestmark = pytest.mark.unit
@@ -243,8 +243,38 @@ def test_a_target_that_went_away_is_told_by_the_calls_it_held(
     tmp_path: Path, lost_at_s: tuple[int, ...], others_end_s: tuple[int, ...], words: str | None
 ) -> None:
     write_run(tmp_path, started_monotonic_ns=0)
-    calls = [make_call(f"lost{at}", Outcome.DROPPED, Cause.MEDIA_LOST, ended_at_ns=at * 1_000 * MS) for at in lost_at_s]
+    heard = MediaStats(packets_sent=500, packets_received=500)
+    calls = [
+        make_call(f"lost{at}", Outcome.DROPPED, Cause.MEDIA_LOST, ended_at_ns=at * 1_000 * MS, media=heard)
+        for at in lost_at_s
+    ]
     calls += [make_call(f"other{at}", ended_at_ns=at * 1_000 * MS) for at in others_end_s]
     write_records(tmp_path, calls, [], [make_health()])
     told = [n for n in finish_run(tmp_path, print_report=False).summary["notes"] if n.startswith("The target went")]
     assert told == ([f"The target went away during the run: {words}."] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("media", "words"),
+    [
+        (MediaStats(500), "The target never answered 2 calls: not one packet of audio came from it."),
+        (
+            MediaStats(500, impaired_lost_incoming=300),
+            (
+                "2 calls fell silent behind the incoming impairment put on them (100% loss), which dropped 600 of 600 "
+                "packets: that says nothing of the target."
+            ),
+        ),
+    ],
+    ids=["never", "impaired"],
+)
+def test_calls_that_the_target_never_held_are_not_laid_to_its_going_away(
+    tmp_path: Path, media: MediaStats, words: str
+) -> None:
+    write_run(tmp_path, started_monotonic_ns=0)
+    bent = {"incoming": "100% loss"} if media.impaired_lost_incoming else {}
+    calls = [make_call(name, Outcome.DROPPED, Cause.MEDIA_LOST, media=media, impairments=bent) for name in "ab"]
+    write_records(tmp_path, calls, [], [make_health()])
+    notes = finish_run(tmp_path, print_report=False).summary["notes"]
+    assert words in notes
+    assert not any("went away" in note for note in notes)

@@ -4,7 +4,7 @@ import sys
 
 from harness.calibrate.saved import last_calibration
 from harness.model.errors import ScenarioError
-from harness.report.calibration_words import COMMAND
+from harness.report.calibration_words import command_for
 from harness.scenario.check import Prepared
 from harness.scenario.concurrency import peak_calls
 
@@ -19,7 +19,7 @@ def print_calibration(prepared: Prepared, engines: int = 1) -> None:
 def calibration_hint(prepared: Prepared, engines: int = 1) -> str:
     """Return the line, "" where `engines` engines were calibrated for at least the scenario's peak."""
     target = prepared.loaded.scenario.target_spec(prepared.url)
-    again = f"{COMMAND}{'' if target.transport == 'webrtc' else f' --transport {target.transport}'}"
+    again = command_for(target.transport, target.codec)
     try:
         calibration = last_calibration(target.transport, target.codec)
     except ScenarioError as error:

@@ -1,14 +1,15 @@
 """A calibration in words: the table that `callquake calibrate` prints, and what a report says of its run's error."""
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.measure.calibration import MAX_TICK_LATENESS_P99_MS, Calibration, Step, max_error_p99_ms
 from harness.measure.generator_health import HealthResult
 
-COMMAND = "callquake calibrate"
-NOT_CALIBRATED = f"not calibrated on this machine; run: {COMMAND}"
+_COMMAND = "callquake calibrate"
+_DEFAULT_TRANSPORT = "webrtc"
 _WIDTH = 96
 _COLUMNS = (
     ("callers", 8),
@@ -22,6 +23,13 @@ _COLUMNS = (
     ("set-ups/s", 11),
     ("lost", 7),
 )
+
+
+def command_for(transport: str, codec: str) -> str:
+    """Return the command that calibrates for such calls; WebRTC speaks one codec."""
+    if transport == _DEFAULT_TRANSPORT:
+        return _COMMAND
+    return f"{_COMMAND} --transport {transport}" + (f" --codec {codec}" if codec else "")
 
 
 def step_head() -> str:
@@ -105,12 +113,12 @@ class MeasurementError:
 
     def words(self) -> str:
         """Return the sentence that stands beside TTFB."""
-        date = self.calibration.calibrated_at[:10]
+        date, conditions = self.calibration.calibrated_at[:10], self.calibration.conditions
         kind = "".join(
             f", {word}"
             for word, is_so in (
                 ("partial", self.calibration.is_partial),
-                ("quick", self.calibration.conditions.is_quick),
+                ("quick", conditions.is_quick),
             )
             if is_so
         )
@@ -118,7 +126,7 @@ class MeasurementError:
             peak = f"{self.peak_calls} calls at once" if self.peak_calls is not None else "these calls"
             return (
                 f"error not known: {peak} in one engine, calibrated on {date} for at most "
-                f"{self.calibration.callers}{kind}; run: {COMMAND}"
+                f"{self.calibration.callers}{kind}; run: {command_for(conditions.transport, conditions.codec)}"
             )
         error = self.step.error
         return (
@@ -136,9 +144,12 @@ def measurement_error(calibration: Calibration | None, health: HealthResult) -> 
     return MeasurementError(calibration, step, peak)
 
 
-def error_words(error: MeasurementError | None) -> str:
-    """Return the sentence that stands beside TTFB in every report."""
-    return error.words() if error is not None else NOT_CALIBRATED
+def error_words(error: MeasurementError | None, target: Mapping[str, Any]) -> str:
+    """Return the sentence that stands beside TTFB in every report; `target` is run.json's."""
+    if error is not None:
+        return error.words()
+    command = command_for(str(target.get("transport") or _DEFAULT_TRANSPORT), str(target.get("codec") or ""))
+    return f"not calibrated on this machine; run: {command}"
 
 
 def error_json(error: MeasurementError | None) -> dict[str, Any] | None:

@@ -71,7 +71,7 @@ def _ttfb(analysis: Analysis) -> list[str]:
     lines = [
         f"TTFB   {marks}   n {figures.sample.n}",
         f"       response ratio {percent(figures.sample.response_ratio)}   {bands}",
-        *_wrap(error_words(analysis.error), " " * 9, " " * 7),
+        *_wrap(error_words(analysis.error, analysis.run.info.target), " " * 9, " " * 7),
     ]
     if figures.n_false_endpoints:
         lines.append(f"       false endpoints {figures.n_false_endpoints} ({percent(figures.false_endpoint_ratio)})")

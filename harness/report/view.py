@@ -57,7 +57,7 @@ def view_of(analysis: Analysis) -> dict[str, Any]:
         "n_calls": len(rows),
         "notes": analysis.notes,
         "not_measured": NOT_MEASURED,
-        "measurement_error": error_words(analysis.error),
+        "measurement_error": error_words(analysis.error, analysis.run.info.target),
     }
 
 

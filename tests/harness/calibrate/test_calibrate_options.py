@@ -126,3 +126,13 @@ def test_run_warns_of_more_calls_than_were_calibrated(tmp_path, monkeypatch):
     assert calibration_hint(scenario) == ""
     file.write_text(json.dumps({"schema_version": 0}))
     assert "schema_version 0; this callquake reads 1" in calibration_hint(scenario)
+
+
+def test_run_names_the_command_for_the_scenarios_own_codec(tmp_path, monkeypatch):
+    monkeypatch.setenv("CALLQUAKE_CALIBRATION", str(tmp_path / "calibration.json"))
+    file = tmp_path / "rtp.yaml"
+    text = SCENARIO.format(load="{users: {stages: [{duration_s: 5, users: 150}]}}")
+    file.write_text(
+        text.replace('{url: "http://127.0.0.1:9/offer"}', '{url: "rtp://127.0.0.1:9", transport: rtp, codec: G722}')
+    )
+    assert calibration_hint(prepare(file)).endswith("run: callquake calibrate --transport rtp --codec G722")

@@ -54,3 +54,16 @@ def test_a_quick_or_partial_calibration_is_called_so(tmp_path, capsys):
     quick = replace(whole, is_partial=True, conditions=replace(whole.conditions, is_quick=True))
     text, _, _ = reports(tmp_path, capsys, calibration=to_json(quick))
     assert "at 100 callers, partial, quick)" in text
+
+
+def test_the_command_that_would_calibrate_names_transport_and_codec(tmp_path, capsys):
+    target = {"url": "rtp://127.0.0.1:4000", "transport": "rtp", "codec": "G722"}
+    command = "run: callquake calibrate --transport rtp --codec G722"
+    text, html, _ = reports(tmp_path / "none", capsys, target=target)
+    assert f"not calibrated on this machine; {command}" in text
+    assert command in html
+    small = calibration(replace(GOOD, callers=1))
+    small = replace(small, conditions=replace(small.conditions, transport="rtp", codec="G722"))
+    text, _, _ = reports(tmp_path / "small", capsys, target=target, calibration=to_json(small))
+    assert "error not known" in text
+    assert command in text

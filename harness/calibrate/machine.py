@@ -1,5 +1,6 @@
 """Which machine this is, as far as a calibration depends on it."""
 
+import importlib.util
 import os
 import platform
 import re
@@ -28,6 +29,12 @@ def machine_key() -> str:
             f"callquake {harness.__version__}",
         ]
     )
+
+
+def media_loop_mode() -> str:
+    """Return how an engine's media loop will run here, "compiled" or "python"; numba stays unloaded."""
+    is_python = os.environ.get("CALLQUAKE_MEDIA") == "python" or importlib.util.find_spec("numba") is None
+    return "python" if is_python else "compiled"
 
 
 def split_cpus() -> tuple[set[int], set[int]]:

@@ -49,10 +49,14 @@ def save(calibration: Calibration, path: Path | None = None) -> Path:
     return file
 
 
-def last_calibration(transport: str, codec: str, path: Path | None = None) -> Calibration | None:
-    """Return what this machine was last calibrated to for such calls without loss; whole ones before quick or partial.
+def last_calibration(
+    transport: str, codec: str, path: Path | None = None, *, media_loop: str = "", source_ports: str = "auto"
+) -> Calibration | None:
+    """Return what this machine was last calibrated to for such calls without loss; None when it never was.
 
-    None when it never was; raises ScenarioError when the file is there and cannot be read.
+    `media_loop` is "compiled" or "python", "" where that is not known: the two are never taken for each other. Whole
+    ones come before quick or partial, then those with an agent that sends packets in silence, then those with the same
+    `source_ports`. Raises ScenarioError when the file is there and cannot be read.
     """
     file = path or calibration_file()
     found: list[Calibration] = []
@@ -67,14 +71,28 @@ def last_calibration(transport: str, codec: str, path: Path | None = None) -> Ca
         if c.conditions.transport == transport
         and c.conditions.codec.lower() == codec.lower()
         and c.conditions.loss_ratio == 0
+        and (not media_loop or c.media_loop == media_loop)
         and c.steps
     ]
-    return max(fitting, key=lambda c: (not (c.is_partial or c.conditions.is_quick), c.calibrated_at), default=None)
+    return max(fitting, key=lambda c: _nearness(c, source_ports), default=None)
+
+
+def _nearness(calibration: Calibration, source_ports: str) -> tuple[bool, bool, bool, str]:
+    """Return how near a calibration comes to a run; of equals, the later one is the greater."""
+    conditions = calibration.conditions
+    return (
+        not (calibration.is_partial or conditions.is_quick),
+        conditions.silence == "packets",
+        conditions.source_ports == source_ports,
+        calibration.calibrated_at,
+    )
 
 
 def _condition_key(calibration: Calibration) -> str:
     conditions = calibration.conditions
     words = [conditions.transport, conditions.codec.lower(), conditions.silence, f"loss {conditions.loss_ratio:g}"]
+    words += [f"source ports {conditions.source_ports}"] if conditions.source_ports != "auto" else []
+    words += [f"media loop {calibration.media_loop}"] if calibration.media_loop != "compiled" else []
     words += ["quick"] if conditions.is_quick else []
     words += ["partial"] if calibration.is_partial else []
     return ", ".join(words)

@@ -2,6 +2,7 @@
 
 import sys
 
+from harness.calibrate.machine import media_loop_mode
 from harness.calibrate.saved import last_calibration
 from harness.model.errors import ScenarioError
 from harness.report.calibration_words import command_for
@@ -21,7 +22,9 @@ def calibration_hint(prepared: Prepared, engines: int = 1) -> str:
     target = prepared.loaded.scenario.target_spec(prepared.url)
     again = command_for(target.transport, target.codec)
     try:
-        calibration = last_calibration(target.transport, target.codec)
+        calibration = last_calibration(
+            target.transport, target.codec, media_loop=media_loop_mode(), source_ports=target.source_ports
+        )
     except ScenarioError as error:
         return f"calibration: {error}"
     if calibration is None:

@@ -87,6 +87,7 @@ class HealthMeter:
             memory_mib=_memory_mib(),
             descriptors=_descriptors(),
             descriptor_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            media_loop=self._media_loop.mode,
         )
         self._last_ns, self._last_cpu, self._last_host = now, cpu, host
         self._last = Totals(totals.packets_sent, totals.packets_received, totals.send_errors, totals.socket_drops)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import harness
-from harness.calibrate.machine import cpu_model
+from harness.calibrate.machine import cpu_model, media_loop_mode
 from harness.calibrate.saved import last_calibration
 from harness.measure import normaliser
 from harness.model.clock import monotonic_ns
@@ -87,6 +87,12 @@ def _host() -> dict[str, Any]:
 def _calibration(target: Mapping[str, Any]) -> Any:
     """Return what this machine was last calibrated to for such calls, None where it was not or nobody can read it."""
     try:
-        return to_json(last_calibration(str(target["transport"]), str(target["codec"])))
+        calibration = last_calibration(
+            str(target["transport"]),
+            str(target["codec"]),
+            media_loop=media_loop_mode(),
+            source_ports=str(target["source_ports"]),
+        )
+        return to_json(calibration)
     except ScenarioError:
         return None

@@ -70,6 +70,13 @@ class HealthResult:
     timeline: list[HealthPoint]
     void_reasons: list[str]
     warnings: list[str]
+    # How the engines' media loops ran, "compiled" or "python"; () = not said.
+    media_loops: tuple[str, ...] = ()
+
+    @property
+    def is_interpreted(self) -> bool:
+        """Whether any engine's media loop ran in Python itself."""
+        return "python" in self.media_loops
 
 
 def measure(
@@ -115,6 +122,7 @@ def measure(
         descriptor_limit=min((s.descriptor_limit for s in samples if s.descriptor_limit is not None), default=None),
         peak_calls=_peak_calls(samples),
         timeline=[_point(s) for s in samples],
+        media_loops=tuple(sorted({s.media_loop for s in samples if s.media_loop})),
         void_reasons=[
             *_locust(locust_died, counts.lost),
             # They tell of the calls lost with each, and of a worker's engine that died.

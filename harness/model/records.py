@@ -215,3 +215,5 @@ class HealthSample:
     memory_mib: float | None = None
     descriptors: int | None = None
     descriptor_limit: int | None = None
+    # How the media loop ran, "compiled" or "python"; "" = not said.
+    media_loop: str = ""

@@ -5,6 +5,7 @@ from importlib.resources import files
 
 from harness.measure.run import Measured, find_answer_timeout_ms, find_expects_greeting, measure
 from harness.report.calibration_words import MeasurementError, measurement_error
+from harness.report.impairment_notes import onset_words
 from harness.report.notes import notes_of
 from harness.report.store import StoredRun
 from harness.report.workers import faults_of
@@ -55,7 +56,7 @@ def analyse(run: StoredRun) -> Analysis:
         budget=runbook.evaluate_budget(book, measured),
         verdict=decide(measured, results, info.status, str(info.target.get("url", ""))),
         notes=notes_of(run, measured),
-        error=measurement_error(info.calibration, measured.health),
+        error=measurement_error(info.calibration, measured.health, onset_words(run.calls)),
     )
 
 

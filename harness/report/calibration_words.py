@@ -111,37 +111,60 @@ class MeasurementError:
     # Most calls at once in one engine of the run; None = not measured.
     peak_calls: int | None
 
+    # How the run's media loops ran where they did not run as calibrated.
+    media_loops: tuple[str, ...] = ()
+    # What the impairments of the run's calls add, in words; "" = it had none.
+    impaired: str = ""
+
     def words(self) -> str:
         """Return the sentence that stands beside TTFB."""
-        date, conditions = self.calibration.calibrated_at[:10], self.calibration.conditions
-        kind = "".join(
-            f", {word}"
-            for word, is_so in (
-                ("partial", self.calibration.is_partial),
-                ("quick", conditions.is_quick),
-            )
-            if is_so
-        )
+        at = f"calibrated on {self.calibration.calibrated_at[:10]}"
+        if self.media_loops:
+            return f"error not known: {self._other_loop()} {at}{self._kind()}; run: {self._command()}"
         if self.step is None or self.step.error.bias_ms is None or self.step.error.p99_ms is None:
             peak = f"{self.peak_calls} calls at once" if self.peak_calls is not None else "these calls"
-            return (
-                f"error not known: {peak} in one engine, calibrated on {date} for at most "
-                f"{self.calibration.callers}{kind}; run: {command_for(conditions.transport, conditions.codec)}"
-            )
+            most = f"{self.calibration.callers}{self._kind()}"
+            return f"error not known: {peak} in one engine, {at} for at most {most}; run: {self._command()}"
         error = self.step.error
-        return (
-            f"measured with an error of {error.bias_ms:+.1f} ms (p99 {error.p99_ms:.1f} ms, n={error.n}, "
-            f"calibrated on {date} at {self.step.callers} callers{kind})"
+        figures = f"{error.bias_ms:+.1f} ms (p99 {error.p99_ms:.1f} ms, n={error.n}, {at}"
+        figures += f" at {self.step.callers} callers{self._kind()})"
+        if self.impaired:
+            return f"calibrated without impairments, to an error of {figures}: {self.impaired}"
+        return f"measured with an error of {figures}"
+
+    def _command(self) -> str:
+        conditions = self.calibration.conditions
+        return command_for(conditions.transport, conditions.codec)
+
+    def _other_loop(self) -> str:
+        return f"media loop {' and '.join(self.media_loops)} in this run, {self.calibration.media_loop} as"
+
+    def _kind(self) -> str:
+        """Return what sets the calibration apart from the usual one."""
+        conditions = self.calibration.conditions
+        words = (
+            ("partial", self.calibration.is_partial),
+            ("quick", conditions.is_quick),
+            (f"silence {conditions.silence}", conditions.silence != "packets"),
+            (f"source ports {conditions.source_ports}", conditions.source_ports != "auto"),
         )
+        return "".join(f", {word}" for word, is_so in words if is_so)
 
 
-def measurement_error(calibration: Calibration | None, health: HealthResult) -> MeasurementError | None:
-    """Return what `calibration` says of a run with this health; None where there is no calibration."""
+def measurement_error(
+    calibration: Calibration | None, health: HealthResult, impaired: str = ""
+) -> MeasurementError | None:
+    """Return what `calibration` says of a run with this health; None where there is no calibration.
+
+    `impaired` tells what the run's impairments add. Where a media loop ran otherwise than calibrated nothing is known.
+    """
     if calibration is None:
         return None
     peak = max((point.calls_active for point in health.timeline), default=None)
+    if any(mode != calibration.media_loop for mode in health.media_loops):
+        return MeasurementError(calibration, None, peak, health.media_loops, impaired)
     step = calibration.step_for(peak if peak is not None else 0)
-    return MeasurementError(calibration, step, peak)
+    return MeasurementError(calibration, step, peak, impaired=impaired)
 
 
 def error_words(error: MeasurementError | None, target: Mapping[str, Any]) -> str:
@@ -153,7 +176,7 @@ def error_words(error: MeasurementError | None, target: Mapping[str, Any]) -> st
 
 
 def error_json(error: MeasurementError | None) -> dict[str, Any] | None:
-    """Return what summary.json says of it; None = not calibrated, `bias_ms` None = more calls than calibrated for."""
+    """Return what summary.json says of it; None = not calibrated, `bias_ms` None = not for such a run."""
     if error is None:
         return None
     figures = error.step.error if error.step is not None else None
@@ -169,4 +192,6 @@ def error_json(error: MeasurementError | None) -> dict[str, Any] | None:
         "is_partial": error.calibration.is_partial,
         "is_quick": error.calibration.conditions.is_quick,
         "peak_calls_per_engine": error.peak_calls,
+        "calibrated_media_loop": error.calibration.media_loop,
+        "impaired": error.impaired or None,
     }

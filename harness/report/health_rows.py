@@ -52,6 +52,8 @@ def _loss_rows(health: HealthResult) -> list[tuple[str, str, str]]:
 
 def _resource_rows(health: HealthResult) -> list[tuple[str, str, str]]:
     cpu = memory = files = NOT_MEASURED
+    names = {"python": "interpreted"}
+    loops = " and ".join(names.get(mode, mode) for mode in health.media_loops)
     if health.cpu_ratio_mean is not None and health.cpu_ratio_max is not None:
         cpu = f"{health.cpu_ratio_mean:.0%} mean, {health.cpu_ratio_max:.0%} peak"
     if health.memory_mib_max is not None:
@@ -59,6 +61,7 @@ def _resource_rows(health: HealthResult) -> list[tuple[str, str, str]]:
     if health.descriptors_max is not None and health.descriptor_limit is not None:
         files = f"{health.descriptors_max:,} of {health.descriptor_limit:,}"
     return [
+        ("Media loop", loops or NOT_MEASURED, _WATCHED),
         ("Engine CPU, one core", cpu, _WATCHED),
         ("Engine memory, peak", memory, _WATCHED),
         ("Open files of an engine, peak", files, _WATCHED),

@@ -31,6 +31,21 @@ def notes_of_impairments(calls: Sequence[CallRecord]) -> list[str]:
     ]
 
 
+def onset_words(calls: Sequence[CallRecord]) -> str:
+    """Return what impairments do to the times of this run that no calibration has seen; "" without any."""
+    if not impaired_callers(calls):
+        return ""
+    media = [call.media for call in calls if "incoming" in call.impairments]
+    lost = sum(m.impaired_lost_incoming for m in media)
+    came = lost + sum(m.packets_received for m in media)
+    if not lost:
+        return "delays put on packets on purpose are part of this TTFB"
+    return (
+        f"with {lost / came:.1%} of packets lost on purpose an onset can be up to a packet (20 ms) late, more after "
+        "several in a row; delays put on packets on purpose are part of this TTFB"
+    )
+
+
 def loss_of(calls: Sequence[CallRecord]) -> dict[str, Any]:
     """Return the packets of a run that were lost, by sequence number and on purpose."""
     media = [call.media for call in calls]

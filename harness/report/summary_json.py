@@ -237,6 +237,7 @@ def _generator(analysis: Analysis) -> dict[str, Any]:
         "descriptor_limit": health.descriptor_limit,
         "workers": health.workers,
         "peak_calls": health.peak_calls,
+        "media_loops": list(health.media_loops),
         "samples": health.n_samples,
         "void_reasons": health.void_reasons,
     }

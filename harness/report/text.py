@@ -170,6 +170,8 @@ def _generator(analysis: Analysis) -> list[str]:
         f"Generator {state}: tick lateness p99 {ms(health.tick_lateness_p99_ms)}, arrivals p99 {bounded_ms(arrivals)}, "
         f"CPU {cpu}, own packets lost {health.lost_packets} of {health.packets}"
     )
+    if health.is_interpreted:
+        line += ", media loop interpreted"
     return _wrap(line, " " * 10, "")
 
 

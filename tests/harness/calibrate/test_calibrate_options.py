@@ -10,7 +10,7 @@ from calibration_records import GOOD, calibration
 from harness import cli
 from harness.calibrate import saved
 from harness.calibrate.climb import responder_words
-from harness.calibrate.machine import machine_key
+from harness.calibrate.machine import machine_key, media_loop_mode
 from harness.calibrate.plans import call_plans
 from harness.commands.calibrate import DEFAULT_CALLERS, add_arguments, read_options
 from harness.commands.calibration_hint import calibration_hint
@@ -118,11 +118,12 @@ def test_run_warns_of_more_calls_than_were_calibrated(tmp_path, monkeypatch):
     scenario = prepared(tmp_path, "{users: {stages: [{duration_s: 5, users: 150}]}}")
     assert "not calibrated on this machine" in calibration_hint(scenario)
     assert "run: callquake calibrate" in calibration_hint(scenario)
-    saved.save(replace(calibration(GOOD), machine=machine_key()), file)
+    here = {"machine": machine_key(), "media_loop": media_loop_mode()}
+    saved.save(replace(calibration(GOOD), **here), file)
     hint = calibration_hint(scenario)
     assert "asks for about 150 calls at once, calibrated on 2026-11-22 for 100 an engine" in hint
     assert calibration_hint(scenario, engines=2) == ""
-    saved.save(replace(calibration(GOOD, replace(GOOD, callers=200)), machine=machine_key()), file)
+    saved.save(replace(calibration(GOOD, replace(GOOD, callers=200)), **here), file)
     assert calibration_hint(scenario) == ""
     file.write_text(json.dumps({"schema_version": 0}))
     assert "schema_version 0; this callquake reads 1" in calibration_hint(scenario)

@@ -13,19 +13,22 @@ from harness.model.errors import ScenarioError
 pytestmark = pytest.mark.unit
 
 
-def made(callers=100, at="2026-11-22T10:00:00.000Z", *, is_partial=False, machine=None, **conditions):
+def made(
+    callers=100, at="2026-11-22T10:00:00.000Z", *, is_partial=False, machine=None, media_loop="compiled", **conditions
+):
     whole = calibration(replace(GOOD, callers=callers))
     return replace(
         whole,
         machine=machine or machine_key(),
         calibrated_at=at,
         is_partial=is_partial,
+        media_loop=media_loop,
         conditions=replace(whole.conditions, **conditions),
     )
 
 
-def last(file, transport="webrtc", codec="opus"):
-    found = saved.last_calibration(transport, codec, file)
+def last(file, transport="webrtc", codec="opus", **run):
+    found = saved.last_calibration(transport, codec, file, **run)
     return found.callers if found else None
 
 
@@ -45,9 +48,28 @@ def test_the_last_whole_one_of_this_machine_without_loss_counts(tmp_path):
         made(3000, "2026-11-22T14:00:00.000Z", transport="rtp", codec="PCMU"),
     ):
         assert saved.save(one, file) == file
-    assert last(file) == 500
+    assert last(file) == 1000
     assert last(file, "rtp", "pcmu") == 3000
     assert last(file, "rtp", "G722") is None
+
+
+def test_a_calibration_stands_only_for_the_media_loop_it_was_made_with(tmp_path):
+    file = tmp_path / "calibration.json"
+    saved.save(made(1000, "2026-11-20T10:00:00.000Z"), file)
+    assert last(file, media_loop="python") is None
+    saved.save(made(50, "2026-11-21T10:00:00.000Z", media_loop="python"), file)
+    assert last(file, media_loop="python") == 50
+    assert last(file, media_loop="compiled") == 1000
+
+
+def test_of_several_the_one_with_the_runs_source_ports_is_taken(tmp_path):
+    file = tmp_path / "calibration.json"
+    saved.save(made(400, "2026-11-20T10:00:00.000Z"), file)
+    saved.save(made(300, "2026-11-21T10:00:00.000Z", source_ports="per_call"), file)
+    assert last(file) == 400
+    assert last(file, source_ports="per_call") == 300
+    saved.save(made(200, "2026-11-22T10:00:00.000Z", source_ports="per_call", silence="dtx"), file)
+    assert last(file, source_ports="per_call") == 300
 
 
 def test_a_quick_one_is_better_than_none(tmp_path):

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 from calibration_records import GOOD, calibration
-from sample_run import write_run
+from run_records import make_call, make_health, make_turn
+from sample_run import write_records, write_run
 
 from harness.model.codec import to_json
+from harness.model.records import MediaStats
 from harness.report.finish import finish_run
 
 pytestmark = pytest.mark.unit
@@ -67,3 +69,30 @@ def test_the_command_that_would_calibrate_names_transport_and_codec(tmp_path, ca
     text, _, _ = reports(tmp_path / "small", capsys, target=target, calibration=to_json(small))
     assert "error not known" in text
     assert command in text
+
+
+def report_of(tmp_path, capsys, call, health):
+    write_run(tmp_path, calibration=to_json(calibration(GOOD)))
+    write_records(tmp_path, [call], [make_turn("a")], [health])
+    finish_run(tmp_path)
+    return " ".join(capsys.readouterr().out.split()), json.loads((tmp_path / "summary.json").read_text())
+
+
+def test_a_run_with_impairments_is_not_given_the_bare_figures_of_one_without(tmp_path, capsys):
+    media = MediaStats(1_000, 900, impaired_lost_incoming=100)
+    bent = make_call("a", impairments={"incoming": "10% loss"}, media=media)
+    text, summary = report_of(tmp_path, capsys, bent, make_health(media_loop="compiled"))
+    assert "calibrated without impairments, to an error of +0.2 ms" in text
+    assert "with 10.0% of packets lost on purpose an onset can be up to a packet (20 ms) late" in text
+    assert "measured with an error" not in text
+    assert "20 ms" in summary["ttfb_ms"]["measurement_error"]["impaired"]
+    assert "interpreted" not in text
+
+
+def test_a_run_with_another_media_loop_has_an_unknown_error_and_says_so(tmp_path, capsys):
+    text, summary = report_of(tmp_path, capsys, make_call("a"), make_health(media_loop="python"))
+    words = "error not known: media loop python in this run, compiled as calibrated on 2026-11-22; run: callquake"
+    assert words in text
+    assert "media loop interpreted" in text
+    assert summary["ttfb_ms"]["measurement_error"]["bias_ms"] is None
+    assert summary["generator"]["media_loops"] == ["python"]

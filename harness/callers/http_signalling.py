@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from harness.callers.exhaustion import raise_if_ours
 from harness.callers.setup_failure import SetupFailure
 from harness.model.clock import monotonic_ns
 from harness.model.errors import RemoteProtocolError
@@ -43,6 +44,7 @@ async def exchange(
         detail = f"no answer from {target.url} within {timeout_s:.0f} s"
         raise SetupFailure(Cause.SIGNALLING_TIMEOUT, detail) from error
     except (aiohttp.ClientError, OSError, UnicodeDecodeError) as error:
+        raise_if_ours(error, f"connecting to {target.url}")
         raise SetupFailure(Cause.SIGNALLING_UNREACHABLE, f"{target.url}: {error}") from error
     if status >= 300:
         raise SetupFailure(Cause.SIGNALLING_REFUSED, f"HTTP {status} from {target.url}: {text[:_SHOWN].strip()}")

@@ -16,6 +16,7 @@ import aiohttp
 
 from harness.callers import sdp_signalling
 from harness.callers.exchange import CallEvent
+from harness.callers.exhaustion import raise_if_ours
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.setup_queue import Turn
 from harness.callers.source_ports import SourcePort, SourcePorts, as_literal, check_reachable, local_address_towards
@@ -195,6 +196,7 @@ class RtpCaller:
         try:
             check_reachable(source.port, remote)
         except OSError as error:
+            raise_if_ours(error, f"probing the way to {remote[0]}:{remote[1]}")
             where = f"{remote[0]}:{remote[1]} cannot be reached from {source.port.address[0]}"
             detail = f"{self._plan.target.url}: the SDP answer's address {where}: {error.strerror}"
             raise SetupFailure(Cause.SIGNALLING_REFUSED, detail) from error
@@ -252,6 +254,7 @@ async def _resolve(host: str, port: int) -> Address:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except OSError as error:
+        raise_if_ours(error, f"resolving {host}")
         detail = f"the host name {host} does not resolve: {error.strerror}"
         raise SetupFailure(Cause.SIGNALLING_UNREACHABLE, detail) from error
     # IPv4 first: few agents on "localhost" listen on ::1 alone.
@@ -263,5 +266,6 @@ def _towards(remote: Address) -> str:
     try:
         return local_address_towards(remote)
     except OSError as error:
+        raise_if_ours(error, f"probing the way to {remote[0]}:{remote[1]}")
         detail = f"no way to {remote[0]}:{remote[1]}: {error.strerror}"
         raise SetupFailure(Cause.SIGNALLING_UNREACHABLE, detail) from error

@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from harness.callers.exhaustion import raise_if_ours
 from harness.callers.setup_failure import SetupFailure
 from harness.model.plan import TargetSpec
 from harness.model.records import Cause
@@ -42,6 +43,7 @@ async def offer(http: aiohttp.ClientSession, target: TargetSpec, sdp: str, call_
         detail = f"no answer from {target.url} within {timeout_s:.0f} s"
         raise SetupFailure(Cause.SIGNALLING_TIMEOUT, detail) from error
     except (aiohttp.ClientError, OSError) as error:
+        raise_if_ours(error, f"connecting to {target.url}")
         raise SetupFailure(Cause.SIGNALLING_UNREACHABLE, f"{target.url}: {error}") from error
     text = body.decode(errors="replace")
     if status not in (200, 201):

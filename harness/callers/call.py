@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 
+from harness.callers.backstop import GRACE_S, bounded
 from harness.callers.caller import Caller
 from harness.callers.conversation import Conversation
 from harness.callers.exchange import (
@@ -23,7 +24,7 @@ from harness.callers.exchange import (
 )
 from harness.callers.rtp import RtpCaller
 from harness.callers.setup_failure import SetupFailure
-from harness.callers.setup_queue import SetupQueue
+from harness.callers.setup_queue import SetupQueue, Turn
 from harness.callers.source_ports import SourcePorts
 from harness.callers.webrtc import WebRtcCaller
 from harness.media.clips import Clip
@@ -32,11 +33,13 @@ from harness.media.loop import MediaLoop
 from harness.media.peer.host import PeerHost
 from harness.media.spec import CallStats
 from harness.model.clock import monotonic_ns, ms_between
-from harness.model.errors import CallquakeError
+from harness.model.errors import CallquakeError, GeneratorError
 from harness.model.plan import CallPlan, TargetSpec, impairments_of
 from harness.model.records import CallRecord, Cause, MediaStats, Outcome, TurnRecord
 
 RECORDINGS = "audio"
+# The goodbye to the media loop (2 s) and to the agent (3 s) have limits of their own.
+_CLOSE_LIMIT_S = 5.0 + GRACE_S
 _logger = logging.getLogger(__name__)
 
 
@@ -117,7 +120,7 @@ class Call:
             self._end = HangUp(Outcome.LOST, Cause.GENERATOR_ERROR, repr(error))
         ended_at_ns = monotonic_ns()
         with contextlib.suppress(Exception):
-            await self._caller.close()
+            await bounded(self._caller.close(), _CLOSE_LIMIT_S, lambda: f"hanging up call {self._plan.call_id}")
         media = self.media_stats()
         recording = await self._write_recording()
         end = self._interrupted or self._end or HangUp(Outcome.LOST, Cause.GENERATOR_ERROR, "no outcome")
@@ -148,7 +151,7 @@ class Call:
         )
 
     async def _place_and_talk(self) -> None:
-        self._clips = {t.utterance_id: self._context.clip(t.utterance_id, self._codec) for t in self._plan.turns}
+        self._clips = {t.utterance_id: self._clip(t.utterance_id) for t in self._plan.turns}
         connecting = asyncio.ensure_future(self._set_up())
         interrupted = asyncio.ensure_future(self._interruption.wait())
         try:
@@ -182,7 +185,23 @@ class Call:
         """Connect when there is a place for it; what was waited for one is lateness of the arrival."""
         async with self._context.setup_queue.turn(self._due_at_ns) as turn:
             self._started_at_ns = monotonic_ns()
-            return await self._caller.connect(turn)
+            limit_s = self._plan.limits.connect_timeout_ms / 1000 + GRACE_S
+            return await bounded(
+                self._caller.connect(turn), limit_s, lambda: self._step_of(turn), lambda: turn.waited_in_all_ns
+            )
+
+    def _step_of(self, turn: Turn) -> str:
+        """Say where a set-up stands, for the error that tells that it hung there."""
+        if turn.is_away:
+            return "the signalling request"
+        return "the set-up before an answer" if self._caller.setup.signalling_ms is None else "ICE and DTLS"
+
+    def _clip(self, utterance_id: str) -> Clip:
+        try:
+            return self._context.clip(utterance_id, self._codec)
+        except Exception as error:
+            # The corpus was checked before the run: what cannot be read now is for want of descriptors or memory.
+            raise GeneratorError(f"the audio of '{utterance_id}' cannot be read: {error!r}") from error
 
     def _on_event(self, event: CallEvent) -> None:
         if self._talk is None:

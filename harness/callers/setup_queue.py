@@ -67,9 +67,17 @@ class Turn:
         self._queue = queue
         self._has_place = False
         self._limit: asyncio.TimerHandle | None = None
+        self._asked_at_ns: int | None = None
         # When the set-up was due, and how long in all it has waited for a place.
         self.due_at_ns = due_at_ns
         self.waited_ns = 0
+        # Whether the agent has the word.
+        self.is_away = False
+
+    @property
+    def waited_in_all_ns(self) -> int:
+        """How long it has waited for a place, with a wait that still lasts."""
+        return self.waited_ns + (0 if self._asked_at_ns is None else monotonic_ns() - self._asked_at_ns)
 
     async def __aenter__(self) -> Self:
         await self._take()
@@ -83,6 +91,7 @@ class Turn:
     async def away(self, work: Coroutine[Any, Any, T]) -> T:
         """Await what the agent does; when that takes a while the place is given up and taken anew afterwards."""
         task = asyncio.ensure_future(work)
+        self.is_away = True
         try:
             await asyncio.wait({task}, timeout=KEEPS_AWAY_S)
             if not task.done():
@@ -92,14 +101,15 @@ class Turn:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             raise
+        self.is_away = False
         if not self._has_place:
             await self._take()
         return result
 
     async def _take(self) -> None:
-        asked_at_ns = monotonic_ns()
+        self._asked_at_ns = monotonic_ns()
         await self._queue.take(self.due_at_ns)
-        self.waited_ns += monotonic_ns() - asked_at_ns
+        self.waited_ns, self._asked_at_ns = self.waited_in_all_ns, None
         self._has_place = True
         self._limit = asyncio.get_running_loop().call_later(KEEPS_S, self._give)
 

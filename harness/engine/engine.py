@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ from harness.model.plan import CallPlan
 from harness.model.records import Cause, TurnRecord
 
 HEALTH_INTERVAL_S = 1.0
+_logger = logging.getLogger(__name__)
 
 
 class Engine:
@@ -135,7 +137,11 @@ class Engine:
         loop = asyncio.get_running_loop()
         codec = codec_of(plan.target)
         for utterance_id in dict.fromkeys(turn.utterance_id for turn in plan.turns):
-            await loop.run_in_executor(None, context.clip, utterance_id, codec)
+            try:
+                await loop.run_in_executor(None, context.clip, utterance_id, codec)
+            except Exception:
+                # The call asks again, and says so in its row if it fails again; here it would end without one.
+                _logger.exception("call %s: the audio of '%s' cannot be read yet", plan.call_id, utterance_id)
         if due_at_ns is not None:
             await asyncio.sleep(max(0.0, (due_at_ns - monotonic_ns()) / 1e9))
         call = Call(plan, due_at_ns, context)

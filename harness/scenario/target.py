@@ -49,6 +49,11 @@ def _codec_name(value: Any) -> Any:
     return names.get(value.lower(), value) if isinstance(value, str) else value
 
 
+def _off(value: Any) -> Any:
+    """Read YAML's bare `off`, which YAML 1.1 takes for False, as the word it is."""
+    return "off" if value is False else value
+
+
 Suite = Literal["AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"]
 
 
@@ -70,7 +75,7 @@ class Target(StrictModel):
     codec: Annotated[Literal["PCMU", "PCMA", "G722", "opus"] | None, BeforeValidator(_codec_name)] = Field(
         default=None, validate_default=True, description="default PCMU for rtp; webrtc speaks opus"
     )
-    srtp: Literal["off", "offered", "required"] = Field(
+    srtp: Annotated[Literal["off", "offered", "required"], BeforeValidator(_off)] = Field(
         default="off",
         description="rtp only: SDES keys in the offer, as a wish or as a must; webrtc is always encrypted",
     )

@@ -34,6 +34,16 @@ def test_an_address_without_signalling(tmp_path):
     assert (target.srtp, target.srtp_suites, target.source_ports) == ("off", (), "auto")
 
 
+@pytest.mark.parametrize("word", ["off", '"off"', "Off", "OFF"])
+def test_yaml_reads_a_bare_off_as_false_and_we_as_off(tmp_path, word):
+    assert target_of(tmp_path, "http://h:1/", RTP, f"srtp: {word}").srtp == "off"
+
+
+def test_a_bare_on_names_what_is_legal(tmp_path):
+    with pytest.raises(ScenarioError, match="got True; legal: off, offered, required"):
+        target_of(tmp_path, "http://h:1/", RTP, "srtp: on")
+
+
 def test_everything_that_may_be_said(tmp_path):
     target = target_of(
         tmp_path,

@@ -1,7 +1,7 @@
 """Is there room on this machine for the run that is about to begin? Descriptors, ports, socket buffers, memory.
 
 Each shortage says what is needed, what is there and what to type. One that is certain ends the run before its first
-call; an estimated one is a warning, and the run goes void if it comes true.
+call; an estimated one, of calls or of what a call takes, is a warning, and the run goes void if it comes true.
 """
 
 import contextlib
@@ -15,9 +15,14 @@ from harness.media.port import SHARED_BUFFER_BYTES, open_socket
 from harness.model.errors import GeneratorError
 from harness.model.needs import Needs
 
-# Interpreter, log, event loop, and the connections of set-ups in progress (aiohttp keeps at most 100).
+# Ample estimates: interpreter, log, event loop and the connections of set-ups in progress; a call's own port, and its
+# connection or another port.
 BASE_DESCRIPTORS = 256
 DESCRIPTORS_PER_CALL = 2
+# What is certain: an engine that has begun holds at least so many (three standard streams, the wire, two epolls, the
+# loop's waking pair), and a call with a port of its own holds that.
+CERTAIN_BASE_DESCRIPTORS = 8
+CERTAIN_DESCRIPTORS_PER_CALL = 1
 BASE_MEMORY_MIB = 250
 MEMORY_KIB_PER_CALL = {"webrtc": 400, "rtp": 100}
 # What the kernel charges a socket for one small datagram, and for how long the loop may be late: half of it is asked
@@ -52,12 +57,22 @@ class Shortage:
     there: int
     unit: str
     remedy: str
+    # What is needed beyond doubt, where `needed` is an estimate on the safe side.
+    certain: int | None = None
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether there is too little beyond doubt, if the number of calls is."""
+        return self.certain is None or self.certain > self.there
 
     def words(self, needs: Needs) -> str:
         """Return the sentence for people."""
         about = "" if needs.is_certain else "about "
+        need = f"{about}{self.needed:,}"
+        if self.certain is not None:
+            need = f"at least {self.certain:,}" if needs.is_certain and self.is_certain else f"up to {need}"
         return (
-            f"{about}{needs.calls} calls at once need {about}{self.needed:,} {self.what}, and there are "
+            f"{about}{needs.calls} calls at once need {need} {self.what}, and there are "
             f"{self.there:,}{self.unit}: {self.remedy}"
         )
 
@@ -93,7 +108,7 @@ def check(needs: Needs, room: Room) -> list[str]:
     """Return warnings; raises GeneratorError where calls would certainly find no place, descriptor or port."""
     found = shortages(needs, room)
     fatal = {_PLACES, _DESCRIPTORS, _PORTS} if needs.source_ports == "per_call" else {_PLACES}
-    certain = [s for s in found if needs.is_certain and s.what in fatal]
+    certain = [s for s in found if needs.is_certain and s.is_certain and s.what in fatal]
     if certain:
         raise GeneratorError("; ".join(shortage.words(needs) for shortage in certain))
     return [shortage.words(needs) for shortage in found]
@@ -114,12 +129,14 @@ def _calls(needs: Needs, room: Room) -> Shortage | None:
 
 
 def _descriptors(needs: Needs, room: Room) -> Shortage | None:
-    needed = BASE_DESCRIPTORS + (DESCRIPTORS_PER_CALL * needs.calls if _may_have_port_per_call(needs) else 0)
+    ports = needs.calls if _may_have_port_per_call(needs) else 0
+    needed = BASE_DESCRIPTORS + DESCRIPTORS_PER_CALL * ports
+    certain = CERTAIN_BASE_DESCRIPTORS + (CERTAIN_DESCRIPTORS_PER_CALL * ports)
     remedy = (
         f"raise the hard limit of open files (`ulimit -Hn {needed}` as root, LimitNOFILE={needed} in a systemd unit, "
         "--ulimit nofile for a container), or add workers"
     )
-    return Shortage(_DESCRIPTORS, needed, room.descriptors, "", remedy) if needed > room.descriptors else None
+    return Shortage(_DESCRIPTORS, needed, room.descriptors, "", remedy, certain) if needed > room.descriptors else None
 
 
 def _ports(needs: Needs, room: Room) -> Shortage | None:

@@ -21,6 +21,7 @@ _ENDINGS = {
     RunStatus.WORKER_LOST: "A worker did not come to its end; calls it held are counted as lost, in no ratio.",
     RunStatus.TARGET_UNREACHABLE: "The target could not be reached.",
 }
+_REFUSED = "An engine refused to start, or could not; no call was placed."
 _LOCUST_DIED = "The load generator died; calls it held that had spoken are counted as lost, in no ratio."
 PATIENCE_NOTE = (
     "When a caller hangs up is decided by a model of patience (seeded, set per persona): drop-off is that model's "
@@ -34,7 +35,7 @@ PRECISION_NOTE = (
 
 def notes_of(run: StoredRun, measured: Measured) -> list[str]:
     """Return the notes of a run, the gravest first, each a sentence."""
-    ending = _LOCUST_DIED if run.info.locust_died else _ENDINGS.get(run.info.status)
+    ending = _ending(run)
     return [
         *([ending] if ending else []),
         *_target_gone(run),
@@ -51,6 +52,19 @@ def notes_of(run: StoredRun, measured: Measured) -> list[str]:
         *([PATIENCE_NOTE] if run.calls else []),
         *([PRECISION_NOTE] if measured.ttfb.n_answered else []),
     ]
+
+
+def _ending(run: StoredRun) -> str | None:
+    if run.info.locust_died:
+        return _LOCUST_DIED
+    # The run's own note says why.
+    if run.info.status is RunStatus.ENGINE_DIED and not run.calls and _did_not_start(run):
+        return _REFUSED
+    return _ENDINGS.get(run.info.status)
+
+
+def _did_not_start(run: StoredRun) -> bool:
+    return any(words in note for note in run.info.notes for words in ("did not start", "was not ready"))
 
 
 def _target_gone(run: StoredRun) -> list[str]:

@@ -53,6 +53,10 @@ def test_an_engine_that_refused_to_start_is_void_with_its_own_words(
     assert finish_run(tmp_path).exit_code is ExitCode.VOID
     assert "3000 calls at once need 6,256 open files" in " ".join(capsys.readouterr().out.split())
     assert json.loads((tmp_path / "verdict.json").read_text())["deciding"] == note
+    # It refused: nothing died, and there were no calls to be lost.
+    report = (tmp_path / "report.html").read_text()
+    assert "An engine refused to start, or could not; no call was placed." in report
+    assert "An engine process died" not in report
 
 
 def test_impairments_are_named_and_told_from_the_networks_loss(

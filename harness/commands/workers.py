@@ -14,7 +14,7 @@ _OF_THE_MASTER = ("scenario", "target", "seed", "calls", "web")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `callquake run` that spread a run over workers."""
-    group = parser.add_argument_group("several workers", "Each worker has an engine of its own; see docs/qa.md.")
+    group = parser.add_argument_group("several workers", "Each worker has an engine of its own; see docs/workers.md.")
     group.add_argument("--processes", type=int, metavar="N", help="N workers on this machine, one engine each")
     group.add_argument("--master", action="store_true", help="share the run out to workers on other machines")
     group.add_argument("--expect-workers", type=int, metavar="N", help="with --master: begin when N are there")

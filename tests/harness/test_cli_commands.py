@@ -72,6 +72,12 @@ def test_report_of_something_that_is_no_run(tmp_path, capsys):
     assert str(tmp_path) in capsys.readouterr().err
 
 
+def test_the_help_of_run_names_the_page_on_workers():
+    said = " ".join(callquake("run", "--help").stdout.split())
+    assert "Each worker has an engine of its own; see docs/workers.md." in said
+    assert (Path(__file__).parents[2] / "docs" / "workers.md").is_file()
+
+
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["scenario", "--help"], ["report", "--help"]])
 def test_help_names_the_command_and_succeeds(words, capsys):
     with pytest.raises(SystemExit) as caught:

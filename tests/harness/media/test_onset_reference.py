@@ -24,8 +24,8 @@ pytestmark = pytest.mark.unit
 MS = 1_000_000
 START_NS = 10**12
 # Beyond these the two are meant to differ: what moves by 10 dB and more within a packet may be ringing, a run of 15 ms
-# a click, and steady sound up to -40 dBFS a background. A stream that opens loud has no floor below it: its first window
-# alone is over the gate, and thus a click; so each stream opens with silence.
+# a click, and steady sound up to -40 dBFS a background. A stream that opens loud has no floor below it: its first
+# window alone is over the gate, and thus a click; so each stream opens with silence.
 OPENING = ("packets", [-96.0] * 4, 5)
 voice = st.floats(-30, -22)
 silence = st.floats(-96, -52)

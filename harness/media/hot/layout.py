@@ -20,6 +20,8 @@ TICK_NS = 20_000_000
 PHASES = 8
 PHASE_NS = TICK_NS // PHASES
 RTCP_INTERVAL_NS = 1_000_000_000
+# Python is woken at most this often for what can wait: all it is told has its own time.
+BELL_INTERVAL_NS = 10_000_000
 # Datagrams of one system call.
 BATCH = 64
 DATAGRAM_BYTES = 2048
@@ -82,7 +84,7 @@ class Counter(enum.IntEnum):
 
 
 # Cells of the loop's own state.
-OFFSET_NS, NEXT_OFFSET_NS, NEXT_PHASE, PHASE_INDEX, EVENT_FD, EPOLL_FD, RUNNING, TOLD = range(8)
+OFFSET_NS, NEXT_OFFSET_NS, NEXT_PHASE, EVENT_FD, EPOLL_FD, TOLD, NEXT_BELL_NS = range(7)
 
 CALL = np.dtype(
     [

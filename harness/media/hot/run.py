@@ -15,6 +15,7 @@ from harness.media.hot.impaired import send_held
 from harness.media.hot.incoming import read_ports, take_media
 from harness.media.hot.jit import compiled
 from harness.media.hot.layout import (
+    NEXT_BELL_NS,
     NEXT_PHASE,
     PHASE_NS,
     PHASES,
@@ -40,7 +41,7 @@ def run(media: Any) -> None:
         refresh_offset(media, now_ns)
         if _serve_commands(media, now_ns):
             flush(media)
-            ring_bell(media)
+            ring_bell(media, media.cells[NEXT_BELL_NS])
             return
         now_ns = monotonic_ns(media)
         if now_ns >= media.cells[NEXT_PHASE] * PHASE_NS:
@@ -49,7 +50,7 @@ def run(media: Any) -> None:
         read_ports(media)
         _serve_line(media)
         flush(media)
-        ring_bell(media)
+        ring_bell(media, now_ns)
         media.counters[Counter.WAKEUPS] += 1
         now_ns = monotonic_ns(media)
         wake_ns = min(media.cells[NEXT_PHASE] * PHASE_NS, line_next_due_ns(media.line))

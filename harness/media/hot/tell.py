@@ -4,8 +4,11 @@ from typing import Any
 
 from harness.media.hot import native
 from harness.media.hot.jit import compiled
-from harness.media.hot.layout import EVENT_FD, TOLD, Counter
+from harness.media.hot.layout import BELL_INTERVAL_NS, EVENT_FD, NEXT_BELL_NS, TOLD, Counter
 from harness.media.hot.rings import PARCEL_BYTES, free_row, publish, put_event
+
+# What was told since the last bell: nothing, what can wait, what a call's set-up waits for.
+_NOTHING, _PATIENT, _URGENT = 0, 1, 2
 
 
 @compiled
@@ -14,7 +17,7 @@ def tell(media: Any, kind: int, call: int, at_ns: int, value: int) -> None:
     generation = 0 if call < 0 else media.calls[call].generation
     if not put_event(media.events, kind, call, generation, at_ns, value):
         media.counters[Counter.EVENTS_LOST] += 1
-    media.cells[TOLD] = 1
+    media.cells[TOLD] = max(media.cells[TOLD], _PATIENT)
 
 
 @compiled
@@ -35,7 +38,8 @@ def hand_up(media: Any, kind: int, call: int, port: int, at_ns: int, value: int,
     parcel.length = length
     parcel.name_length = 0
     native.memcpy(parcels.data.ctypes.data + PARCEL_BYTES * row, source, length)
-    media.cells[TOLD] = 1
+    # Nobody's datagram is one of a set-up; an established call's consent checks can wait.
+    media.cells[TOLD] = max(media.cells[TOLD], _URGENT if call < 0 else _PATIENT)
     return row
 
 
@@ -46,11 +50,13 @@ def publish_parcel(media: Any) -> None:
 
 
 @compiled
-def ring_bell(media: Any) -> None:
-    """Wake Python's event loop when something was told since the last bell."""
-    if media.cells[TOLD] == 0:
+def ring_bell(media: Any, now_ns: int) -> None:
+    """Wake Python's event loop when something was told since the last bell, soon or at once."""
+    told = media.cells[TOLD]
+    if told == _NOTHING or (told == _PATIENT and now_ns < media.cells[NEXT_BELL_NS]):
         return
-    media.cells[TOLD] = 0
+    media.cells[TOLD] = _NOTHING
+    media.cells[NEXT_BELL_NS] = now_ns + BELL_INTERVAL_NS
     # An eventfd takes eight bytes; the first cell of the clock serves as the 1 that is added.
     media.clock[0] = 1
     native.write(media.cells[EVENT_FD], media.clock.ctypes.data, 8)

@@ -10,7 +10,8 @@ import pytest
 
 from harness.media.hot.jit import INTERPRETED
 
-pytestmark = pytest.mark.loopback
+# Minutes in all, and the same tests run compiled in every suite.
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

@@ -17,7 +17,8 @@ from harness.media.codecs import Codec
 from harness.media.loop import MediaLoop
 from harness.media.media_call import MediaCall
 from harness.media.port import MediaPort
-from harness.media.spec import Address, CallStats, MediaSpec
+from harness.media.spec import Address, MediaSpec
+from harness.model.records import MediaStats
 
 # A caller that vanished without a word is let go after this.
 _MEDIA_TIMEOUT_MS = 15_000.0
@@ -57,7 +58,7 @@ class Desk:
         self._shelf = AnswerShelf(behaviour)
         self._calls: dict[str, _Open] = {}
         self._count = 0
-        self._done = CallStats()
+        self._done = MediaStats()
         self._drops: dict[Address, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -148,13 +149,13 @@ class Desk:
             "media_loop": self.media_loop.mode,
         }
 
-    def _note_drops(self, port: Address, last: CallStats) -> None:
+    def _note_drops(self, port: Address, last: MediaStats) -> None:
         """Keep the drops of each port once; all of its calls tell the same number."""
         self._drops[port] = max(self._drops.get(port, 0), last.socket_drops)
 
 
-def _sum(total: CallStats, last: CallStats) -> CallStats:
-    return CallStats(
+def _sum(total: MediaStats, last: MediaStats) -> MediaStats:
+    return MediaStats(
         packets_sent=total.packets_sent + last.packets_sent,
         packets_received=total.packets_received + last.packets_received,
         packets_lost=total.packets_lost + max(0, last.packets_lost),

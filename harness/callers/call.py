@@ -31,7 +31,6 @@ from harness.media.clips import Clip
 from harness.media.codecs import OPUS, Codec, codec_named
 from harness.media.loop import MediaLoop
 from harness.media.peer.host import PeerHost
-from harness.media.spec import CallStats
 from harness.model.clock import monotonic_ns, ms_between
 from harness.model.errors import CallquakeError, GeneratorError
 from harness.model.plan import CallPlan, TargetSpec, impairments_of
@@ -104,7 +103,7 @@ class Call:
     def media_stats(self) -> MediaStats:
         """Return the call's RTP counts so far."""
         media = self._caller.media
-        return MediaStats() if media is None else _media_stats(media.stats())
+        return MediaStats() if media is None else media.stats()
 
     async def run(self) -> CallRecord:
         """Place the call and hold the conversation; return its row."""
@@ -272,18 +271,3 @@ class Call:
             _logger.exception("call %s: the recording could not be written", self._plan.call_id)
             return None
         return relative
-
-
-def _media_stats(stats: CallStats) -> MediaStats:
-    return MediaStats(
-        packets_sent=stats.packets_sent,
-        packets_received=stats.packets_received,
-        packets_lost=stats.packets_lost,
-        packets_discarded=stats.packets_discarded,
-        jitter_ms=stats.jitter_ms,
-        round_trip_ms=stats.round_trip_ms,
-        send_errors=stats.send_errors,
-        socket_drops=stats.socket_drops,
-        impaired_lost_outgoing=stats.impaired_lost_outgoing,
-        impaired_lost_incoming=stats.impaired_lost_incoming,
-    )

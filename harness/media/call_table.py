@@ -24,8 +24,9 @@ from harness.media.impairment import fill_row
 from harness.media.media_call import MediaCall
 from harness.media.onset import AgentOnset, AgentStopped
 from harness.media.port import MediaPort
-from harness.media.spec import CallStats, MediaSpec
+from harness.media.spec import MediaSpec
 from harness.model.errors import GeneratorError
+from harness.model.records import MediaStats
 
 _logger = logging.getLogger(__name__)
 _MOST_CNAME_BYTES = 64
@@ -204,11 +205,11 @@ class CallTable:
         self._free.append(index)
         call.removed(last)
 
-    def _stats(self, index: int) -> CallStats:
+    def _stats(self, index: int) -> MediaStats:
         call, reception = self._call_rows[index], self._reception_rows[index]
         received = int(reception["received"])
         expected = int(reception["highest"] - reception["base"]) + 1 if reception["current"] else 0
-        return CallStats(
+        return MediaStats(
             packets_sent=int(call["packets_sent"]),
             packets_received=int(call["packets_received"]),
             packets_lost=max(0, int(reception["closed_expected"]) + expected - received),

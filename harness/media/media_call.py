@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 from harness.media.clips import Clip
-from harness.media.spec import CallStats, MediaSpec
+from harness.media.spec import MediaSpec
+from harness.model.records import MediaStats
 
 _CLOSE_TIMEOUT_S = 2.0
 
@@ -18,7 +19,7 @@ class MediaCall:
         *,
         play: Callable[[Clip | None, int], None],
         listen: Callable[[bool], None],
-        stats: Callable[[], CallStats],
+        stats: Callable[[], MediaStats],
         remove: Callable[[], None],
     ) -> None:
         self.spec = spec
@@ -27,7 +28,7 @@ class MediaCall:
         self._stats = stats
         self._remove = remove
         self._is_closing = False
-        self._last: CallStats | None = None
+        self._last: MediaStats | None = None
         self._gone = asyncio.Event()
 
     @property
@@ -50,11 +51,11 @@ class MediaCall:
         if not self._is_over:
             self._listen(on)
 
-    def stats(self) -> CallStats:
+    def stats(self) -> MediaStats:
         """Return the counts so far; after the end, the last ones."""
         return self._last or self._stats()
 
-    async def close(self) -> CallStats:
+    async def close(self) -> MediaStats:
         """Send RTCP BYE and leave the loop; returns the final counts. May be called again."""
         if not self._is_over:
             self._is_closing = True
@@ -66,7 +67,7 @@ class MediaCall:
             return self.stats()
         return self.stats()
 
-    def removed(self, last: CallStats) -> None:
+    def removed(self, last: MediaStats) -> None:
         """Take note that the loop has let go; `last` are the final counts."""
         self._last = last
         self._gone.set()

@@ -1,4 +1,4 @@
-"""What the media loop is told about a call when it begins, and what it tells of it: plain data, no behaviour."""
+"""What the media loop is told about a call when it begins: plain data, no behaviour."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,22 +53,3 @@ class MediaSpec:
     recorder: Recorder | None = None
     impair_outgoing: "Impairment | None" = None
     impair_incoming: "Impairment | None" = None
-
-
-@dataclass(frozen=True, slots=True)
-class CallStats:
-    """One call's counts so far; names after W3C webrtc-stats."""
-
-    packets_sent: int = 0
-    packets_received: int = 0
-    packets_lost: int = 0
-    # Duplicates, packets out of range, forged or malformed ones.
-    packets_discarded: int = 0
-    jitter_ms: float | None = None
-    round_trip_ms: float | None = None
-    send_errors: int = 0
-    # Datagrams that the kernel dropped on this call's port for want of buffer (all calls of the port together).
-    socket_drops: int = 0
-    # Ours, on purpose: impairments.
-    impaired_lost_outgoing: int = 0
-    impaired_lost_incoming: int = 0

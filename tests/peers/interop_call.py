@@ -16,8 +16,8 @@ from harness.media.events import RemoteBye, SpeechEnded
 from harness.media.loop import MediaLoop
 from harness.media.onset import AgentOnset
 from harness.media.peer.host import PeerHost
-from harness.media.spec import CallStats
 from harness.model.plan import CallLimits, CallPlan, Patience, Persona, TargetSpec
+from harness.model.records import MediaStats
 
 PROFILES = ["SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM", "SRTP_AES128_CM_SHA1_80"]
 LIMIT_S = 40.0
@@ -89,7 +89,7 @@ async def until(condition, what):
 class Talk:
     """What one call saw."""
 
-    stats: CallStats
+    stats: MediaStats
     heard: bool
     spoken: bool
     setup: object

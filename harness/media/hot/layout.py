@@ -131,8 +131,6 @@ CALL = np.dtype(
         ("remote_sr", "i8"),
         ("remote_sr_at_ns", "i8"),
         ("round_trip_ns", "i8"),
-        ("remote_loss_fraction", "i8"),
-        ("remote_packets_lost", "i8"),
     ]
 )
 RECEPTION = np.dtype(
@@ -161,8 +159,8 @@ PORT = np.dtype(
         # The one call that takes packets from any source; -1 = none.
         ("any_source_call", "i8"),
         ("calls", "i8"),
-        # The kernel refused UDP_SEGMENT here.
-        ("no_segments", "i8"),
+        # How often on end a segmented send failed where a plain one passed.
+        ("segments_refused", "i8"),
         # RTP and RTCP of unknown senders go up to Python, for it to begin a call; elsewhere they are counted only.
         ("tells_unknown", "i8"),
         ("drops", "i8"),

@@ -183,8 +183,6 @@ def _take_one(media: Any, index: int, data: Any, at: int, at_ns: int) -> None:
 def _take_blocks(media: Any, call: Any, data: Any, at: int, count: int, at_ns: int) -> None:
     for _ in range(count):
         if get32(data, at) == call.ssrc:
-            call.remote_loss_fraction = int(data[at + 4])
-            call.remote_packets_lost = get32(data, at + 4) & 0xFFFFFF
             _take_round_trip(media, call, get32(data, at + 16), get32(data, at + 20), at_ns)
         at += _BLOCK_BYTES
 

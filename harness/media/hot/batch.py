@@ -1,8 +1,8 @@
 """Datagrams on their way out: gathered by port, handed to the kernel in one call, and then accounted for.
 
 A run of equal-sized datagrams to one address leaves as one segmented send (UDP_SEGMENT), which costs a third; a
-kernel that refuses it is asked no more. What left when: the send times of one call's datagrams lie between the clock
-reads before and after it, spread evenly.
+kernel that refuses it three times on end is asked no more. What left when: the send times of one call's datagrams lie
+between the clock reads before and after it, spread evenly.
 """
 
 import math
@@ -27,6 +27,8 @@ CLIP_STARTED, FIRST_VOICED, LAST_VOICED, NO_TICK, FAILED = 1, 2, 4, 8, 16
 _DONTWAIT_NOSIGNAL = 0x40 | 0x4000
 _HEADER_BYTES = 64
 _FEWEST_SEGMENTS = 3
+# A kernel that cannot segment refuses each time; a full buffer or an ICMP error refuses once and plain sends, too.
+MOST_REFUSALS = 3
 _LOG_GROWTH = math.log(GROWTH)
 _FLOOR_MS = 1e-3
 
@@ -85,26 +87,25 @@ def _send_some(media: Any, at: int, count: int) -> int:
     """Send from slot `at` on; return the next slot to be sent."""
     batch = media.batch
     port = media.ports[batch.fill[1]]
-    plain_end = count
-    if not port.no_segments:
-        run = _equal_run(media, at, count)
+    takes_segments = port.segments_refused < MOST_REFUSALS
+    run = _equal_run(media, at, count) if takes_segments else count - at
+    was_tried = takes_segments and run >= _FEWEST_SEGMENTS
+    if was_tried and _send_segments(media, port, at, run):
+        port.segments_refused = 0
+        return at + run
+    end = at + run
+    while takes_segments and end < count:
+        run = _equal_run(media, end, count)
         if run >= _FEWEST_SEGMENTS:
-            if _send_segments(media, port, at, run):
-                return at + run
-            port.no_segments = 1
-        plain_end = at + run
-        while plain_end < count and not port.no_segments:
-            run = _equal_run(media, plain_end, count)
-            if run >= _FEWEST_SEGMENTS:
-                break
-            plain_end += run
-        if port.no_segments:
-            plain_end = count
+            break
+        end += run
     headers = batch.headers.ctypes.data + _HEADER_BYTES * at
-    sent = native.sendmmsg(port.fd, headers, plain_end - at, _DONTWAIT_NOSIGNAL)
+    sent = native.sendmmsg(port.fd, headers, end - at, _DONTWAIT_NOSIGNAL)
     if sent <= 0:
         # An ICMP error of an earlier datagram is told on the next send, which itself was not tried: try once more.
-        sent = native.sendmmsg(port.fd, headers, plain_end - at, _DONTWAIT_NOSIGNAL)
+        sent = native.sendmmsg(port.fd, headers, end - at, _DONTWAIT_NOSIGNAL)
+    if was_tried and sent > 0:
+        port.segments_refused += 1
     if sent <= 0:
         batch.marks[at] |= FAILED
         return at + 1

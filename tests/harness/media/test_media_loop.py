@@ -11,6 +11,7 @@ from loop_lab import PlainPeer, clip_of, is_report, rtp_packet, running_loop, sp
 
 from harness.media.codecs import PCMU
 from harness.media.events import SpeechEnded, SpeechStarted
+from harness.media.hot.batch import MOST_REFUSALS
 from harness.media.hot.layout import Counter
 from harness.media.recorder import Recorder
 
@@ -76,7 +77,7 @@ def speak_together(calls_count, *, refuse_segments=False):
         with PlainPeer() as peer:
             async with running_loop() as loop:
                 port = loop.open_port("127.0.0.1", lambda *_: None)
-                loop._media.ports[port.index].no_segments = int(refuse_segments)
+                loop._media.ports[port.index].segments_refused = MOST_REFUSALS if refuse_segments else 0
                 calls = [
                     loop.add_call(port, spec(peer.address, ssrc, by_ssrc=True, post=posted))
                     for ssrc in range(1, calls_count + 1)
@@ -106,6 +107,28 @@ def test_segmented_sends_arrive_as_single_datagrams_with_their_own_bytes(refuse_
         start = next(i for i, (_, marker, _) in enumerate(packets) if marker)
         spoken = [payload for _, _, payload in packets[start : start + 29]]
         assert spoken == list(clip_of("x", 30).payloads)[:29]
+
+
+def test_a_port_that_could_not_send_for_a_moment_goes_on_sending_segments():
+    """Where plain sends fail as well, it was not the segmentation's fault."""
+
+    async def talk():
+        with PlainPeer() as peer:
+            async with running_loop() as loop:
+                port = loop.open_port("127.0.0.1", lambda *_: None)
+                calls = [loop.add_call(port, spec(peer.address, ssrc, by_ssrc=True)) for ssrc in range(1, 41)]
+                row = loop._media.ports[port.index]
+                await until(lambda: loop._media.counters[Counter.SEGMENTED] > 0, "segments")
+                # No descriptor at all: every send fails.
+                row.fd, good = -1, row.fd
+                await until(lambda: all(call.stats().send_errors > MOST_REFUSALS for call in calls), "send errors")
+                row.fd = good
+                before = int(loop._media.counters[Counter.SEGMENTED])
+                await until(lambda: loop._media.counters[Counter.SEGMENTED] > before, "segments again")
+                for call in calls:
+                    await call.close()
+
+    asyncio.run(talk())
 
 
 def test_calls_of_unequal_packets_to_several_addresses_all_arrive():

@@ -102,7 +102,11 @@ def _send_packet(media: Any, index: int, packet: int, marks: int, clip: int, due
     if call.srtp_out != 0:
         length = _protect(media, call, slot, address, length)
     if length < 0:
+        # As a datagram that the kernel refuses: lost, but its moment has come.
         call.send_errors += 1
+        now_ns = monotonic_ns(media)
+        note_tick(media, now_ns - due_ns)
+        tell_moments(media, index, marks, clip, now_ns)
         return
     if media.impair_out[index].active:
         _impair(media, index, slot, length, octets, marks, clip, due_ns)

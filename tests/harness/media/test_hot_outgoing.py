@@ -3,6 +3,7 @@
 import pytest
 import reference_rtp as rtp
 from hot_bench import FIRST_SEQUENCE, FIRST_TIMESTAMP, SSRC, START_NS, HotBench, clip_of
+from pylibsrtp import Policy, Session
 
 from harness.media.codecs import G722, OPUS, PCMU
 from harness.media.hot.batch import flush
@@ -159,3 +160,15 @@ def test_send_errors_are_counted_and_the_time_line_goes_on():
     assert rtp.parse_header(packet).sequence_number == FIRST_SEQUENCE + 2
     assert octets([packet]) == [2]
     assert Event.SPEECH_ENDED in [kind for kind, _, _ in bench.told()]
+
+
+def test_the_moments_of_a_clip_are_told_where_its_packets_cannot_be_protected():
+    """A call that waits for the end of its own speech must not wait for ever."""
+    of_another_source = Policy(key=bytes(30), ssrc_type=Policy.SSRC_SPECIFIC, ssrc_value=SSRC + 1)
+    bench = HotBench(outgoing=Session(of_another_source))
+    bench.call.play(clip_of("a", 3, first_voiced=1, last_voiced=2))
+    assert bench.ticks(4) == [None] * 4
+    assert [kind for kind, _, _ in bench.told()] == [Event.CLIP_STARTED, Event.SPEECH_STARTED, Event.SPEECH_ENDED]
+    assert bench.row.send_errors == 4
+    assert bench.row.packets_sent == 0
+    assert bench.media.counters[Counter.TICKS] == 4

@@ -51,7 +51,7 @@ def test_error_against_a_known_delay(tmp_path, silence):
     assert max(t["planned_delay_ms"] for t in truth.values()) > 1500
 
 
-def test_two_percent_loss_both_ways_moves_the_median_by_no_more_than_a_packet(tmp_path):
+def test_two_percent_of_the_answers_lost_move_the_median_by_no_more_than_a_packet(tmp_path):
     bench, _truth, _sizes, errors = errors_of(tmp_path, 5, "--leading-silence-ms", "0:300", "--loss", "0.02")
     assert len(errors) >= 0.95 * CALLS * 5
     assert abs(statistics.median(errors)) <= 20

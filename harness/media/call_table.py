@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pylibsrtp import Session
 
 from harness.media import events, sockaddr
 from harness.media.clip_table import ClipTable
@@ -14,6 +15,7 @@ from harness.media.codecs import OPUS
 from harness.media.events import MediaEvent
 from harness.media.hot import native
 from harness.media.hot.ear import EAR, ear_start
+from harness.media.hot.gcm import end_stream, start_stream
 from harness.media.hot.impair import IMPAIR
 from harness.media.hot.jit import address_of, clear_row, plain_rows
 from harness.media.hot.layout import CALL, PORT, RECEPTION, Command, Event, Media
@@ -25,6 +27,7 @@ from harness.media.media_call import MediaCall
 from harness.media.onset import AgentOnset, AgentStopped
 from harness.media.port import MediaPort
 from harness.media.spec import MediaSpec
+from harness.media.srtp import AeadSession
 from harness.model.errors import GeneratorError
 from harness.model.records import MediaStats
 
@@ -121,6 +124,7 @@ class CallTable:
         remote_id = sockaddr.remote_id(spec.remote)
         call.remote_id = -1 - index if remote_id is None else remote_id
         self._fill_sending(call, spec)
+        self._key_streams(index, spec.outgoing, spec.incoming)
         call.record = int(spec.recorder is not None)
         call.media_timeout_ns = int(spec.media_timeout_ms * _NS_PER_MS)
         fill_row(media.impair_out[index], spec.impair_outgoing)
@@ -144,6 +148,14 @@ class CallTable:
         call.background = NOTHING if spec.background is None else self._clips.index_of(spec.background)
         call.dtx = int(spec.dtx)
         call.clip, call.next_clip = NOTHING, NO_CHANGE
+
+    def _key_streams(self, index: int, *sessions: Session | None) -> None:
+        """Give the loop the keys of what it can do without libsrtp, outgoing and incoming; of others, none."""
+        for row, session in enumerate(sessions, 2 * index):
+            if isinstance(session, AeadSession):
+                start_stream(self._media.gcm, row, session.key, session.salt)
+            else:
+                end_stream(self._media.gcm, row)
 
     def _opus_memory(self, index: int) -> int:
         """Return the address of what hearing Opus needs in this row, which keeps its memory for its next call."""
@@ -201,6 +213,7 @@ class CallTable:
         port.calls -= 1
         if port.any_source_call == index:
             port.any_source_call = -1
+        self._key_streams(index, None, None)
         del self._calls[index]
         self._free.append(index)
         call.removed(last)

@@ -2,6 +2,7 @@
 
 from pylibsrtp import Policy, Session
 
+from harness.media.srtp import INCOMING, OUTGOING, srtp_session
 from harness.protocols import sdes
 
 _PROFILES = {
@@ -15,13 +16,13 @@ _PROFILES = {
 
 def outgoing_session(crypto: sdes.Crypto) -> Session:
     """Return the session that protects what the sender of this line sends, whatever its SSRC."""
-    return _session(crypto, Policy.SSRC_ANY_OUTBOUND)
+    return _session(crypto, OUTGOING)
 
 
 def incoming_session(crypto: sdes.Crypto) -> Session:
     """Return the session that opens what the sender of this line sends, whatever its SSRC."""
-    return _session(crypto, Policy.SSRC_ANY_INBOUND)
+    return _session(crypto, INCOMING)
 
 
 def _session(crypto: sdes.Crypto, direction: int) -> Session:
-    return Session(Policy(crypto.material, direction, srtp_profile=_PROFILES[crypto.suite]))
+    return srtp_session(crypto.material, direction, _PROFILES[crypto.suite])

@@ -11,6 +11,7 @@ from harness.media.hot import native
 from harness.media.hot.big_endian import get16, get32
 from harness.media.hot.clock import monotonic_ns
 from harness.media.hot.ear import ear_packet
+from harness.media.hot.gcm import NOT_OURS, gcm_open
 from harness.media.hot.impair import impair_decide, impair_report
 from harness.media.hot.impaired import delay_datagram
 from harness.media.hot.jit import compiled
@@ -164,7 +165,7 @@ def take_media(media: Any, index: int, data: Any, address: int, length: int, at_
     # RFC 5761: RTCP has types 192..223 in the second byte.
     is_rtcp = 192 <= data[1] <= 223
     if call.srtp_in != 0:
-        length = _unprotect(media, call, address, length, is_rtcp)
+        length = _unprotect(media, index, data, address, length, is_rtcp)
     if length < 0 or (is_rtcp and not take_report(media, index, data, length, at_ns)):
         call.bad_packets += 1
     elif not is_rtcp:
@@ -172,8 +173,14 @@ def take_media(media: Any, index: int, data: Any, address: int, length: int, at_
 
 
 @compiled
-def _unprotect(media: Any, call: Any, address: int, length: int, is_rtcp: bool) -> int:
+def _unprotect(media: Any, index: int, data: Any, address: int, length: int, is_rtcp: bool) -> int:
     """Return the plain length, -1 when authentication fails."""
+    call = media.calls[index]
+    if not is_rtcp and media.gcm.streams[2 * index + 1].bits != 0:
+        start = _payload_start(data, length)
+        opened = -1 if start < 0 else gcm_open(media.gcm, 2 * index + 1, data, address, start, length)
+        if opened != NOT_OURS:
+            return int(opened)
     box = media.inbox.length
     box[0] = length
     if is_rtcp:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from harness.media.hot import rings
 from harness.media.hot.ear import EAR, make_ear_scratch
+from harness.media.hot.gcm import new_gcm
 from harness.media.hot.impair import IMPAIR, new_delay_line
 from harness.media.hot.jit import address_of, make_table
 from harness.media.hot.tables import bundle
@@ -230,6 +231,7 @@ class Media(NamedTuple):
     batch: Batch
     inbox: Inbox
     line: Any
+    gcm: Any
     scratch: Any
     counters: npt.NDArray[np.int64]
     lateness: npt.NDArray[np.int64]
@@ -318,6 +320,7 @@ def new_media(calls: int, ports: int, clips: int, packets: int, event_fd: int, e
         batch=new_batch(),
         inbox=new_inbox(),
         line=new_delay_line(),
+        gcm=new_gcm(calls),
         scratch=make_ear_scratch(),
         counters=np.zeros(32, np.int64),
         lateness=np.zeros(LATENESS_BUCKETS, np.int64),

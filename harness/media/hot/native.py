@@ -1,9 +1,9 @@
-"""C functions that the hot path calls by address, compiled or interpreted: libc's batched sockets, libsrtp, libopus.
+"""C functions that the hot path calls by address, compiled or interpreted: sockets, libsrtp, OpenSSL, libopus.
 
-No compiler is needed on the user's machine: the functions live in the C library, in pylibsrtp's binding and in the
-libopus that PyAV's wheel carries. Compiled code calls them through symbols registered with LLVM under the names below,
-without the GIL; interpreted code calls the same addresses through ctypes. All arguments are 64-bit integers or
-addresses; each returns a C int unless its line says otherwise.
+No compiler is needed on the user's machine: the functions live in the C library, in pylibsrtp's binding (which carries
+OpenSSL, or brings in the system's) and in the libopus that PyAV's wheel carries. Compiled code calls them through
+symbols registered with LLVM under the names below, without the GIL; interpreted code calls the same addresses through
+ctypes. All arguments are 64-bit integers or addresses; each returns a C int unless its line says otherwise.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-from pylibsrtp import Session
+from pylibsrtp import Session, _binding
 from pylibsrtp._binding import ffi, lib
 
 from harness.media.hot.jit import INTERPRETED
@@ -41,6 +41,21 @@ def _libopus() -> ctypes.CDLL:
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _opus = _libopus()
+# The OpenSSL that libsrtp itself calls: found through the binding, by whatever link.
+_openssl = ctypes.CDLL(_binding.__file__)
+HAS_OPENSSL = all(
+    hasattr(_openssl, name)
+    for name in (
+        "EVP_CIPHER_CTX_new",
+        "EVP_CIPHER_CTX_free",
+        "EVP_CIPHER_CTX_ctrl",
+        "EVP_CipherInit_ex",
+        "EVP_CipherUpdate",
+        "EVP_CipherFinal_ex",
+        "EVP_aes_128_gcm",
+        "EVP_aes_256_gcm",
+    )
+)
 
 
 def _c_address(library: ctypes.CDLL, name: str) -> int:
@@ -49,6 +64,11 @@ def _c_address(library: ctypes.CDLL, name: str) -> int:
 
 def _srtp_address(name: str) -> int:
     return int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
+
+
+def _evp_address(name: str) -> int:
+    # Where the binding hides its OpenSSL there are no ciphers either, and what takes one is never called.
+    return _c_address(_openssl, name) if HAS_OPENSSL else _c_address(_libc, "abort")
 
 
 def _bind(name: str, address: int, arguments: int, *, wide_result: bool = False) -> Callable[..., int]:
@@ -83,6 +103,13 @@ srtp_protect = _bind("srtp_protect", _srtp_address("srtp_protect"), 3)
 srtp_unprotect = _bind("srtp_unprotect", _srtp_address("srtp_unprotect"), 3)
 srtp_protect_rtcp = _bind("srtp_protect_rtcp", _srtp_address("srtp_protect_rtcp"), 3)
 srtp_unprotect_rtcp = _bind("srtp_unprotect_rtcp", _srtp_address("srtp_unprotect_rtcp"), 3)
+# All of OpenSSL's return 1 for success. EVP_CipherInit_ex(cipher, type, engine, key, iv, seals)
+evp_cipher_init = _bind("evp_cipher_init", _evp_address("EVP_CipherInit_ex"), 6)
+# EVP_CipherUpdate(cipher, out, int* outl, in, length); EVP_CipherFinal_ex(cipher, out, int* outl)
+evp_cipher_update = _bind("evp_cipher_update", _evp_address("EVP_CipherUpdate"), 5)
+evp_cipher_final = _bind("evp_cipher_final", _evp_address("EVP_CipherFinal_ex"), 3)
+# EVP_CIPHER_CTX_ctrl takes the cipher, a kind of request, and the length and address of what it is about.
+evp_cipher_ctrl = _bind("evp_cipher_ctrl", _evp_address("EVP_CIPHER_CTX_ctrl"), 4)
 # opus_decoder_init(state, rate, channels); opus_decode(state, data, length, pcm, frame_size, fec) -> samples or < 0
 opus_decoder_init = _bind("opus_decoder_init", _c_address(_opus, "opus_decoder_init"), 3)
 opus_decode = _bind("opus_decode", _c_address(_opus, "opus_decode"), 6)
@@ -118,6 +145,32 @@ def set_timer_slack(nanoseconds: int) -> None:
 def srtp_address(session: Session | None) -> int:
     """Return the libsrtp session inside `session`, 0 for None."""
     return 0 if session is None else int(ffi.cast("uintptr_t", session._srtp[0]))
+
+
+def new_gcm_ciphers() -> list[int]:
+    """Return four of OpenSSL's contexts: to seal and to open with AES-128-GCM, then with AES-256; else four zeros."""
+    if not HAS_OPENSSL:
+        return [0] * 4
+    made = []
+    for name in ("EVP_aes_128_gcm", "EVP_aes_256_gcm"):
+        kind = _openssl_call(name, ctypes.c_void_p)
+        for seals in (1, 0):
+            cipher = _openssl_call("EVP_CIPHER_CTX_new", ctypes.c_void_p)
+            _openssl.EVP_CipherInit_ex(*map(ctypes.c_void_p, (cipher, kind, 0, 0, 0)), seals)
+            made.append(cipher)
+    return made
+
+
+def free_gcm_ciphers(ciphers: list[int]) -> None:
+    """Free what `new_gcm_ciphers` made."""
+    for cipher in filter(None, ciphers):
+        _openssl.EVP_CIPHER_CTX_free(ctypes.c_void_p(cipher))
+
+
+def _openssl_call(name: str, result: Any) -> int:
+    function = getattr(_openssl, name)
+    function.restype = result
+    return int(function() or 0)
 
 
 def epoll_create() -> int:

@@ -18,6 +18,7 @@ from harness.media.hot.batch import (
 )
 from harness.media.hot.big_endian import put16, put32
 from harness.media.hot.clock import monotonic_ns
+from harness.media.hot.gcm import gcm_seal
 from harness.media.hot.impair import impair_decide
 from harness.media.hot.impaired import delay_datagram
 from harness.media.hot.jit import compiled
@@ -100,7 +101,7 @@ def _send_packet(media: Any, index: int, packet: int, marks: int, clip: int, due
     native.memcpy(address + RTP_HEADER_BYTES, media.packets[packet, 0], octets)
     length = RTP_HEADER_BYTES + octets
     if call.srtp_out != 0:
-        length = _protect(media, call, slot, address, length)
+        length = _protect(media, index, slot, address, length)
     if length < 0:
         # As a datagram that the kernel refuses: lost, but its moment has come.
         call.send_errors += 1
@@ -115,8 +116,11 @@ def _send_packet(media: Any, index: int, packet: int, marks: int, clip: int, due
 
 
 @compiled
-def _protect(media: Any, call: Any, slot: int, address: int, length: int) -> int:
-    """Protect in place; return the new length, -1 when libsrtp refuses."""
+def _protect(media: Any, index: int, slot: int, address: int, length: int) -> int:
+    """Protect in place; return the new length, -1 when libsrtp or OpenSSL refuses."""
+    if media.gcm.streams[2 * index].bits != 0:
+        return int(gcm_seal(media.gcm, 2 * index, media.batch.data[slot], address, RTP_HEADER_BYTES, length))
+    call = media.calls[index]
     lengths = media.batch.lengths
     lengths[slot] = length
     if native.srtp_protect(call.srtp_out, address, lengths.ctypes.data + 4 * slot) != 0:

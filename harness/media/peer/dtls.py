@@ -18,6 +18,7 @@ from OpenSSL import SSL
 from pylibsrtp import Policy, Session
 
 from harness.media.peer.timers import Timer, Timers
+from harness.media.srtp import INCOMING, OUTGOING, srtp_session
 from harness.model.errors import GeneratorError, ScenarioError
 
 # What one datagram carries at most: fits every path that WebRTC works on.
@@ -39,8 +40,6 @@ _HASHES = {
     "sha-512": hashes.SHA512(),
 }
 _EXPORTER = b"EXTRACTOR-dtls_srtp"
-# RFC 5764 4.1.2 and libwebrtc's choice: late and repeated packets are the receiver's to judge, not the cipher's.
-_REPLAY_WINDOW = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +263,8 @@ class DtlsSession:
         ours, theirs = (server, client) if self.is_server else (client, server)
         return SrtpKeys(
             profile.name,
-            _session(profile, ours, Policy.SSRC_ANY_OUTBOUND),
-            _session(profile, theirs, Policy.SSRC_ANY_INBOUND),
+            _session(profile, ours, OUTGOING),
+            _session(profile, theirs, INCOMING),
         )
 
     # --- data ----------------------------------------------------------------------------------------------------
@@ -313,12 +312,9 @@ class DtlsSession:
             self._send(written[begin:])
 
 
-def _session(profile: Profile, key: bytes, kind: int) -> Session:
-    policy = Policy(key=key, ssrc_type=kind, srtp_profile=profile.libsrtp)
-    policy.allow_repeat_tx = True
-    policy.window_size = _REPLAY_WINDOW
+def _session(profile: Profile, material: bytes, direction: int) -> Session:
     try:
-        return Session(policy)
+        return srtp_session(material, direction, profile.libsrtp)
     except Exception as error:
         raise GeneratorError(f"libsrtp cannot do {profile.name}: {error}") from error
 

@@ -129,6 +129,8 @@ class CallTable:
         call.media_timeout_ns = int(spec.media_timeout_ms * _NS_PER_MS)
         fill_row(media.impair_out[index], spec.impair_outgoing)
         fill_row(media.impair_in[index], spec.impair_incoming)
+        call.impaired_out = int(media.impair_out[index].active)
+        call.impaired_in = int(media.impair_in[index].active)
         memory = self._opus_memory(index) if spec.codec is OPUS and not spec.by_size else 0
         quiet_ns = int(spec.quiet_ms * _NS_PER_MS)
         ear_start(media.ears[index], spec.codec.index, quiet_ns, int(spec.by_size), memory)

@@ -78,6 +78,10 @@ EAR = np.dtype(
     ]
 )
 
+EAR_BYTES = EAR.itemsize
+# Cache lines from the row's start on that a packet of an agent who is silent, or goes on speaking, touches.
+EAR_LINES = 4
+
 
 @bundle
 class EarScratch(NamedTuple):

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from harness.media.hot import native
 from harness.media.hot.big_endian import get16, get32
-from harness.media.hot.jit import compiled, make_table
+from harness.media.hot.jit import compiled, make_table, whole_lines
+from harness.media.hot.prefetch import fetch_row
 from harness.media.hot.tables import bundle
 
 # What gcm_open tells instead of a length.
@@ -31,18 +32,22 @@ _WORDS = WINDOW // _WORD_BITS
 # EVP_CTRL_AEAD_GET_TAG, EVP_CTRL_AEAD_SET_TAG.
 _GET_TAG, _SET_TAG = 0x10, 0x11
 
-STREAM = np.dtype(
-    [
-        # 128 or 256; 0 = libsrtp does it all.
-        ("bits", "i8"),
-        # -1 = none yet.
-        ("ssrc", "i8"),
-        # The highest packet index (RFC 3711 3.3.1), -1 = none yet.
-        ("highest", "i8"),
-        # Bit i % WINDOW: index i was seen.
-        ("seen", "i8", (_WORDS,)),
-    ]
+STREAM = whole_lines(
+    np.dtype(
+        [
+            # 128 or 256; 0 = libsrtp does it all.
+            ("bits", "i8"),
+            # -1 = none yet.
+            ("ssrc", "i8"),
+            # The highest packet index (RFC 3711 3.3.1), -1 = none yet.
+            ("highest", "i8"),
+            # Bit i % WINDOW: index i was seen.
+            ("seen", "i8", (_WORDS,)),
+        ]
+    )
 )
+
+_STREAM_BYTES = STREAM.itemsize
 
 
 @bundle
@@ -90,6 +95,13 @@ def end_stream(gcm: Any, row: int) -> None:
     """Leave all to libsrtp, and keep no key."""
     gcm.streams[row].bits = 0
     gcm.material[row] = 0
+
+
+@compiled
+def fetch_stream(gcm: Any, row: int) -> None:
+    """Have fetched what gcm_seal or gcm_open will touch."""
+    fetch_row(gcm.streams, _STREAM_BYTES, row, 0, 1)
+    fetch_row(gcm.material, _MATERIAL_BYTES, row, 0, 1)
 
 
 @compiled

@@ -10,23 +10,29 @@ from typing import Any
 from harness.media.hot import native
 from harness.media.hot.big_endian import get16, get32
 from harness.media.hot.clock import monotonic_ns
-from harness.media.hot.ear import ear_packet
-from harness.media.hot.gcm import NOT_OURS, gcm_open
+from harness.media.hot.ear import EAR_BYTES, EAR_LINES, ear_packet
+from harness.media.hot.gcm import NOT_OURS, fetch_stream, gcm_open
 from harness.media.hot.impair import impair_decide, impair_report
 from harness.media.hot.impaired import delay_datagram
 from harness.media.hot.jit import compiled
 from harness.media.hot.layout import (
     BATCH,
+    CALL_BYTES,
     CONTROL_BYTES,
     DATAGRAM_BYTES,
     EPOLL_FD,
+    HEARING_LINE,
+    HEARING_LINES,
     NAME_BYTES,
     OFFSET_NS,
+    RECEPTION_BYTES,
+    RECEPTION_LINES,
     RTP_HEADER_BYTES,
     Counter,
     Event,
     Parcel,
 )
+from harness.media.hot.prefetch import AHEAD, fetch_row
 from harness.media.hot.reception import DUPLICATE, count_packet
 from harness.media.hot.rtcp import take_report
 from harness.media.hot.senders import address_key, find_call, ssrc_key
@@ -67,12 +73,47 @@ def _read_port(media: Any, port: int) -> None:
             return
         media.counters[Counter.READS] += 1
         media.counters[Counter.DATAGRAMS] += count
+        _find_calls(media, port, count)
         for slot in range(count):
+            if slot + AHEAD < count:
+                _fetch(media, slot + AHEAD)
             _take_datagram(media, port, slot)
             headers[slot, 1] = NAME_BYTES
             headers[slot, 5] = CONTROL_BYTES
         if count < BATCH:
             return
+
+
+@compiled
+def _find_calls(media: Any, port: int, count: int) -> None:
+    """Tell whose each datagram is, by its sender's address or its source, and have the first ones' rows fetched."""
+    inbox = media.inbox
+    for slot in range(count):
+        call = find_call(media, address_key(port, inbox.names[slot]))
+        if call < 0:
+            call = _by_source(media, port, inbox.data[slot], _length(media, slot))
+        inbox.calls[slot] = call
+        if call >= 0:
+            fetch_row(media.calls, CALL_BYTES, call, HEARING_LINE, HEARING_LINES)
+    for slot in range(min(AHEAD, count)):
+        _fetch(media, slot)
+
+
+@compiled
+def _fetch(media: Any, slot: int) -> None:
+    """Have what hearing a datagram touches fetched."""
+    call = media.inbox.calls[slot]
+    if call < 0:
+        return
+    fetch_row(media.receptions, RECEPTION_BYTES, call, 0, RECEPTION_LINES)
+    fetch_row(media.ears, EAR_BYTES, call, 0, EAR_LINES)
+    if media.calls[call].srtp_in != 0:
+        fetch_stream(media.gcm, 2 * call + 1)
+
+
+@compiled
+def _length(media: Any, slot: int) -> int:
+    return int(media.inbox.headers[slot, 7]) & 0xFFFFFFFF
 
 
 @compiled
@@ -101,13 +142,10 @@ def _arrival(media: Any, port: int, slot: int) -> int:
 @compiled
 def _take_datagram(media: Any, port: int, slot: int) -> None:
     at_ns = _arrival(media, port, slot)
-    length = int(media.inbox.headers[slot, 7]) & 0xFFFFFFFF
+    length = _length(media, slot)
     data = media.inbox.data[slot]
-    call = find_call(media, address_key(port, media.inbox.names[slot]))
-    # RFC 7983: a first byte of 128..191 is RTP or RTCP.
-    if length > 0 and 128 <= data[0] <= 191:
-        if call < 0:
-            call = _by_source(media, port, data, length)
+    call = int(media.inbox.calls[slot])
+    if _is_media(data, length):
         if call >= 0 and length < _FEWEST_BYTES:
             media.calls[call].last_heard_ns = at_ns
             media.calls[call].bad_packets += 1
@@ -131,22 +169,33 @@ def _take_datagram(media: Any, port: int, slot: int) -> None:
 
 
 @compiled
+def _is_media(data: Any, length: int) -> bool:
+    """RFC 7983: a first byte of 128..191 is RTP or RTCP."""
+    return bool(length > 0 and 128 <= data[0] <= 191)
+
+
+@compiled
 def _by_source(media: Any, port: int, data: Any, length: int) -> int:
     """Return the call of an RTP or RTCP datagram from an unknown address, by its SSRC or as the port's only call."""
+    if not _is_media(data, length):
+        return -1
     at = 4 if 192 <= data[1] <= 223 else 8
     call = find_call(media, ssrc_key(port, get32(data, at))) if length >= at + 4 else -1
-    return call if call >= 0 else media.ports[port].any_source_call
+    return int(call if call >= 0 else media.ports[port].any_source_call)
 
 
 @compiled
 def _through_the_network(media: Any, call: int, slot: int, length: int, at_ns: int) -> None:
     """Let the emulated network have the datagram first; what it keeps comes back when due."""
-    impair = media.impair_in[call]
     address = media.inbox.data.ctypes.data + DATAGRAM_BYTES * slot
+    if not media.calls[call].impaired_in:
+        take_media(media, call, media.inbox.data[slot], address, length, at_ns)
+        return
+    impair = media.impair_in[call]
     delay_ns = 0
-    if impair.active and 192 <= media.inbox.data[slot, 1] <= 223:
+    if 192 <= media.inbox.data[slot, 1] <= 223:
         delay_ns = impair_report(impair, at_ns, length)
-    elif impair.active:
+    else:
         delay_ns = impair_decide(impair, at_ns, length)
         if impair.copy:
             delay_datagram(media, call, False, at_ns, impair.copy_delay_ns, address, length)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _MODE_VARIABLE = "CALLQUAKE_MEDIA"
 _MODES = ("compiled", "python")
+LINE_BYTES = 64
 
 
 def _is_interpreted() -> bool:
@@ -74,11 +75,28 @@ def compiled(function: _Function) -> _Function:
     return cast("_Function", jitted)
 
 
+def whole_lines(row: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the same row, but of whole cache lines."""
+    fields: Any = row.fields
+    names: Any = row.names
+    return np.dtype(
+        {
+            "names": list(names),
+            "formats": [fields[name][0] for name in names],
+            "offsets": [fields[name][1] for name in names],
+            "itemsize": -(-row.itemsize // LINE_BYTES) * LINE_BYTES,
+        }
+    )
+
+
 def make_table(row: np.dtype[Any], count: int) -> Any:
     """Return `count` zeroed rows of the structured type `row`; rows have its fields as attributes."""
-    if not INTERPRETED:
-        return np.zeros(count, row).view(np.recarray)
-    return [_row_object(row) for _ in range(count)]
+    if INTERPRETED:
+        return [_row_object(row) for _ in range(count)]
+    # Begun at a cache line: rows that fill whole lines then share none.
+    memory = np.zeros(count * row.itemsize + LINE_BYTES, np.uint8)
+    start = -address_of(memory) % LINE_BYTES
+    return memory[start : start + count * row.itemsize].view(row).view(np.recarray)
 
 
 class _Row:

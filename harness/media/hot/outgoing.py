@@ -109,7 +109,7 @@ def _send_packet(media: Any, index: int, packet: int, marks: int, clip: int, due
         note_tick(media, now_ns - due_ns)
         tell_moments(media, index, marks, clip, now_ns)
         return
-    if media.impair_out[index].active:
+    if call.impaired_out:
         _impair(media, index, slot, length, octets, marks, clip, due_ns)
     else:
         commit_slot(media, index, length, octets, marks, clip)

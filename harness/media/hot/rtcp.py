@@ -43,7 +43,7 @@ def send_report(media: Any, index: int, now_ns: int, due_ns: int) -> None:
         end += _BLOCK_BYTES
     end = _put_cname(data, end, call)
     length = _protect(media, call, slot, end)
-    if media.impair_out[index].active:
+    if call.impaired_out:
         _impair(media, index, slot, length, now_ns)
     elif length > 0:
         commit_slot(media, index, length, 0, NO_TICK, -1)

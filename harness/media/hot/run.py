@@ -9,12 +9,17 @@ from typing import Any
 
 from harness.media.hot.batch import flush
 from harness.media.hot.clock import monotonic_ns, refresh_offset, sleep_until
-from harness.media.hot.ear import ear_await, ear_poll
+from harness.media.hot.ear import EAR_BYTES, ear_await, ear_poll
+from harness.media.hot.gcm import fetch_stream
 from harness.media.hot.impair import INCOMING, line_address, line_due, line_forget, line_free, line_next_due_ns
 from harness.media.hot.impaired import send_held
 from harness.media.hot.incoming import read_ports, take_media
 from harness.media.hot.jit import compiled
 from harness.media.hot.layout import (
+    CALL_BYTES,
+    HEARING_LINE,
+    HEARING_LINES,
+    NAME_BYTES,
     NEXT_BELL_NS,
     NEXT_PHASE,
     PHASE_NS,
@@ -25,6 +30,7 @@ from harness.media.hot.layout import (
     Event,
 )
 from harness.media.hot.outgoing import send_tick
+from harness.media.hot.prefetch import AHEAD, fetch_row
 from harness.media.hot.rings import release, waiting_row
 from harness.media.hot.rtcp import send_bye, send_report
 from harness.media.hot.senders import forget_call, keep_call
@@ -63,7 +69,12 @@ def run(media: Any) -> None:
 def _send_phase(media: Any, number: int, now_ns: int) -> None:
     phase = number % PHASES
     due_ns = number * PHASE_NS
-    for place in range(media.member_counts[phase]):
+    count = int(media.member_counts[phase])
+    for place in range(min(AHEAD, count)):
+        _fetch(media, media.members[phase, place])
+    for place in range(count):
+        if place + AHEAD < count:
+            _fetch(media, media.members[phase, place + AHEAD])
         index = media.members[phase, place]
         send_tick(media, index, now_ns, due_ns)
         _watch(media, index, now_ns)
@@ -72,6 +83,15 @@ def _send_phase(media: Any, number: int, now_ns: int) -> None:
             call.next_rtcp_ns = now_ns + RTCP_INTERVAL_NS
             send_report(media, index, now_ns, due_ns)
     flush(media)
+
+
+@compiled
+def _fetch(media: Any, index: int) -> None:
+    """Have what a tick of a call touches fetched."""
+    fetch_row(media.calls, CALL_BYTES, index, 0, HEARING_LINE + HEARING_LINES)
+    fetch_row(media.ears, EAR_BYTES, index, 0, 1)
+    fetch_row(media.names, NAME_BYTES, index, 0, 1)
+    fetch_stream(media.gcm, 2 * index)
 
 
 @compiled

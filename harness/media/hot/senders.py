@@ -45,9 +45,9 @@ def find_call(media: Any, key: int) -> int:
     """Return the call of `key`, -1 when there is none."""
     mask = len(media.keys) - 1
     at = _home(key, mask)
-    while media.keys[at] != 0:
-        if media.keys[at] == key:
-            return int(media.key_calls[at])
+    while media.keys[at, 0] != 0:
+        if media.keys[at, 0] == key:
+            return int(media.keys[at, 1])
         at = (at + 1) & mask
     return -1
 
@@ -57,12 +57,12 @@ def keep_call(media: Any, key: int, call: int) -> bool:
     """Enter a call; False when the key is another's."""
     mask = len(media.keys) - 1
     at = _home(key, mask)
-    while media.keys[at] != 0:
-        if media.keys[at] == key:
+    while media.keys[at, 0] != 0:
+        if media.keys[at, 0] == key:
             return False
         at = (at + 1) & mask
-    media.keys[at] = key
-    media.key_calls[at] = call
+    media.keys[at, 0] = key
+    media.keys[at, 1] = call
     return True
 
 
@@ -71,17 +71,17 @@ def forget_call(media: Any, key: int) -> None:
     """Take a key out and close the gap it leaves."""
     mask = len(media.keys) - 1
     at = _home(key, mask)
-    while media.keys[at] != key:
-        if media.keys[at] == 0:
+    while media.keys[at, 0] != key:
+        if media.keys[at, 0] == 0:
             return
         at = (at + 1) & mask
     hole = at
     at = (at + 1) & mask
-    while media.keys[at] != 0:
+    while media.keys[at, 0] != 0:
         # An entry may move into the hole unless its home lies behind it.
-        if ((at - _home(media.keys[at], mask)) & mask) >= ((at - hole) & mask):
-            media.keys[hole] = media.keys[at]
-            media.key_calls[hole] = media.key_calls[at]
+        if ((at - _home(media.keys[at, 0], mask)) & mask) >= ((at - hole) & mask):
+            media.keys[hole, 0] = media.keys[at, 0]
+            media.keys[hole, 1] = media.keys[at, 1]
             hole = at
         at = (at + 1) & mask
-    media.keys[hole] = 0
+    media.keys[hole, 0] = 0

@@ -12,6 +12,7 @@ import aiohttp
 from harness.callers.backstop import GRACE_S, bounded
 from harness.callers.caller import Caller
 from harness.callers.conversation import Conversation
+from harness.callers.deadlines import Deadlines
 from harness.callers.exchange import (
     Action,
     CallEvent,
@@ -53,6 +54,7 @@ class CallContext:
     peers: PeerHost
     source_ports: SourcePorts
     setup_queue: SetupQueue
+    deadlines: Deadlines
     utterances: Mapping[str, Spoken]
     # Encoded on first use of a codec, then shared by all calls.
     clip: Callable[[str, Codec], Clip]
@@ -85,9 +87,9 @@ class Call:
         self._clips: dict[str, Clip] = {}
         # What the call told before its conversation began.
         self._early: list[CallEvent] = []
-        # Pending while the conversation lasts; events and the deadline's timer drive it, without a task of their own.
+        # Pending while the conversation lasts; events and the deadline's alarm drive it, without a task of their own.
         self._talk: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = context.deadlines.alarm(self._on_deadline)
         self._interrupted: HangUp | None = None
         self._interruption = asyncio.Event()
         self._end: HangUp | None = None
@@ -99,11 +101,6 @@ class Call:
         stop = self._interrupted = HangUp(Outcome.INTERRUPTED, cause, detail)
         self._interruption.set()
         self._advance(lambda now: self._conversation.interrupt(now, stop.outcome, stop.cause, stop.detail))
-
-    def media_stats(self) -> MediaStats:
-        """Return the call's RTP counts so far."""
-        media = self._caller.media
-        return MediaStats() if media is None else media.stats()
 
     async def run(self) -> CallRecord:
         """Place the call and hold the conversation; return its row."""
@@ -120,7 +117,7 @@ class Call:
         ended_at_ns = monotonic_ns()
         with contextlib.suppress(Exception):
             await bounded(self._caller.close(), _CLOSE_LIMIT_S, lambda: f"hanging up call {self._plan.call_id}")
-        media = self.media_stats()
+        media = MediaStats() if self._caller.media is None else self._caller.media.stats()
         recording = await self._write_recording()
         end = self._interrupted or self._end or HangUp(Outcome.LOST, Cause.GENERATOR_ERROR, "no outcome")
         return CallRecord(
@@ -177,8 +174,7 @@ class Call:
                 self.interrupt(self._interrupted.cause, self._interrupted.detail)
             await talk
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._alarm.silence()
 
     async def _set_up(self) -> int:
         """Connect when there is a place for it; what was waited for one is lateness of the arrival."""
@@ -206,7 +202,7 @@ class Call:
         if self._talk is None:
             self._early.append(event)
         else:
-            self._advance(lambda now: self._conversation.handle(event, now, self._media_view()))
+            self._advance(lambda now: self._conversation.handle(event, now, self._media_view))
 
     def _advance(self, step: Callable[[int], list[Action]]) -> None:
         """Let the conversation take one step, given the time, and do what it asks for."""
@@ -219,32 +215,16 @@ class Call:
             return
         if self._end is not None:
             self._talk.set_result(None)
-        else:
-            self._set_timer()
+        elif self._conversation.deadline_ns is not None:
+            self._alarm.set(self._conversation.deadline_ns)
 
-    def _set_timer(self) -> None:
-        """See to it that the deadline is noticed; a timer that comes early is left to set the next one."""
-        deadline_ns = self._conversation.deadline_ns
-        if deadline_ns is None:
-            return
-        loop = asyncio.get_running_loop()
-        due = loop.time() + max(0, deadline_ns - monotonic_ns()) / 1e9
-        if self._timer is not None:
-            if not self._timer.cancelled() and self._timer.when() <= due:
-                return
-            self._timer.cancel()
-        self._timer = loop.call_at(due, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        deadline_ns = self._conversation.deadline_ns
-        if deadline_ns is not None and monotonic_ns() >= deadline_ns:
-            self._advance(self._conversation.expire)
-        elif self._talk is not None and not self._talk.done():
-            self._set_timer()
+    def _on_deadline(self) -> None:
+        self._advance(self._conversation.expire)
 
     def _media_view(self) -> MediaView:
-        stats = self.media_stats()
+        if self._caller.media is None:
+            return MediaView()
+        stats = self._caller.media.stats()
         return MediaView(stats.packets_lost, stats.round_trip_ms)
 
     def _act(self, actions: list[Action]) -> None:

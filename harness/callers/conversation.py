@@ -9,6 +9,7 @@ The caller speaks its planned utterances in order, waits for the agent to finish
 as often as the persona does, and hangs up when done, when nothing more can come, or when patience runs out.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
 
@@ -90,20 +91,19 @@ class Conversation:
             return []
         return self._think(now_ns, now_ns)
 
-    def handle(self, event: CallEvent, now_ns: int, media: MediaView | None = None) -> list[Action]:
-        """Take one event; return what to do, in order."""
+    def handle(self, event: CallEvent, now_ns: int, media: Callable[[], MediaView] = MediaView) -> list[Action]:
+        """Take one event; return what to do, in order. `media` is asked where a turn's record needs it."""
         if self._state is State.OVER:
             return []
-        view = media or MediaView()
         match event:
             case AgentOnset():
-                return self._on_onset(event, now_ns, view)
+                return self._on_onset(event, now_ns, media)
             case AgentStopped():
                 return self._on_stopped(event, now_ns)
             case SpeechStarted():
                 return self._on_speech_started(event)
             case SpeechEnded():
-                return self._on_speech_ended(event, view)
+                return self._on_speech_ended(event, media)
             case UserTranscript() | AgentText() | AgentStages() | AgentSpeaking() | TranscriptChannel():
                 return self._on_side(event, now_ns)
             case MediaLost() | MediaFailed() | Disconnected() | RemoteBye():
@@ -180,11 +180,11 @@ class Conversation:
             self._turn.started_at_ns = event.at_ns
         return []
 
-    def _on_speech_ended(self, event: SpeechEnded, view: MediaView) -> list[Action]:
+    def _on_speech_ended(self, event: SpeechEnded, media: Callable[[], MediaView]) -> list[Action]:
         if self._turn is None or self._state is not State.SPEAKING:
             return []
         self._turn.ended_at_ns = event.at_ns
-        self._turn.lost_at_end = view.packets_lost
+        self._turn.lost_at_end = media().packets_lost
         if self._agent_is_speaking:
             # Nobody waits in silence while the other one speaks; its end decides (see _on_stopped).
             self._state = State.AWAITING
@@ -193,7 +193,7 @@ class Conversation:
             self._wait(State.AWAITING, event.at_ns, self._limits.answer_timeout_ms)
         return []
 
-    def _on_onset(self, event: AgentOnset, now_ns: int, view: MediaView) -> list[Action]:
+    def _on_onset(self, event: AgentOnset, now_ns: int, media: Callable[[], MediaView]) -> list[Action]:
         self._quiet_since_ns = None
         self._agent_is_speaking = True
         match self._state:
@@ -207,7 +207,7 @@ class Conversation:
                     self._turn.overlapped = True
                 return []
             case State.AWAITING:
-                return self._answered(event, now_ns, view)
+                return self._answered(event, now_ns, media())
             case State.THINKING:
                 self._state = State.LISTENING
                 self._arm(None)

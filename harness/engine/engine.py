@@ -11,13 +11,14 @@ from typing import Any
 import aiohttp
 
 from harness.callers.call import Call, CallContext, codec_of
+from harness.callers.deadlines import Deadlines
 from harness.callers.exchange import Milestone
 from harness.callers.setup_queue import SetupQueue
 from harness.callers.source_ports import SourcePorts
 from harness.corpus.manifest import Corpus, load_corpus
 from harness.engine import headroom, wire
 from harness.engine.clip_store import ClipStore
-from harness.engine.health import HealthMeter, Totals, sleep_and_measure_lag
+from harness.engine.health import HealthMeter, sleep_and_measure_lag
 from harness.media.loop import MediaLoop
 from harness.media.peer import seam
 from harness.media.peer.host import PeerHost
@@ -29,6 +30,7 @@ from harness.model.plan import CallPlan
 from harness.model.records import Cause, TurnRecord
 
 HEALTH_INTERVAL_S = 1.0
+FLUSH_AFTER_S = 0.01
 _logger = logging.getLogger(__name__)
 
 
@@ -43,7 +45,8 @@ class Engine:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._corpus: Corpus | None = None
         self._context: CallContext | None = None
-        self._finished = Totals()
+        # Messages that are written together: each write wakes a process.
+        self._unsent: list[bytes] = []
 
     def compile(self) -> None:
         """Compile the media loop, if this state of it is not on disk yet."""
@@ -69,6 +72,7 @@ class Engine:
                         elif message["t"] == "stop":
                             await self._drain("the run was stopped")
                             self._send("stopped")
+                            self._flush()
                             await self._writer.drain()
                             return
                         else:
@@ -82,10 +86,17 @@ class Engine:
                 health.cancel()
             peers.close()
             self._media_loop.stop()
+            self._flush()
 
     def _send(self, kind: str, **fields: Any) -> None:
-        if not self._writer.is_closing():
-            self._writer.write(wire.encode(kind, **fields))
+        if not self._unsent:
+            asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._flush)
+        self._unsent.append(wire.encode(kind, **fields))
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if unsent and not self._writer.is_closing():
+            self._writer.write(b"".join(unsent))
 
     def _hello(self, message: wire.Message, http: aiohttp.ClientSession, peers: PeerHost) -> None:
         if message["protocol"] != wire.PROTOCOL_VERSION:
@@ -101,6 +112,7 @@ class Engine:
             peers=peers,
             source_ports=SourcePorts(self._media_loop),
             setup_queue=SetupQueue(),
+            deadlines=Deadlines(),
             utterances=self._corpus.utterances,
             clip=ClipStore(self._corpus).clip,
             on_turn=self._on_turn,
@@ -151,10 +163,6 @@ class Engine:
         finally:
             del self._calls[plan.call_id]
             del self._tasks[plan.call_id]
-        media = record.media
-        self._finished.packets_sent += media.packets_sent
-        self._finished.packets_received += media.packets_received
-        self._finished.send_errors += media.send_errors
         self._send("call", record=to_json(record))
 
     def _on_turn(self, record: TurnRecord) -> None:
@@ -174,17 +182,6 @@ class Engine:
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=10)
 
-    def _totals(self) -> Totals:
-        done = self._finished
-        live = [call.media_stats() for call in self._calls.values()]
-        return Totals(
-            done.packets_sent + sum(m.packets_sent for m in live),
-            done.packets_received + sum(m.packets_received for m in live),
-            done.send_errors + sum(m.send_errors for m in live),
-            # Not the calls' own counts: calls that share a port all count its drops.
-            self._media_loop.socket_drops,
-        )
-
     async def _report_health(self, worker: str) -> None:
         meter = HealthMeter(worker, self._media_loop)
         with contextlib.suppress(ConnectionError):
@@ -194,7 +191,7 @@ class Engine:
                     # Ends `serve`: an engine without media must die loudly, not report silence as the agent's.
                     self._reader.feed_eof()
                     return
-                self._send("health", sample=to_json(meter.sample(len(self._calls), self._totals(), lag_ms)))
+                self._send("health", sample=to_json(meter.sample(len(self._calls), lag_ms)))
 
 
 def fault_of(error: CallquakeError) -> str:

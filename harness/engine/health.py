@@ -3,7 +3,6 @@
 import asyncio
 import resource
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.media.loop import MediaLoop
@@ -41,18 +40,8 @@ def _descriptors() -> int | None:
         return None
 
 
-@dataclass(slots=True)
-class Totals:
-    """Cumulative media counts of every call an engine has hosted."""
-
-    packets_sent: int = 0
-    packets_received: int = 0
-    send_errors: int = 0
-    socket_drops: int = 0
-
-
 class HealthMeter:
-    """Takes a sample per second; differences of totals, CPU time and the media loop's lateness."""
+    """Takes a sample per second; differences of CPU time and of the media loop's lateness."""
 
     def __init__(self, worker: str, media_loop: MediaLoop) -> None:
         self._worker = worker
@@ -60,9 +49,8 @@ class HealthMeter:
         self._last_ns = monotonic_ns()
         self._last_cpu = time.process_time()
         self._last_host = _host_cpu()
-        self._last = Totals()
 
-    def sample(self, calls_active: int, totals: Totals, loop_lag_ms: float) -> HealthSample:
+    def sample(self, calls_active: int, loop_lag_ms: float) -> HealthSample:
         """Return what happened since the last sample."""
         now, cpu, host = monotonic_ns(), time.process_time(), _host_cpu()
         stats = self._media_loop.take_stats()
@@ -77,10 +65,10 @@ class HealthMeter:
             tick_lateness_ms=stats.tick_lateness_ms.to_json(),
             cpu_ratio=(cpu - self._last_cpu) * 1000 / interval_ms if interval_ms > 0 else 0.0,
             host_cpu_ratio=(host[0] - self._last_host[0]) / host_total if host_total > 0 else 0.0,
-            packets_sent=totals.packets_sent - self._last.packets_sent,
-            packets_received=totals.packets_received - self._last.packets_received,
-            send_errors=totals.send_errors - self._last.send_errors,
-            socket_drops=totals.socket_drops - self._last.socket_drops,
+            packets_sent=stats.packets_sent,
+            packets_received=stats.packets_received,
+            send_errors=stats.send_errors,
+            socket_drops=stats.socket_drops,
             loop_lag_ms=loop_lag_ms,
             clock_step_ms=stats.clock_step_ns / NS_PER_MS,
             overflows=stats.overflows,
@@ -90,7 +78,6 @@ class HealthMeter:
             media_loop=self._media_loop.mode,
         )
         self._last_ns, self._last_cpu, self._last_host = now, cpu, host
-        self._last = Totals(totals.packets_sent, totals.packets_received, totals.send_errors, totals.socket_drops)
         return result
 
 

@@ -22,13 +22,14 @@ from harness.model.errors import LocalProtocolError
 PROTOCOL_VERSION = 1
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _LENGTH = struct.Struct(">I")
+_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 Message = dict[str, Any]
 
 
 def encode(kind: str, **fields: Any) -> bytes:
     """Return one framed message of type `kind`."""
-    body = json.dumps({"t": kind, **fields}, separators=(",", ":"), allow_nan=False).encode()
+    body = _JSON.encode({"t": kind, **fields}).encode()
     if len(body) > MAX_MESSAGE_BYTES:
         raise LocalProtocolError(f"message '{kind}' of {len(body)} bytes exceeds {MAX_MESSAGE_BYTES}")
     return _LENGTH.pack(len(body)) + body

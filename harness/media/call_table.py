@@ -9,6 +9,7 @@ import numpy.typing as npt
 from pylibsrtp import Session
 
 from harness.media import events, sockaddr
+from harness.media.call_counts import CallCounts, Sums
 from harness.media.clip_table import ClipTable
 from harness.media.clips import Clip
 from harness.media.codecs import OPUS
@@ -16,9 +17,8 @@ from harness.media.events import MediaEvent
 from harness.media.hot import native
 from harness.media.hot.ear import EAR, ear_start
 from harness.media.hot.gcm import end_stream, start_stream
-from harness.media.hot.impair import IMPAIR
-from harness.media.hot.jit import address_of, clear_row, plain_rows
-from harness.media.hot.layout import CALL, PORT, RECEPTION, Command, Event, Media
+from harness.media.hot.jit import address_of, clear_row
+from harness.media.hot.layout import CALL, RECEPTION, Command, Event, Media
 from harness.media.hot.opus_spoken import OPUS_MEMORY_BYTES
 from harness.media.hot.outgoing import NO_CHANGE, NOTHING
 from harness.media.hot.senders import address_key, ssrc_key
@@ -29,11 +29,19 @@ from harness.media.port import MediaPort
 from harness.media.spec import MediaSpec
 from harness.media.srtp import AeadSession
 from harness.model.errors import GeneratorError
-from harness.model.records import MediaStats
 
 _logger = logging.getLogger(__name__)
 _MOST_CNAME_BYTES = 64
 _NS_PER_MS = 1_000_000
+_OF_A_CLIP: dict[int, Callable[[str, int], MediaEvent]] = {
+    Event.SPEECH_STARTED: events.SpeechStarted,
+    Event.SPEECH_ENDED: events.SpeechEnded,
+}
+_OF_A_MOMENT: dict[int, Callable[[int], MediaEvent]] = {
+    Event.AGENT_STOPPED: AgentStopped,
+    Event.MEDIA_LOST: events.MediaLost,
+    Event.REMOTE_BYE: events.RemoteBye,
+}
 
 
 class CallTable:
@@ -43,13 +51,9 @@ class CallTable:
         self._media = media
         self._clips = clips
         self._command = command
-        # The same tables, to be read from here.
-        self._call_rows, self._reception_rows = plain_rows(media.calls, CALL), plain_rows(media.receptions, RECEPTION)
-        self._port_rows = plain_rows(media.ports, PORT)
-        self._impair_out_rows, self._impair_in_rows = (
-            plain_rows(media.impair_out, IMPAIR),
-            plain_rows(media.impair_in, IMPAIR),
-        )
+        self._counts = CallCounts(media)
+        # Of the calls that are gone.
+        self._gone: Sums = (0, 0, 0)
         self._calls: dict[int, MediaCall] = {}
         self._free = list(range(len(media.calls) - 1, -1, -1))
         self._generations = [0] * len(media.calls)
@@ -74,17 +78,22 @@ class CallTable:
             spec,
             play=lambda clip, at_ns: self._play(index, clip, at_ns),
             listen=lambda on: self._command(Command.AWAIT, index, int(on), 0),
-            stats=lambda: self._stats(index),
+            stats=lambda: self._counts.of(index),
             remove=lambda: self._command(Command.REMOVE_CALL, index, 0, 0),
         )
         self._calls[index] = call
         self._command(Command.ADD_CALL, index, 0, 0)
         return call
 
+    def sums(self) -> Sums:
+        """Return the counts of all calls so far, of those that are gone, too."""
+        return self._counts.sums(self._calls, self._gone)
+
     def drop_all(self) -> None:
         """Let go of every call, the loop having stopped."""
         for index, call in list(self._calls.items()):
-            call.removed(self._stats(index))
+            call.removed(self._counts.of(index))
+        self._gone = self.sums()
         self._calls.clear()
 
     def fail_all(self, detail: str) -> None:
@@ -171,7 +180,7 @@ class CallTable:
 
     # --- what comes back -------------------------------------------------------------------------------------------
 
-    def on_event(self, kind: Event, index: int, generation: int, at_ns: int, value: int) -> None:
+    def on_event(self, kind: int, index: int, generation: int, at_ns: int, value: int) -> None:
         """Turn one event of the loop into the call's."""
         call = self._calls.get(index)
         if call is None or generation != self._generations[index]:
@@ -184,22 +193,14 @@ class CallTable:
         else:
             call.spec.post(self._event(kind, at_ns, value))
 
-    def _event(self, kind: Event, at_ns: int, value: int) -> MediaEvent:
-        match kind:
-            case Event.SPEECH_STARTED:
-                return events.SpeechStarted(self._clips[value].utterance_id, at_ns)
-            case Event.SPEECH_ENDED:
-                return events.SpeechEnded(self._clips[value].utterance_id, at_ns)
-            case Event.AGENT_ONSET:
-                return AgentOnset(at_ns, value)
-            case Event.AGENT_STOPPED:
-                return AgentStopped(at_ns)
-            case Event.MEDIA_LOST:
-                return events.MediaLost(at_ns)
-            case Event.REMOTE_BYE:
-                return events.RemoteBye(at_ns)
-            case _:
-                raise GeneratorError(f"the media loop told {kind!r}, which is no event of a call")
+    def _event(self, kind: int, at_ns: int, value: int) -> MediaEvent:
+        if kind == Event.AGENT_ONSET:
+            return AgentOnset(at_ns, value)
+        if kind in _OF_A_CLIP:
+            return _OF_A_CLIP[kind](self._clips[value].utterance_id, at_ns)
+        if kind in _OF_A_MOMENT:
+            return _OF_A_MOMENT[kind](at_ns)
+        raise GeneratorError(f"the media loop told {Event(kind)!r}, which is no event of a call")
 
     def on_agent_audio(self, index: int, generation: int, payload: bytes, timestamp: int, at_ns: int) -> None:
         """Pass one packet of a recorded call to its recorder."""
@@ -208,7 +209,8 @@ class CallTable:
             call.spec.recorder.agent_payload(payload, timestamp, at_ns)
 
     def _removed(self, index: int, call: MediaCall) -> None:
-        last = self._stats(index)
+        last = self._counts.of(index)
+        self._gone = self._counts.sums([index], self._gone)
         row = self._media.calls[index]
         self._keys.discard(int(row.key))
         port = self._media.ports[int(row.port)]
@@ -219,20 +221,3 @@ class CallTable:
         del self._calls[index]
         self._free.append(index)
         call.removed(last)
-
-    def _stats(self, index: int) -> MediaStats:
-        call, reception = self._call_rows[index], self._reception_rows[index]
-        received = int(reception["received"])
-        expected = int(reception["highest"] - reception["base"]) + 1 if reception["current"] else 0
-        return MediaStats(
-            packets_sent=int(call["packets_sent"]),
-            packets_received=int(call["packets_received"]),
-            packets_lost=max(0, int(reception["closed_expected"]) + expected - received),
-            packets_discarded=int(reception["discarded"]) + int(call["bad_packets"]),
-            jitter_ms=float(reception["jitter"]) * 1000 / int(call["clock_rate"]) if received > 1 else None,
-            round_trip_ms=int(call["round_trip_ns"]) / _NS_PER_MS if call["round_trip_ns"] else None,
-            send_errors=int(call["send_errors"]),
-            socket_drops=int(self._port_rows[int(call["port"])]["drops"]),
-            impaired_lost_outgoing=int(self._impair_out_rows[index]["lost"]),
-            impaired_lost_incoming=int(self._impair_in_rows[index]["lost"]),
-        )

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.media.call_table import CallTable
@@ -37,15 +37,10 @@ _TIMER_SLACK_NS = 1_000
 # Interpreted rows are objects, made one by one, and no interpreted loop carries more calls than this.
 _INTERPRETED_CALLS, _INTERPRETED_CLIPS = 256, 2048
 _CLIPS, _PACKETS = 65_536, 1 << 20
-
-
-@contextlib.contextmanager
-def _others_go_on() -> Iterator[None]:
-    """Log what a call's listener raises: what waits behind it is for other calls."""
-    try:
-        yield
-    except Exception:
-        _logger.exception("a listener of the media loop failed")
+# What waits behind the listener that failed is for other calls: they go on.
+_LISTENER_FAILED = "a listener of the media loop failed"
+# Of a parcel's fields.
+_LENGTH = (rings.PARCEL.names or ()).index("length")
 
 
 @dataclass(slots=True)
@@ -60,6 +55,12 @@ class LoopStats:
     overflows: int = 0
     unknown_source: int = 0
     datagrams_received: int = 0
+    # Over all calls.
+    packets_sent: int = 0
+    packets_received: int = 0
+    send_errors: int = 0
+    # Each once, however many calls share its port.
+    socket_drops: int = 0
 
 
 class MediaLoop:
@@ -80,7 +81,11 @@ class MediaLoop:
         self._closed_drops = 0
         self._events = RingReader(self._media.events.rows, self._media.events.cells, rings.EVENT)
         self._parcels = RingReader(self._media.parcels.rows, self._media.parcels.cells, rings.PARCEL)
+        # A field of a bundle costs a µs.
+        self._commands, self._parcel_data = self._media.commands, self._media.parcels.data
+        self._parcel_names = self._media.parcels.names
         self._taken = self._media.counters.copy()
+        self._taken_sums, self._taken_drops = self._calls.sums(), 0
         self._taken_lateness = self._media.lateness.copy()
         self._thread: threading.Thread | None = None
         self._asyncio: asyncio.AbstractEventLoop | None = None
@@ -166,7 +171,10 @@ class MediaLoop:
             self._media.counters[cell] = 0
         since = counters - self._taken
         late = to_histogram(lateness - self._taken_lateness, int(counters[Counter.LATENESS_MAX_NS]) / _NS_PER_MS)
-        self._taken, self._taken_lateness = counters, lateness
+        sums, drops = self._calls.sums(), self.socket_drops
+        sent, received, refused = (now - before for now, before in zip(sums, self._taken_sums, strict=True))
+        dropped = drops - self._taken_drops
+        self._taken, self._taken_lateness, self._taken_sums, self._taken_drops = counters, lateness, sums, drops
         return LoopStats(
             ticks=late.n,
             tick_lateness_ms=late,
@@ -174,6 +182,10 @@ class MediaLoop:
             overflows=int(since[Counter.EVENTS_LOST] + since[Counter.PARCELS_LOST] + since[Counter.LINE_FULL]),
             unknown_source=int(since[Counter.UNKNOWN_SOURCE]),
             datagrams_received=int(since[Counter.DATAGRAMS]),
+            packets_sent=sent,
+            packets_received=received,
+            send_errors=refused,
+            socket_drops=dropped,
         )
 
     # --- the thread and what it tells ------------------------------------------------------------------------------
@@ -196,7 +208,7 @@ class MediaLoop:
 
     def _command(self, kind: Command, call: int = 0, clip: int = 0, at_ns: int = 0) -> None:
         # A plain integer: numba would type a member of an enum anew at every call, which takes longer than the rest.
-        if not rings.put_command(self._media.commands, int(kind), call, clip, at_ns):
+        if not rings.put_command(self._commands, int(kind), call, clip, at_ns):
             raise GeneratorError("the media loop has stopped taking commands")
 
     def _on_bell(self) -> None:
@@ -209,30 +221,37 @@ class MediaLoop:
         self._take_events(count)
 
     def _take_events(self, count: int) -> None:
-        ring = self._events
-        for _ in range(count):
-            at = ring.next_index()
-            kind, call, generation, at_ns, value = ring.row(at)
-            ring.release()
+        for kind, call, generation, at_ns, value in self._events.take(count):
             if kind == Event.PORT_REMOVED:
                 self._port_removed(value)
-            else:
-                with _others_go_on():
-                    self._calls.on_event(Event(kind), call, generation, at_ns, value)
+                continue
+            try:
+                self._calls.on_event(kind, call, generation, at_ns, value)
+            except Exception:
+                _logger.exception(_LISTENER_FAILED)
 
     def _take_parcels(self) -> None:
-        ring, parcels = self._parcels, self._media.parcels
-        while (at := ring.next_index()) >= 0:
-            kind, call, generation, on_port, at_ns, value, length, _ = ring.row(at)
-            data, name = parcels.data[at, :length].tobytes(), parcels.names[at].tobytes()
-            ring.release()
-            if kind == Parcel.DATAGRAM:
-                port = self._ports.get(on_port)
-                if port is not None and not port.is_closed:
-                    with _others_go_on():
-                        port.on_datagram(data, unpack(name), at_ns)
-            else:
-                self._calls.on_agent_audio(call, generation, data, value, at_ns)
+        ring = self._parcels
+        while count := ring.waiting():
+            taken = [
+                (row, self._parcel_data[at, : row[_LENGTH]].tobytes(), self._parcel_names[at].tobytes())
+                for at, row in zip(ring.indices(count), ring.rows(count), strict=True)
+            ]
+            ring.release(count)
+            for row, data, name in taken:
+                self._take_parcel(row, data, name)
+
+    def _take_parcel(self, row: list[int], data: bytes, name: bytes) -> None:
+        kind, call, generation, on_port, at_ns, value, _, _ = row
+        if kind != Parcel.DATAGRAM:
+            self._calls.on_agent_audio(call, generation, data, value, at_ns)
+            return
+        port = self._ports.get(on_port)
+        if port is not None and not port.is_closed:
+            try:
+                port.on_datagram(data, unpack(name), at_ns)
+            except Exception:
+                _logger.exception(_LISTENER_FAILED)
 
     def _close_port(self, index: int) -> None:
         """Take a port out of the loop; its socket is closed when the loop has let go of it."""

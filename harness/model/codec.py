@@ -12,10 +12,26 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+# Already JSON; by exact type, for a StrEnum is none of them.
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+_NAMES: dict[type, tuple[str, ...]] = {}
+
+
+def _names(cls: type) -> tuple[str, ...]:
+    """Return the field names of a dataclass, none for any other type; looked up once."""
+    if cls not in _NAMES:
+        _NAMES[cls] = tuple(f.name for f in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else ()
+    return _NAMES[cls]
+
+
 def to_json(value: Any) -> Any:
     """Return `value` (dataclasses, tuples, enums nested at will) as JSON-ready dicts, lists and scalars."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    cls = type(value)
+    if cls in _PLAIN:
+        return value
+    if names := _names(cls):
+        fields = ((name, getattr(value, name)) for name in names)
+        return {name: v if type(v) in _PLAIN else to_json(v) for name, v in fields}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, dict):

@@ -9,6 +9,7 @@ from rtp_bench import plan
 from harness.callers import backstop, call
 from harness.callers.backstop import bounded
 from harness.callers.call import Call, CallContext
+from harness.callers.deadlines import Deadlines
 from harness.callers.setup_queue import SetupQueue
 from harness.engine.engine import Engine
 from harness.model.errors import GeneratorError
@@ -36,8 +37,8 @@ def context(tmp_path, clip=lambda *_: None):
     nothing = lambda *_: None  # noqa: E731 - one for both
     return CallContext(
         worker="w", run_dir=tmp_path, http=None, media_loop=None, peers=None,
-        source_ports=SimpleNamespace(new_ssrc=lambda: 1), setup_queue=SetupQueue(), utterances={"u": said},
-        clip=clip, on_turn=nothing, on_milestone=nothing,
+        source_ports=SimpleNamespace(new_ssrc=lambda: 1), setup_queue=SetupQueue(), deadlines=Deadlines(),
+        utterances={"u": said}, clip=clip, on_turn=nothing, on_milestone=nothing,
     )  # fmt: skip
 
 

@@ -52,15 +52,13 @@ class Caller:
 
     def after(self, ms, event, view=None):
         self.now += ms * MS
-        actions = self.talk.handle(event, self.now, view)
+        actions = self.talk.handle(event, self.now, lambda: view or MediaView())
         self.did += actions
         return actions
 
     def onset(self, ms, at_ago=0, view=None):
         self.now += ms * MS
-        actions = self.talk.handle(AgentOnset(self.now - at_ago * MS, self.now), self.now, view)
-        self.did += actions
-        return actions
+        return self.after(0, AgentOnset(self.now - at_ago * MS, self.now), view)
 
     def quiet(self, ms=1500):
         """The agent's last packet was `ms` after now; told 900 ms later."""

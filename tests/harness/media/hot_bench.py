@@ -81,9 +81,7 @@ class HotBench:
     def told(self):
         """Return the events so far as (kind, time, value)."""
         events = []
-        while (at := self._events.next_index()) >= 0:
-            kind, call, generation, at_ns, value = self._events.row(at)
-            self._events.release()
+        for kind, call, generation, at_ns, value in self._events.take(self._events.waiting()):
             assert (call, generation) == (0, 1)
             events.append((Event(kind), at_ns, value))
         return events

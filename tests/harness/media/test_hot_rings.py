@@ -24,21 +24,20 @@ def fields(number):
 
 
 def take(reader):
-    row = reader.row(reader.next_index())
-    reader.release()
+    (row,) = reader.take(1)
     return row
 
 
 def test_a_full_ring_refuses_and_keeps_what_it_has():
     ring = rings.new_ring(rings.EVENT, 4)
     reader = reader_of(ring)
-    assert reader.next_index() == -1
+    assert reader.waiting() == 0
     assert [bool(put(ring, i)) for i in range(5)] == [True] * 4 + [False]
     assert reader.waiting() == 4
     assert take(reader) == fields(0)
     assert put(ring, 7)
     assert [take(reader) for _ in range(4)] == [fields(i) for i in (1, 2, 3, 7)]
-    assert reader.next_index() == -1
+    assert reader.waiting() == 0
 
 
 def test_rows_come_in_order_over_many_wraps():
@@ -49,9 +48,9 @@ def test_rows_come_in_order_over_many_wraps():
         while written < read + burst:
             assert put(ring, written)
             written += 1
-        while read < written - burst // 2:
-            assert take(reader) == fields(read)
-            read += 1
+        taken = reader.take(written - burst // 2 - read)
+        assert taken == [fields(read + i) for i in range(len(taken))]
+        read += len(taken)
         assert reader.waiting() == written - read
 
 
@@ -59,8 +58,8 @@ def test_a_command_is_read_as_it_was_written():
     ring = rings.new_ring(rings.COMMAND, 2)
     reader = RingReader(ring.rows, ring.cells, rings.COMMAND)
     assert rings.put_command(ring, 3, 4, 5, 6)
-    assert reader.row(rings.waiting_row(ring.rows, ring.cells)) == [3, 4, 5, 6]
-    rings.release(ring.cells)
+    assert rings.waiting_row(ring.rows, ring.cells) == 0
+    assert reader.take(1) == [[3, 4, 5, 6]]
     assert rings.waiting_row(ring.rows, ring.cells) == -1
 
 
@@ -83,13 +82,13 @@ def test_two_threads_lose_nothing_and_see_no_half_row():
     reader = reader_of(ring)
     try:
         for i in range(count):
-            while reader.next_index() < 0:
+            while not reader.waiting():
                 assert writer.is_alive() or reader.waiting(), f"the writer ended before row {i}"
             assert take(reader) == fields(i)
     finally:
         is_over.set()
         writer.join()
-    assert reader.next_index() == -1
+    assert reader.waiting() == 0
 
 
 def test_parcels_carry_their_bytes():
@@ -101,8 +100,7 @@ def test_parcels_carry_their_bytes():
         rings.publish(parcels.cells)
     assert rings.free_row(parcels.rows, parcels.cells) == -1
     reader = RingReader(parcels.rows, parcels.cells, rings.PARCEL)
-    for expected in (b"aaa", b"bbb"):
-        at = reader.next_index()
-        length = reader.row(at)[6]
-        assert parcels.data[at, :length].tobytes() == expected
-        reader.release()
+    waiting = zip(reader.indices(2), reader.rows(2), strict=True)
+    assert [parcels.data[at, : row[6]].tobytes() for at, row in waiting] == [b"aaa", b"bbb"]
+    reader.release(2)
+    assert rings.free_row(parcels.rows, parcels.cells) == 0

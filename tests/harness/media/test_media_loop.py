@@ -157,6 +157,30 @@ def test_calls_of_unequal_packets_to_several_addresses_all_arrive():
     assert len(at_one) + len(at_other) == sum(stats.packets_sent for stats in told)
 
 
+def test_the_loops_stats_sum_up_calls_that_last_and_calls_that_are_gone():
+    async def talk():
+        with PlainPeer() as peer:
+            async with running_loop() as loop:
+                port = loop.open_port("127.0.0.1", lambda *_: None)
+                gone, lasting = (loop.add_call(port, spec(peer.address, ssrc, by_ssrc=True)) for ssrc in (1, 2))
+                await until(lambda: gone.stats().packets_sent >= 3 and lasting.stats().packets_sent >= 3)
+                first = loop.take_stats()
+                last = [await gone.close()]
+                second = loop.take_stats()
+                # In the row of the one that is gone.
+                late = loop.add_call(port, spec(peer.address, 3, by_ssrc=True))
+                await until(lambda: late.stats().packets_sent >= 3)
+                last += [await late.close(), await lasting.close()]
+                return last, [first, second, loop.take_stats(), loop.take_stats()]
+
+    last, taken = asyncio.run(talk())
+    sent = [stats.packets_sent for stats in taken]
+    assert sum(sent) == sum(stats.packets_sent for stats in last)
+    assert sent[0] >= 6
+    assert sent[-1] == 0
+    assert sum(stats.send_errors for stats in taken) == 0
+
+
 def test_the_recorder_learns_when_each_clip_left_and_what_came():
     async def talk():
         posted = []

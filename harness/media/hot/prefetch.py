@@ -13,7 +13,7 @@ AHEAD = 6
 
 if INTERPRETED:
 
-    def fetch_row(_table: Any, _row_bytes: int, _index: int, _first: int, _lines: int) -> None:
+    def fetch_row(table: Any, row_bytes: int, index: int, first: int, lines: int) -> None:  # noqa: ARG001 - as below
         """Do nothing: rows are objects somewhere."""
 
 else:

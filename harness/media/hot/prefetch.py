@@ -13,7 +13,7 @@ AHEAD = 6
 
 if INTERPRETED:
 
-    def fetch_row(table: Any, row_bytes: int, index: int, first: int, lines: int) -> None:  # noqa: ARG001 - as below
+    def fetch_row(table: Any, row_bytes: int, index: int, first: int, lines: int) -> None:
         """Do nothing: rows are objects somewhere."""
 
 else:
@@ -41,4 +41,4 @@ else:
         """Ask for `lines` cache lines of a table's row, from its line `first` on."""
         address = table.ctypes.data + row_bytes * index + LINE_BYTES * first
         for line in range(lines):
-            _prefetch(address + LINE_BYTES * line)
+            _prefetch(address + LINE_BYTES * line)  # type: ignore[call-arg]

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from harness.media.hot.jit import compiled
 from harness.media.hot.onset import SILENCE_DBFS, WINDOW_MS
 
@@ -35,11 +37,7 @@ def window_levels(row: Any, pcm: Any, count: int, samples_per_ms: int, levels: A
     at = 0
     while at < count:
         until = min(count, at + size - filled)
-        total = 0
-        for i in range(at, until):
-            sample = int(pcm[i])
-            total += sample * sample
-        power += total
+        power += _energy(pcm, at, until)
         filled += until - at
         at = until
         if filled == size:
@@ -50,6 +48,16 @@ def window_levels(row: Any, pcm: Any, count: int, samples_per_ms: int, levels: A
     row.part_power = power
     row.part_samples = filled
     return windows
+
+
+@compiled
+def _energy(pcm: Any, start: int, end: int) -> int:
+    total = 0
+    # Indices that cannot be negative need no look whether they count from the end: twice as fast.
+    for i in range(np.uint64(start), np.uint64(end)):
+        sample = np.int64(pcm[i])
+        total += int(sample * sample)
+    return total
 
 
 @compiled

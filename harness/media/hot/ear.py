@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.media.codecs import OPUS, PCMA, PCMU
-from harness.media.hot import levels, onset, opus_ear, opus_spoken
+from harness.media.hot import levels, onset, opus_ear, opus_kept, opus_spoken, opus_state
 from harness.media.hot.g711 import alaw_decode, ulaw_decode
 from harness.media.hot.g722 import G722_STATE, g722_decode
 from harness.media.hot.jit import address_of, compiled
@@ -36,13 +36,8 @@ from harness.media.hot.onset import (
     onset_start,
 )
 from harness.media.hot.opus_ear import UNIT_SAMPLES, opus_packet, opus_start, opus_units
-from harness.media.hot.opus_spoken import (
-    MOST_SAMPLES,
-    make_fresh_decoders,
-    spoken_catch_up,
-    spoken_find_end,
-    spoken_pause,
-)
+from harness.media.hot.opus_spoken import HEARING_NS, spoken_catch_up, spoken_find_end, spoken_pause
+from harness.media.hot.opus_state import MOST_SAMPLES, STATES, make_states
 from harness.media.hot.tables import bundle
 
 # RFC 3550 A.1: a jump this far is a source that began again.
@@ -61,6 +56,9 @@ EAR = np.dtype(
         *onset.FIELDS,
         *levels.FIELDS,
         *opus_spoken.FIELDS,
+        *opus_state.FIELDS,
+        *opus_kept.FIELDS,
+        *opus_kept.KEPT_FIELDS,
         *opus_ear.FIELDS,
         # The G.722 decoder's state.
         *G722_STATE.descr,
@@ -90,8 +88,8 @@ class EarScratch(NamedTuple):
     pcm: npt.NDArray[np.int16]
     levels: npt.NDArray[np.float64]
     other_levels: npt.NDArray[np.float64]
-    # States of libopus that have heard nothing.
-    fresh: npt.NDArray[np.uint8]
+    # States of libopus: the decoder of samples, and what is copied (opus_state.py).
+    states: npt.NDArray[np.uint8]
     # Of `pcm` and of those states.
     addresses: npt.NDArray[np.int64]
 
@@ -99,10 +97,10 @@ class EarScratch(NamedTuple):
 def make_ear_scratch() -> EarScratch:
     """Return the buffers that every ear of a loop shares."""
     pcm = np.zeros(MOST_SAMPLES, np.int16)
-    fresh = np.zeros((2, OPUS_DECODER_BYTES), np.uint8)
-    addresses = np.array([address_of(pcm), address_of(fresh[0]), address_of(fresh[1])], np.int64)
-    make_fresh_decoders(addresses)
-    return EarScratch(pcm, np.zeros(64), np.zeros(64), fresh, addresses)
+    states = np.zeros((STATES, OPUS_DECODER_BYTES), np.uint8)
+    addresses = np.array([address_of(pcm), *[address_of(state) for state in states]], np.int64)
+    make_states(addresses)
+    return EarScratch(pcm, np.zeros(64), np.zeros(64), states, addresses)
 
 
 @compiled
@@ -137,10 +135,12 @@ def ear_await(ear: Any, on: int) -> None:
 def ear_poll(ear: Any, now_ns: int, scratch: Any) -> int:
     """Return when the agent stopped once it has been quiet for long enough, 0 = not (again)."""
     # Nearly every call's answer, each tick, from one cache line.
-    if not ear.is_speaking or now_ns - ear.last_voiced_at_ns < ear.quiet_ns:
+    if not ear.is_speaking or now_ns - ear.last_voiced_at_ns + ear.unheard * HEARING_NS < ear.quiet_ns:
         return 0
-    if ear.kept > 0:
-        spoken_find_end(ear, scratch)
+    if now_ns - ear.last_voiced_at_ns < ear.quiet_ns:
+        spoken_find_end(ear, False, now_ns, scratch)
+    while ear.kept > 0 and now_ns - ear.last_voiced_at_ns >= ear.quiet_ns:
+        spoken_find_end(ear, True, now_ns, scratch)
     return onset_poll(ear, now_ns)
 
 

@@ -1,8 +1,7 @@
 """Which of the agent's Opus packets are decoded, and with which decoder state. Only what can decide something is.
 
  payload                          not awaited            awaited                      the agent is speaking
- <= 12 bytes: silence, DTX        silence, not decoded (but for the first two behind a larger one, which
-                                  bring the decoder to the state that the encoder has)
+ <= 12 bytes: silence, DTX        silence, not decoded (but for two that code none, opus_state.py)
  larger                           4 of 32, for the floor every one                    a few samples and the end
                                                                                       (opus_spoken.py)
 
@@ -20,7 +19,7 @@ import numpy as np
 
 from harness.media.hot.jit import compiled
 from harness.media.hot.levels import highest
-from harness.media.hot.native import OPUS_DECODER_BYTES, memcpy
+from harness.media.hot.native import OPUS_DECODER_BYTES
 from harness.media.hot.onset import (
     FLOOR_LEARNING_MS,
     SILENCE_DBFS,
@@ -31,16 +30,19 @@ from harness.media.hot.onset import (
     onset_packet,
     onset_voiced,
 )
-from harness.media.hot.opus_spoken import (
+from harness.media.hot.opus_spoken import spoken_begin, spoken_packet, spoken_start
+from harness.media.hot.opus_state import (
+    BY_CELT,
     FRESH_DECODER,
     MOST_SILENCE_BYTES,
     RATE,
+    copy_fresh,
     decoded_levels,
     hear_silence,
+    opus_kind,
     quiet_windows,
-    spoken_begin,
-    spoken_packet,
-    spoken_start,
+    ready_decoder,
+    state_start,
 )
 
 UNIT_SAMPLES = RATE // 400
@@ -64,8 +66,12 @@ FIELDS: list[tuple[Any, ...]] = [
 
 @compiled
 def opus_start(ear: Any, by_size: int, memory: int) -> None:
-    """Begin a stream; `by_size`: judge by payload size alone, decode nothing."""
-    spoken_start(ear, memory)
+    """Begin a stream; `memory` is the address of OPUS_MEMORY_BYTES.
+
+    `by_size`: judge by payload size alone, decode nothing.
+    """
+    state_start(ear, memory)
+    spoken_start(ear, memory + 2 * OPUS_DECODER_BYTES)
     ear.by_size = by_size
     ear.idle = 0
     if by_size != 0:
@@ -103,17 +109,17 @@ def opus_packet(
     address = int(np.int64(payload.ctypes.data)) + offset
     if ear.by_size:
         return _sized(ear, length, units, arrived_at_ns, first_at_ns)
+    kind = opus_kind(payload, offset, length)
     if ear.is_speaking:
-        spoken_packet(ear, address, length, units, arrived_at_ns, scratch)
+        spoken_packet(ear, address, length, units, kind, arrived_at_ns, scratch)
         return 0
-    if length <= MOST_SILENCE_BYTES:
-        hear_silence(ear, address, length, units, scratch)
+    if kind < BY_CELT:
+        hear_silence(ear, address, length, units, kind, scratch)
         return 0
-    ear.settled = 0
     if not ear.awaited:
-        _idle(ear, address, length, units, scratch)
+        _idle(ear, address, length, units, kind, scratch)
         return 0
-    return _listen(ear, address, length, arrived_at_ns, first_at_ns, scratch)
+    return _listen(ear, address, length, kind, arrived_at_ns, first_at_ns, scratch)
 
 
 @compiled
@@ -130,8 +136,9 @@ def _sized(ear: Any, length: int, units: int, arrived_at_ns: int, first_at_ns: i
 
 
 @compiled
-def _listen(ear: Any, payload: int, length: int, arrived_at_ns: int, first_at_ns: int, scratch: Any) -> int:
+def _listen(ear: Any, payload: int, length: int, kind: int, arrived_at_ns: int, first_at_ns: int, scratch: Any) -> int:
     """Decode a packet that may begin an answer."""
+    is_fresh = ready_decoder(ear, kind, scratch)
     windows = decoded_levels(ear, ear.decoder, payload, length, RATE, scratch.levels, scratch)
     if windows < 0:
         return 0
@@ -139,11 +146,12 @@ def _listen(ear: Any, payload: int, length: int, arrived_at_ns: int, first_at_ns
     doubted_dbfs = SILENCE_DBFS
     is_first = ear.doubted_at_ns == 0 or ear.is_out_of_step != 0
     if ear.is_out_of_step and ear.doubted_at_ns == 0:
-        memcpy(ear.backup, scratch.addresses[FRESH_DECODER], OPUS_DECODER_BYTES)
-        ear.second_left = _SECOND_HEARS
+        # A second one that has heard nothing has nothing else to say.
+        ear.second_left = 0 if is_fresh else _SECOND_HEARS
+        ear.is_second_new = 1
     ear.is_out_of_step = 0
     if ear.second_left > 0 and ear.candidate == 0 and windows > 0:
-        doubted_dbfs = _second_opinion(ear, payload, length, windows, is_first, scratch)
+        doubted_dbfs = _second_opinion(ear, payload, length, kind, windows, is_first, scratch)
         if doubted_dbfs > SILENCE_DBFS and scratch.other_levels[0] <= gate_dbfs(ear):
             # It began within this packet, if at all.
             first_at_ns = arrived_at_ns
@@ -154,7 +162,9 @@ def _listen(ear: Any, payload: int, length: int, arrived_at_ns: int, first_at_ns
 
 
 @compiled
-def _second_opinion(ear: Any, payload: int, length: int, windows: int, is_first: bool, scratch: Any) -> float:
+def _second_opinion(
+    ear: Any, payload: int, length: int, kind: int, windows: int, is_first: bool, scratch: Any
+) -> float:
     """Return the level that a quiet packet may have in truth, SILENCE_DBFS where there is no doubt.
 
     In a voiced one behind doubted ones, let the second decoder speak.
@@ -167,6 +177,9 @@ def _second_opinion(ear: Any, payload: int, length: int, windows: int, is_first:
         return SILENCE_DBFS
     ear.second_left -= 1
     second_top = SILENCE_DBFS
+    if ear.is_second_new:
+        ear.is_second_new = 0
+        copy_fresh(ear.backup, FRESH_DECODER, kind, scratch)
     other = scratch.other_levels
     if decoded_levels(ear, ear.backup, payload, length, RATE, other, scratch) == windows:
         second_top = highest(other, windows)
@@ -215,13 +228,14 @@ def _let_the_second_speak(ear: Any, is_plausible: bool, windows: int, scratch: A
 
 
 @compiled
-def _idle(ear: Any, payload: int, length: int, units: int, scratch: Any) -> None:
+def _idle(ear: Any, payload: int, length: int, units: int, kind: int, scratch: Any) -> None:
     """Learn the background from bursts, while no answer is awaited; what is not decoded counts like the last window."""
     place = ear.idle % _BURST_EVERY
     ear.idle += 1
     windows = quiet_windows(ear, units)
     ear.is_out_of_step = 1
     if place < _BURST:
+        ready_decoder(ear, kind, scratch)
         heard = decoded_levels(ear, ear.decoder, payload, length, RATE, scratch.levels, scratch)
         ear.decoded += 1
         if place >= _BURST_UNLEARNT:

@@ -5,16 +5,20 @@
  nothing plainly voiced for quiet_ms --> the kept packets are decoded in order, behind the last plainly voiced one:
                                          the last voiced one is known exactly, and the agent has stopped there, or not
 
-Samples come so often that several fall within quiet_ms. They are decoded at 16 kHz, for two thirds of the price: what
-lies over 8 kHz makes no packet plainly voiced, the end is found at 48 kHz. Plainly voiced is what is well over the
+Of the packets that may be a sample the longest is taken: the others are more often the continuation of what was before,
+of which a decoder that has heard nothing makes no sound. Samples are decoded at 16 kHz, for two thirds of the price:
+what lies over 8 kHz makes no packet plainly voiced, the end is found at 48 kHz. Plainly voiced is what is well over the
 gate, no ringing of what was louder, and no steady sound, which may be about to become background.
+
+Where silence follows, the last packet before it is sampled first: when it is plainly voiced, all is known. Else the
+decoding in order begins so early that a few packets a tick are enough.
 """
 
 from typing import Any
 
 from harness.media.hot.jit import compiled
-from harness.media.hot.levels import forget_part, highest, window_levels
-from harness.media.hot.native import OPUS_DECODER_BYTES, memcpy, opus_decode, opus_decoder_init
+from harness.media.hot.levels import forget_part, highest
+from harness.media.hot.native import OPUS_DECODER_BYTES
 from harness.media.hot.onset import (
     CLICK_DB,
     FLOOR_HISTORY_MS,
@@ -27,205 +31,174 @@ from harness.media.hot.onset import (
     onset_pause,
     onset_silence,
 )
+from harness.media.hot.opus_kept import (
+    KEPT_BYTES,
+    PAUSE,
+    drop_before,
+    has_room,
+    keep_none,
+    keep_packet,
+    kept_at_ns,
+    kept_kind,
+    kept_length,
+    kept_payload,
+    kept_units,
+    largest_before,
+    last_larger,
+)
+from harness.media.hot.opus_state import (
+    BY_CELT,
+    CODED_SILENCE,
+    FRESH_DECODER,
+    FRESH_SAMPLER,
+    RATE,
+    SAMPLE_RATE,
+    SAMPLER,
+    UNITS_PER_WINDOW,
+    copy_fresh,
+    decoded_levels,
+    hear_silence,
+    ready_decoder,
+)
 
-# Digital silence takes 3 bytes, DTX 1 or 2; speech at 16 kbit/s and more takes 40 upward.
-MOST_SILENCE_BYTES = 12
-RATE = 48_000
-# An Opus packet holds at most 120 ms (RFC 6716 3.2.5).
-MOST_SAMPLES = RATE * 120 // 1000
-# Frame lengths and everything made of them are counted in units of 2.5 ms.
-UNITS_PER_WINDOW = 2
-_SAMPLES_PER_MS = RATE // 1000
-_SAMPLE_RATE = 16_000
-# Silence packets after which the decoder's state changes no more.
-_SETTLED = 2
-# Indices of EarScratch.addresses: room for samples, and states of decoders that have heard nothing, to be copied. A new
-# state costs as much as a packet: libopus asks the processor for its features, which traps in virtual machines.
-PCM, FRESH_DECODER, FRESH_SAMPLER = 0, 1, 2
-# A second of speech at 64 kbit/s; one packet is never more than a quarter of it.
-_MOST_KEPT, _KEPT_BYTES = 64, 8192
+# Two decoder states, and the payloads kept.
+OPUS_MEMORY_BYTES = 2 * OPUS_DECODER_BYTES + KEPT_BYTES
 _NS_PER_MS = 1_000_000
 _RAREST_SAMPLE_NS = 320 * _NS_PER_MS
+# A sample is one of so many packets.
+_CHOICE = 5
 # A decoder that has heard nothing is up to this much too loud; so much may be missing of a peak, too.
 _PLAIN_DB = 6.0
-# Where, from the last full-size packet back, the packets to decode may begin.
-_SHORT_LEAP, _LONG_LEAP = 3, 8
 _PACKET_WINDOWS = 4
-# Two decoder states, and the payloads kept.
-OPUS_MEMORY_BYTES = 2 * OPUS_DECODER_BYTES + _KEPT_BYTES
+# Packets heard in order in one tick of 20 ms, and how much earlier each has the search for the end begin: meanwhile one
+# more comes each tick.
+_HEARD_A_TICK = 4
+HEARING_NS = 20 * _NS_PER_MS // (_HEARD_A_TICK - 1)
+# Behind a packet that came longer ago silence follows, or a pause.
+_JUST_NOW_NS = 30 * _NS_PER_MS
+# More packets unheard than this are heard two at a time.
+_MOST_UNHEARD = 32
+_MANY = 1 << 30
 
 FIELDS: list[tuple[Any, ...]] = [
-    # Addresses of two decoder states of OPUS_DECODER_BYTES.
-    ("decoder", "i8"),
-    ("backup", "i8"),
-    # The decoder may not be where the encoder was.
-    ("is_out_of_step", "i8"),
-    # Packets that the second decoder, whose state is in `backup`, is yet to hear.
-    ("second_left", "i8"),
-    # Silence-sized packets since the last larger one.
-    ("settled", "i8"),
-    # Units of silence that do not fill a window yet.
-    ("quiet_units", "i8"),
     ("next_sample_ns", "i8"),
-    # The decoder has not heard what came before the first kept packet, which is plainly voiced.
-    ("is_behind", "i8"),
+    # A later sample was looked for in vain since the last one.
+    ("is_searched", "i8"),
     # The extremes of the plainly voiced samples since a moment, which are within STEADY_DB.
     ("steady_low_dbfs", "f8"),
     ("steady_high_dbfs", "f8"),
     ("steady_since_ns", "i8"),
-    # Packets kept, in order: payload lengths (0 = a pause, of kept_units ms), and where the payloads are and end.
-    ("kept", "i8"),
-    ("kept_memory", "i8"),
-    ("kept_end", "i8"),
-    ("kept_starts", "i8", (_MOST_KEPT,)),
-    ("kept_lengths", "i8", (_MOST_KEPT,)),
-    ("kept_units", "i8", (_MOST_KEPT,)),
-    ("kept_at_ns", "i8", (_MOST_KEPT,)),
-    # Full-size packets, decoded and not; and packets that libopus refused.
+    # Full-size packets, decoded and not.
     ("decoded", "i8"),
     ("skipped", "i8"),
-    ("undecodable", "i8"),
 ]
 
 
 @compiled
-def make_fresh_decoders(addresses: Any) -> None:
-    """Fill the memory that is to be copied wherever a decoder is to have heard nothing."""
-    opus_decoder_init(addresses[FRESH_DECODER], RATE, 1)
-    opus_decoder_init(addresses[FRESH_SAMPLER], _SAMPLE_RATE, 1)
-
-
-@compiled
-def spoken_start(ear: Any, memory: int) -> None:
-    """Begin a stream; `memory` is the address of OPUS_MEMORY_BYTES."""
-    ear.decoder = memory
-    ear.backup = memory + OPUS_DECODER_BYTES
-    ear.kept_memory = memory + 2 * OPUS_DECODER_BYTES
-    ear.is_out_of_step = 0
-    ear.second_left = 0
-    ear.settled = 0
-    ear.quiet_units = 0
+def spoken_start(ear: Any, kept_memory: int) -> None:
+    """Begin a stream; `kept_memory` is the address of KEPT_BYTES."""
+    ear.kept_memory = kept_memory
+    ear.is_searched = 0
     ear.decoded = 0
     ear.skipped = 0
-    ear.undecodable = 0
-    _keep_none(ear)
-    if memory != 0:
-        opus_decoder_init(ear.decoder, RATE, 1)
+    keep_none(ear)
 
 
 @compiled
 def spoken_begin(ear: Any, arrived_at_ns: int) -> None:
     """Go from hearing everything to samples: the packet that arrived then has made sure of an onset."""
-    _keep_none(ear)
+    keep_none(ear)
+    ear.is_searched = 0
     ear.next_sample_ns = arrived_at_ns + _sample_every_ns(ear)
     _forget_steady(ear, arrived_at_ns)
 
 
 @compiled
-def _keep_none(ear: Any) -> None:
-    ear.kept = 0
-    ear.kept_end = 0
-    ear.is_behind = 0
-
-
-@compiled
 def _sample_every_ns(ear: Any) -> int:
-    return int(min(ear.quiet_ns // 2, _RAREST_SAMPLE_NS))
+    return int(min(ear.quiet_ns * 3 // 4, _RAREST_SAMPLE_NS))
 
 
 @compiled
-def quiet_windows(ear: Any, units: int) -> int:
-    """Return how many windows `units` more of silence fill."""
-    whole = ear.quiet_units + units
-    ear.quiet_units = whole % UNITS_PER_WINDOW
-    return int(whole // UNITS_PER_WINDOW)
-
-
-@compiled
-def decoded_levels(ear: Any, decoder: int, payload: int, length: int, rate: int, levels: Any, scratch: Any) -> int:
-    """Decode the payload at an address with the state at `decoder`, which is one for `rate`.
-
-    Return the number of windows, -1 if it is no Opus.
-    """
-    count = opus_decode(decoder, payload, length, scratch.addresses[PCM], MOST_SAMPLES, 0)
-    if count < 0:
-        ear.undecodable += 1
-        ear.is_out_of_step = 1
-        return -1
-    return window_levels(ear, scratch.pcm, count, rate // 1000, levels)
-
-
-@compiled
-def hear_silence(ear: Any, payload: int, length: int, units: int, scratch: Any) -> None:
-    """Take a packet of the size of silence; the first two behind a larger one bring the decoder to rest."""
-    windows = quiet_windows(ear, units)
-    if ear.settled < _SETTLED:
-        ear.settled += 1
-        opus_decode(ear.decoder, payload, length, scratch.addresses[PCM], MOST_SAMPLES, 0)
-    ear.second_left = 0
-    # An agent may have a new encoder for what it says next.
-    ear.is_out_of_step = 1
-    onset_silence(ear, SILENCE_DBFS, windows)
-
-
-@compiled
-def spoken_packet(ear: Any, payload: int, length: int, units: int, arrived_at_ns: int, scratch: Any) -> None:
+def spoken_packet(ear: Any, payload: int, length: int, units: int, kind: int, arrived_at_ns: int, scratch: Any) -> None:
     """Keep a packet of an agent that speaks on, at the address `payload`; it may be time for a sample."""
-    # One place stays free for a pause.
-    if ear.kept >= _MOST_KEPT - 1 or ear.kept_end + length > _KEPT_BYTES:
+    if ear.unheard > _MOST_UNHEARD:
+        _hear(ear, 2, scratch)
+    if not has_room(ear, length) and ear.heard > 0:
+        drop_before(ear, ear.heard)
+    if not has_room(ear, length):
         spoken_catch_up(ear, scratch)
-    _keep(ear, length, units, arrived_at_ns)
-    at = ear.kept - 1
-    memcpy(ear.kept_memory + ear.kept_starts[at], payload, length)
-    if length <= MOST_SILENCE_BYTES or arrived_at_ns < ear.next_sample_ns:
+    keep_packet(ear, payload, length, units, kind, arrived_at_ns)
+    if kind < BY_CELT or arrived_at_ns < ear.next_sample_ns:
         return
-    wait_ns = _sample_every_ns(ear)
-    if not _sample(ear, at, scratch):
-        wait_ns //= 2
-    ear.next_sample_ns = arrived_at_ns + wait_ns
+    ear.next_sample_ns = arrived_at_ns + _sample_every_ns(ear) // 2
+    _sample_among(ear, ear.kept - 1, scratch)
 
 
 @compiled
 def spoken_pause(ear: Any, duration_ms: int) -> None:
     """Keep in order that there was a pause in the RTP timestamps; there are kept packets."""
-    _keep(ear, 0, duration_ms, 0)
+    keep_packet(ear, 0, 0, duration_ms, PAUSE, 0)
 
 
 @compiled
-def _keep(ear: Any, length: int, units: int, arrived_at_ns: int) -> None:
-    at = ear.kept
-    ear.kept_starts[at] = ear.kept_end
-    ear.kept_lengths[at] = length
-    ear.kept_units[at] = units
-    ear.kept_at_ns[at] = arrived_at_ns
-    ear.kept = at + 1
-    ear.kept_end += length
+def _sample_among(ear: Any, last: int, scratch: Any) -> bool:
+    """Sample the longest of a few packets up to `last`, of those not heard or sampled yet; then the one behind it."""
+    first = max(ear.heard, ear.is_behind, ear.sampled)
+    if last < first:
+        return False
+    at = largest_before(ear, last, min(_CHOICE, last - first + 1))
+    return _sample(ear, at, 2, scratch)
 
 
 @compiled
-def _sample(ear: Any, at: int, scratch: Any) -> bool:
-    """Decode one kept packet out of order; when it is plainly voiced, drop those before it and return True.
+def _sample(ear: Any, first: int, most: int, scratch: Any) -> bool:
+    """Decode `most` kept packets from one on out of order, until one is plainly voiced; drop those before that one.
 
     By a decoder that has heard nothing: the one that heard what was before would play that on (SILK repeats the last
     pitch period, however loud).
     """
-    memcpy(ear.backup, scratch.addresses[FRESH_SAMPLER], OPUS_DECODER_BYTES)
+    copy_fresh(scratch.addresses[SAMPLER], FRESH_SAMPLER, kept_kind(ear, first), scratch)
     forget_part(ear)
-    payload, arrived_at_ns = ear.kept_memory + ear.kept_starts[at], ear.kept_at_ns[at]
-    levels = scratch.levels
-    windows = decoded_levels(ear, ear.backup, payload, ear.kept_lengths[at], _SAMPLE_RATE, levels, scratch)
+    for at in range(first, min(first + most, ear.kept)):
+        if kept_kind(ear, at) < BY_CELT:
+            return False
+        ear.sampled = at + 1
+        if _is_plainly_voiced(ear, at, scratch):
+            _go_on_behind(ear, at)
+            return True
+    return False
+
+
+@compiled
+def _is_plainly_voiced(ear: Any, at: int, scratch: Any) -> bool:
+    """Tell what the sampler hears of a kept packet."""
+    levels, payload, length = scratch.levels, kept_payload(ear, at), kept_length(ear, at)
+    windows = decoded_levels(ear, scratch.addresses[SAMPLER], payload, length, SAMPLE_RATE, levels, scratch)
     if windows <= 0:
         return False
     top = highest(levels, windows)
     _learn_dip(ear, levels, windows)
     is_loud = top > gate_dbfs(ear) + _PLAIN_DB and top > ear.peak_dbfs - CLICK_DB + _PLAIN_DB
-    if not is_loud or _is_steady(ear, levels, windows, arrived_at_ns):
+    if not is_loud or _is_steady(ear, levels, windows, kept_at_ns(ear, at)):
         return False
-    _drop_before(ear, at)
-    ear.decoded += 1
     ear.peak_dbfs = max(top, ear.peak_dbfs)
-    ear.last_voiced_at_ns = arrived_at_ns
     return True
+
+
+@compiled
+def _go_on_behind(ear: Any, at: int) -> None:
+    """Drop what was kept before a plainly voiced packet."""
+    for i in range(max(ear.heard, ear.is_behind), at):
+        _miss(ear, i)
+    drop_before(ear, at)
+    ear.heard = 0
+    ear.unheard -= 1
+    ear.is_behind = 1
+    ear.sampled = 1
+    ear.is_searched = 0
+    ear.decoded += 1
+    ear.last_voiced_at_ns = kept_at_ns(ear, 0)
+    ear.next_sample_ns = ear.last_voiced_at_ns + _sample_every_ns(ear)
 
 
 @compiled
@@ -257,79 +230,85 @@ def _forget_steady(ear: Any, arrived_at_ns: int) -> None:
 
 
 @compiled
-def _drop_before(ear: Any, at: int) -> None:
-    """Drop the kept packets before one that is plainly voiced."""
-    for i in range(ear.is_behind, at):
-        _miss(ear, ear.kept_lengths[i], ear.kept_units[i])
-    start = ear.kept_starts[at]
-    memcpy(ear.kept_memory, ear.kept_memory + start, ear.kept_end - start)
-    for i in range(at, ear.kept):
-        ear.kept_starts[i - at] = ear.kept_starts[i] - start
-        ear.kept_lengths[i - at] = ear.kept_lengths[i]
-        ear.kept_units[i - at] = ear.kept_units[i]
-        ear.kept_at_ns[i - at] = ear.kept_at_ns[i]
-    ear.kept -= at
-    ear.kept_end -= start
-    ear.is_behind = 1
-
-
-@compiled
-def _miss(ear: Any, length: int, units: int) -> None:
-    if length == 0:
+def _miss(ear: Any, at: int) -> None:
+    """Let a kept packet count that is not decoded."""
+    kind, units = kept_kind(ear, at), kept_units(ear, at)
+    if kind == PAUSE:
         onset_pause(ear, units, ear.pause_dbfs)
         return
     windows = units // UNITS_PER_WINDOW
     ear.peak_dbfs -= PEAK_FALL_DB * windows
-    if length <= MOST_SILENCE_BYTES:
+    if kind < BY_CELT:
         onset_silence(ear, SILENCE_DBFS, windows)
     else:
         ear.skipped += 1
 
 
 @compiled
-def spoken_find_end(ear: Any, scratch: Any) -> None:
-    """Find the last voiced packet among the kept ones: those before one that is plainly voiced are not decoded."""
-    last = ear.kept - 1
-    while last > 0 and ear.kept_lengths[last] <= MOST_SILENCE_BYTES:
-        last -= 1
-    if not _leap(ear, last - _SHORT_LEAP, scratch):
-        _leap(ear, last - _LONG_LEAP, scratch)
-    spoken_catch_up(ear, scratch)
-
-
-@compiled
-def _leap(ear: Any, at: int, scratch: Any) -> bool:
-    return at > 1 and ear.kept_lengths[at] > MOST_SILENCE_BYTES and _sample(ear, at, scratch)
+def spoken_find_end(ear: Any, is_due: bool, now_ns: int, scratch: Any) -> None:
+    """Find the last voiced packet among the kept ones, now, or else in this tick's share of the work."""
+    if ear.unheard > 0 and not ear.is_searched:
+        ear.is_searched = 1
+        last = last_larger(ear)
+        if now_ns - kept_at_ns(ear, last) > _JUST_NOW_NS and _sample(ear, last, 1, scratch):
+            return
+        if _sample_among(ear, last, scratch):
+            return
+    _hear(ear, _MANY if is_due else _HEARD_A_TICK, scratch)
 
 
 @compiled
 def spoken_catch_up(ear: Any, scratch: Any) -> None:
     """Decode the kept packets in order."""
-    first = 0
+    _hear(ear, _MANY, scratch)
+
+
+@compiled
+def _hear(ear: Any, most: int, scratch: Any) -> None:
+    """Hear kept packets in order, of which at most `most` are decoded."""
     if ear.is_behind:
-        memcpy(ear.decoder, scratch.addresses[FRESH_DECODER], OPUS_DECODER_BYTES)
-        forget_part(ear)
-        ear.settled = 0
-        decoded_levels(ear, ear.decoder, ear.kept_memory, ear.kept_lengths[0], RATE, scratch.levels, scratch)
-        first = 1
-    for at in range(first, ear.kept):
+        _begin_behind(ear, scratch)
+    left = most
+    while ear.heard < ear.kept and left > 0:
+        at = ear.heard
+        ear.heard = at + 1
+        if kept_kind(ear, at) >= BY_CELT:
+            ear.unheard -= 1
+            left -= 1
         _hear_kept(ear, at, scratch)
-    _keep_none(ear)
+    if ear.heard == ear.kept:
+        keep_none(ear)
+
+
+@compiled
+def _begin_behind(ear: Any, scratch: Any) -> None:
+    """Bring the decoder to where the first kept packet, known to be voiced, leaves it."""
+    forget_part(ear)
+    ear.is_behind = 0
+    ear.heard = 1
+    if ear.kept > 1 and kept_kind(ear, 1) == CODED_SILENCE:
+        # Nothing is left of it behind that.
+        ear.is_rested = 1
+        return
+    ear.is_rested = 0
+    ear.settled = 0
+    copy_fresh(ear.decoder, FRESH_DECODER, kept_kind(ear, 0), scratch)
+    decoded_levels(ear, ear.decoder, kept_payload(ear, 0), kept_length(ear, 0), RATE, scratch.levels, scratch)
 
 
 @compiled
 def _hear_kept(ear: Any, at: int, scratch: Any) -> None:
-    payload, length, units = ear.kept_memory + ear.kept_starts[at], ear.kept_lengths[at], ear.kept_units[at]
-    if length == 0:
+    payload, length, units, kind = kept_payload(ear, at), kept_length(ear, at), kept_units(ear, at), kept_kind(ear, at)
+    if kind == PAUSE:
         onset_pause(ear, units, ear.pause_dbfs)
         return
-    if length <= MOST_SILENCE_BYTES:
-        hear_silence(ear, payload, length, units, scratch)
+    if kind < BY_CELT:
+        hear_silence(ear, payload, length, units, kind, scratch)
         return
-    ear.settled = 0
+    ready_decoder(ear, kind, scratch)
     windows = decoded_levels(ear, ear.decoder, payload, length, RATE, scratch.levels, scratch)
     if windows < 0:
         return
     ear.decoded += 1
-    arrived_at_ns = ear.kept_at_ns[at]
+    arrived_at_ns = kept_at_ns(ear, at)
     onset_packet(ear, scratch.levels, windows, arrived_at_ns, arrived_at_ns, SILENCE_DBFS)

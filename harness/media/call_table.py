@@ -58,7 +58,9 @@ class CallTable:
         self._free = list(range(len(media.calls) - 1, -1, -1))
         self._generations = [0] * len(media.calls)
         self._keys: set[int] = set()
-        self._opus: dict[int, npt.NDArray[np.uint8]] = {}
+        # One piece, of which the system gives what is written to, in large pages where it has them: a decoder is cold
+        # when its packet comes, and small pages would each have to be looked up as well.
+        self._opus: npt.NDArray[np.uint8] = np.zeros((len(media.calls), OPUS_MEMORY_BYTES), np.uint8)
 
     def add(self, port: MediaPort, spec: MediaSpec) -> MediaCall:
         """Fill a row and hand it to the loop. Raises GeneratorError."""
@@ -169,11 +171,8 @@ class CallTable:
                 end_stream(self._media.gcm, row)
 
     def _opus_memory(self, index: int) -> int:
-        """Return the address of what hearing Opus needs in this row, which keeps its memory for its next call."""
-        memory = self._opus.get(index)
-        if memory is None:
-            memory = self._opus[index] = np.zeros(OPUS_MEMORY_BYTES, np.uint8)
-        return address_of(memory)
+        """Return the address of what hearing Opus needs in this row."""
+        return address_of(self._opus) + OPUS_MEMORY_BYTES * index
 
     def _play(self, index: int, clip: Clip | None, at_ns: int) -> None:
         self._command(Command.PLAY, index, NOTHING if clip is None else self._clips.index_of(clip), at_ns)

@@ -32,6 +32,7 @@ from harness.media.loop import MediaLoop
 from harness.media.peer import seam
 from harness.media.peer.host import PeerHost
 from harness.media.priority import raise_priority
+from harness.media.timers import Timers
 from harness.model.plan import CallLimits, CallPlan, Patience, Persona, TargetSpec
 
 _NOBODY = Persona("benchmark", "", "", "", "unlimited")
@@ -77,6 +78,11 @@ class Transports:
             return RtpCaller(plan, self._http, self._media_loop, self._ports, post)
         return WebRtcCaller(plan, self._http, self._peers, self._media_loop, post)
 
+    @property
+    def timers(self) -> Timers:
+        """Return the timers that all calls share, as in the engine."""
+        return self._peers.timers
+
     def close(self) -> None:
         """Close the shared ports."""
         self._peers.close()
@@ -107,7 +113,7 @@ class OurCallers:
         return len(self._up), self._failed
 
     async def _place(self, index: int, first_after_s: float) -> None:
-        clock = TurnClock(self._clip, self._log)
+        clock = TurnClock(self._clip, self._log, self._transports.timers)
         caller = self._transports.caller(index, clock.take)
         try:
             async with self._queue.turn(None) as turn:

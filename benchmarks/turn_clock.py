@@ -1,6 +1,5 @@
 """One call's turns in a comparison: it speaks once a cycle and times the onset of what comes back."""
 
-import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from harness.callers.exchange import CallEvent, Disconnected
 from harness.media.clips import Clip
 from harness.media.events import MediaFailed, MediaLost, SpeechStarted
 from harness.media.onset import AgentOnset
-from harness.model.clock import ms_between
+from harness.media.timers import Timer, Timers
+from harness.model.clock import NS_PER_S, monotonic_ns, ms_between
 
 
 @dataclass(slots=True)
@@ -41,17 +41,20 @@ class TurnLog:
 class TurnClock:
     """Speaks `clip` once a cycle on one call, and takes its media events."""
 
-    def __init__(self, clip: Clip, log: TurnLog) -> None:
+    def __init__(self, clip: Clip, log: TurnLog, timers: Timers) -> None:
         self._clip = clip
         self._log = log
         self._play: Callable[[Clip], None] | None = None
         self._began_at_ns: int | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timers = timers
+        self._timer: Timer | None = None
+        self._due_ns = 0
 
     def start(self, play: Callable[[Clip], None], first_after_s: float) -> None:
         """Begin the cycles `first_after_s` from now."""
         self._play = play
-        self._timer = asyncio.get_running_loop().call_later(first_after_s, self._speak)
+        self._due_ns = monotonic_ns() + int(first_after_s * NS_PER_S)
+        self._timer = self._timers.at(self._due_ns, self._speak)
 
     def stop(self) -> None:
         """Speak no more."""
@@ -61,10 +64,9 @@ class TurnClock:
     def _speak(self) -> None:
         if self._play is None:
             return
-        loop = asyncio.get_running_loop()
         # From the planned time, not from now: turns must not drift together.
-        due = self._timer.when() if self._timer is not None else loop.time()
-        self._timer = loop.call_at(due + CYCLE_S, self._speak)
+        self._due_ns += int(CYCLE_S * NS_PER_S)
+        self._timer = self._timers.at(self._due_ns, self._speak)
         self._began_at_ns = None
         self._play(self._clip)
         self._log.spoken += 1

@@ -12,7 +12,6 @@ import aiohttp
 from harness.callers.backstop import GRACE_S, bounded
 from harness.callers.caller import Caller
 from harness.callers.conversation import Conversation
-from harness.callers.deadlines import Deadlines
 from harness.callers.exchange import (
     Action,
     CallEvent,
@@ -32,6 +31,7 @@ from harness.media.clips import Clip
 from harness.media.codecs import OPUS, Codec, codec_named
 from harness.media.loop import MediaLoop
 from harness.media.peer.host import PeerHost
+from harness.media.timers import Timer, Timers
 from harness.model.clock import monotonic_ns, ms_between
 from harness.model.errors import CallquakeError, GeneratorError
 from harness.model.plan import CallPlan, TargetSpec, impairments_of
@@ -54,7 +54,7 @@ class CallContext:
     peers: PeerHost
     source_ports: SourcePorts
     setup_queue: SetupQueue
-    deadlines: Deadlines
+    timers: Timers
     utterances: Mapping[str, Spoken]
     # Encoded on first use of a codec, then shared by all calls.
     clip: Callable[[str, Codec], Clip]
@@ -87,9 +87,10 @@ class Call:
         self._clips: dict[str, Clip] = {}
         # What the call told before its conversation began.
         self._early: list[CallEvent] = []
-        # Pending while the conversation lasts; events and the deadline's alarm drive it, without a task of their own.
+        # Pending while the conversation lasts; events and the deadline's timer drive it, without a task of their own.
         self._talk: asyncio.Future[None] | None = None
-        self._alarm = context.deadlines.alarm(self._on_deadline)
+        self._timer: Timer | None = None
+        self._timer_at_ns: int | None = None
         self._interrupted: HangUp | None = None
         self._interruption = asyncio.Event()
         self._end: HangUp | None = None
@@ -174,7 +175,8 @@ class Call:
                 self.interrupt(self._interrupted.cause, self._interrupted.detail)
             await talk
         finally:
-            self._alarm.silence()
+            if self._timer is not None:
+                self._timer.cancel()
 
     async def _set_up(self) -> int:
         """Connect when there is a place for it; what was waited for one is lateness of the arrival."""
@@ -215,10 +217,17 @@ class Call:
             return
         if self._end is not None:
             self._talk.set_result(None)
-        elif self._conversation.deadline_ns is not None:
-            self._alarm.set(self._conversation.deadline_ns)
+        elif self._conversation.deadline_ns != self._timer_at_ns:
+            self._set_timer(self._conversation.deadline_ns)
+
+    def _set_timer(self, at_ns: int | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at_ns = at_ns
+        self._timer = None if at_ns is None else self._context.timers.at(at_ns, self._on_deadline)
 
     def _on_deadline(self) -> None:
+        self._timer = self._timer_at_ns = None
         self._advance(self._conversation.expire)
 
     def _media_view(self) -> MediaView:

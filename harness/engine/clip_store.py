@@ -13,6 +13,10 @@ class ClipStore:
         self._corpus = corpus
         self._clips: dict[tuple[str, int], Clip] = {}
 
+    def has(self, utterance_id: str, codec: Codec) -> bool:
+        """Tell whether `clip` will return at once."""
+        return (utterance_id, codec.index) in self._clips
+
     def clip(self, utterance_id: str, codec: Codec) -> Clip:
         """Return `utterance_id` encoded by `codec`: always the same object, though two threads may race to make it."""
         key = (utterance_id, codec.index)

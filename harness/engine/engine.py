@@ -11,11 +11,10 @@ from typing import Any
 import aiohttp
 
 from harness.callers.call import Call, CallContext, codec_of
-from harness.callers.deadlines import Deadlines
 from harness.callers.exchange import Milestone
 from harness.callers.setup_queue import SetupQueue
 from harness.callers.source_ports import SourcePorts
-from harness.corpus.manifest import Corpus, load_corpus
+from harness.corpus.manifest import load_corpus
 from harness.engine import headroom, wire
 from harness.engine.clip_store import ClipStore
 from harness.engine.health import HealthMeter, sleep_and_measure_lag
@@ -30,7 +29,7 @@ from harness.model.plan import CallPlan
 from harness.model.records import Cause, TurnRecord
 
 HEALTH_INTERVAL_S = 1.0
-FLUSH_AFTER_S = 0.01
+FLUSH_AFTER_S = 0.02
 _logger = logging.getLogger(__name__)
 
 
@@ -43,7 +42,7 @@ class Engine:
         self._media_loop = MediaLoop()
         self._calls: dict[str, Call] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._corpus: Corpus | None = None
+        self._clips: ClipStore | None = None
         self._context: CallContext | None = None
         # Messages that are written together: each write wakes a process.
         self._unsent: list[bytes] = []
@@ -103,7 +102,8 @@ class Engine:
             raise LocalProtocolError(f"wire protocol {message['protocol']} is not {wire.PROTOCOL_VERSION}")
         needs, room = message.get("needs"), headroom.room_here(self._media_loop.capacity)
         warnings = [] if needs is None else headroom.check(from_json(Needs, needs), room)
-        self._corpus = load_corpus(Path(message["corpus"]))
+        corpus = load_corpus(Path(message["corpus"]))
+        self._clips = ClipStore(corpus)
         self._context = CallContext(
             worker=str(message["worker"]),
             run_dir=Path(message["run_dir"]),
@@ -112,9 +112,9 @@ class Engine:
             peers=peers,
             source_ports=SourcePorts(self._media_loop),
             setup_queue=SetupQueue(),
-            deadlines=Deadlines(),
-            utterances=self._corpus.utterances,
-            clip=ClipStore(self._corpus).clip,
+            timers=peers.timers,
+            utterances=corpus.utterances,
+            clip=self._clips.clip,
             on_turn=self._on_turn,
             on_milestone=self._on_milestone,
         )
@@ -139,8 +139,8 @@ class Engine:
             raise LocalProtocolError(f"unknown message '{kind}'; legal: hello, place, hang_up, stop")
 
     async def _run_call(self, plan: CallPlan, due_at_ns: int | None) -> None:
-        context = self._context
-        if context is None:
+        context, clips = self._context, self._clips
+        if context is None or clips is None:
             raise LocalProtocolError("'place' came before 'hello'")
         unknown = [t.utterance_id for t in plan.turns if t.utterance_id not in context.utterances]
         if unknown:
@@ -149,8 +149,10 @@ class Engine:
         loop = asyncio.get_running_loop()
         codec = codec_of(plan.target)
         for utterance_id in dict.fromkeys(turn.utterance_id for turn in plan.turns):
+            if clips.has(utterance_id, codec):
+                continue
             try:
-                await loop.run_in_executor(None, context.clip, utterance_id, codec)
+                await loop.run_in_executor(None, clips.clip, utterance_id, codec)
             except Exception:
                 # The call asks again, and says so in its row if it fails again; here it would end without one.
                 _logger.exception("call %s: the audio of '%s' cannot be read yet", plan.call_id, utterance_id)

@@ -6,6 +6,7 @@ One rule: a missing optional field takes its default, an unknown one is left out
 import dataclasses
 import types
 import typing
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -41,14 +42,36 @@ def to_json(value: Any) -> Any:
     return value
 
 
-_HINTS: dict[Any, dict[str, Any]] = {}
+_Read = Callable[[Any, str], Any]
 
 
-def _hints(cls: Any) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Field:
+    """How one field of a dataclass is read; `read` takes the raw value and where it stands."""
+
+    name: str
+    where: str
+    read: _Read
+    is_optional: bool
+
+
+_FIELDS: dict[type, tuple[_Field, ...]] = {}
+
+
+def _fields(cls: Any) -> tuple[_Field, ...]:
     """Resolve the annotations of a dataclass once."""
-    if cls not in _HINTS:
-        _HINTS[cls] = typing.get_type_hints(cls)
-    return _HINTS[cls]
+    if cls not in _FIELDS:
+        hints = typing.get_type_hints(cls)
+        _FIELDS[cls] = tuple(
+            _Field(
+                f.name,
+                f"{cls.__name__}.{f.name}",
+                _reader(hints[f.name]),
+                f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING,
+            )
+            for f in dataclasses.fields(cls)
+        )
+    return _FIELDS[cls]
 
 
 def from_json(cls: type[T], raw: Any) -> T:
@@ -56,29 +79,37 @@ def from_json(cls: type[T], raw: Any) -> T:
     if not isinstance(raw, dict):
         raise TypeError(f"{cls.__name__}: expected an object, got {type(raw).__name__}")
     values: dict[str, Any] = {}
-    for f in dataclasses.fields(cls):  # type: ignore[arg-type]
+    for f in _fields(cls):
         if f.name in raw:
-            values[f.name] = _value(_hints(cls)[f.name], raw[f.name], f"{cls.__name__}.{f.name}")
-        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise TypeError(f"{cls.__name__}.{f.name} is missing")
+            values[f.name] = f.read(raw[f.name], f.where)
+        elif not f.is_optional:
+            raise TypeError(f"{f.where} is missing")
     return cls(**values)
 
 
-def _value(hint: Any, raw: Any, where: str) -> Any:
+def _reader(hint: Any) -> _Read:
+    """Return what reads a value of this annotation."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         arms = typing.get_args(hint)
-        if raw is None:
-            if type(None) in arms:
-                return None
-            raise TypeError(f"{where} must not be null")
-        return _value(next(a for a in arms if a is not type(None)), raw, where)
+        read = _reader(next(a for a in arms if a is not type(None)))
+        return (lambda raw, where: None if raw is None else read(raw, where)) if type(None) in arms else _not_null(read)
     if dataclasses.is_dataclass(hint):
-        return from_json(typing.cast("type[Any]", hint), raw)
+        return lambda raw, _where: from_json(typing.cast("type[Any]", hint), raw)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint(raw)
+        return lambda raw, _where: hint(raw)
     if origin is tuple:
-        arms = typing.get_args(hint)
-        each = arms[0]
-        return tuple(_value(each, v, where) for v in raw)
-    return float(raw) if hint is float else raw
+        read_each = _reader(typing.get_args(hint)[0])
+        return lambda raw, where: tuple(read_each(v, where) for v in raw)
+    if hint is float:
+        return lambda raw, _where: float(raw)
+    return lambda raw, _where: raw
+
+
+def _not_null(read: _Read) -> _Read:
+    def read_value(raw: Any, where: str) -> Any:
+        if raw is None:
+            raise TypeError(f"{where} must not be null")
+        return read(raw, where)
+
+    return read_value

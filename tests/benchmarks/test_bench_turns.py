@@ -16,6 +16,7 @@ from harness.measure.calibration import Truth
 from harness.media.codecs import OPUS, PCMU
 from harness.media.events import SpeechStarted
 from harness.media.onset import AgentOnset
+from harness.media.timers import Timers
 
 pytestmark = pytest.mark.unit
 
@@ -52,19 +53,18 @@ def test_a_talk_ratio_that_leaves_no_turn_is_refused(text):
 def test_a_turn_is_timed_from_the_packet_that_left_to_the_onset():
     async def scenario():
         log, clip = TurnLog(), Cycle(0.1).clip(PCMU)
-        clock, played = TurnClock(clip, log), []
-        clock.start(played.append, 0.0)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        clock, played = TurnClock(clip, log, Timers()), asyncio.get_running_loop().create_future()
+        clock.start(played.set_result, 0.0)
+        await played
         clock.take(SpeechStarted("u", 1_000 * MS))
         clock.take(AgentOnset(1_003 * MS, 1_060 * MS))
         # A second onset in one turn is none of ours.
         clock.take(AgentOnset(1_500 * MS, 1_560 * MS))
         clock.stop()
-        return log, played, clip
+        return log, played.result(), clip
 
     log, played, clip = asyncio.run(scenario())
-    assert played == [clip]
+    assert played is clip
     told = log.as_json()
     assert (told["turns_spoken"], told["turns_timed"]) == (1, 1)
     assert told["ttfb_ms"] == {"median": 3.0, "p99": 3.0, "min": 3.0, "max": 3.0}
@@ -73,7 +73,7 @@ def test_a_turn_is_timed_from_the_packet_that_left_to_the_onset():
 
 def test_an_onset_before_anything_was_said_is_not_timed_and_a_lost_call_is_counted():
     log = TurnLog()
-    clock = TurnClock(Cycle(0.1).clip(PCMU), log)
+    clock = TurnClock(Cycle(0.1).clip(PCMU), log, timers=None)
     clock.take(AgentOnset(5 * MS, 60 * MS))
     clock.take(Disconnected("gone"))
     assert (log.timed, log.broken) == (0, 1)

@@ -119,6 +119,10 @@ def _row_object(row: np.dtype[Any]) -> _Row:
 
 def clear_row(row: Any, dtype: np.dtype[Any]) -> None:
     """Set every field of one row to zero; called from Python only."""
+    if not INTERPRETED:
+        # In one go: field by field, a call's rows take a third of a millisecond.
+        row.setfield(np.zeros((), dtype), dtype)
+        return
     for name in dtype.names or ():
         if dtype[name].shape:
             getattr(row, name)[...] = 0

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 from pylibsrtp import Policy, Session
 
-from harness.media.peer.timers import Timer, Timers
 from harness.media.srtp import INCOMING, OUTGOING, srtp_session
+from harness.media.timers import Timer, Timers
 from harness.model.errors import GeneratorError, ScenarioError
 
 # What one datagram carries at most: fits every path that WebRTC works on.

@@ -8,8 +8,8 @@ from harness.media.loop import MediaLoop
 from harness.media.peer.dtls import DtlsIdentity
 from harness.media.peer.ice_port import IcePort
 from harness.media.peer.source_ports import SourcePorts
-from harness.media.peer.timers import Timers
 from harness.media.spec import Address
+from harness.media.timers import Timers
 from harness.model.errors import GeneratorError
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from harness.media.peer.ice_port import IcePort
-from harness.media.peer.timers import Timer, Timers
 from harness.media.spec import Address
+from harness.media.timers import Timer, Timers
 from harness.protocols import stun
 from harness.protocols.webrtc_sdp import Candidate, Transport
 

@@ -9,7 +9,6 @@ from rtp_bench import plan
 from harness.callers import backstop, call
 from harness.callers.backstop import bounded
 from harness.callers.call import Call, CallContext
-from harness.callers.deadlines import Deadlines
 from harness.callers.setup_queue import SetupQueue
 from harness.engine.engine import Engine
 from harness.model.errors import GeneratorError
@@ -37,7 +36,7 @@ def context(tmp_path, clip=lambda *_: None):
     nothing = lambda *_: None  # noqa: E731 - one for both
     return CallContext(
         worker="w", run_dir=tmp_path, http=None, media_loop=None, peers=None,
-        source_ports=SimpleNamespace(new_ssrc=lambda: 1), setup_queue=SetupQueue(), deadlines=Deadlines(),
+        source_ports=SimpleNamespace(new_ssrc=lambda: 1), setup_queue=SetupQueue(), timers=None,
         utterances={"u": said}, clip=clip, on_turn=nothing, on_milestone=nothing,
     )  # fmt: skip
 
@@ -105,7 +104,7 @@ def test_a_call_whose_audio_cannot_be_read_leaves_a_row(tmp_path):
         engine = Engine.__new__(Engine)
         engine._context = context(tmp_path, no_descriptor)
         engine._calls, engine._tasks = {}, {"call-1": None}
-        engine._finished = SimpleNamespace(packets_sent=0, packets_received=0, send_errors=0)
+        engine._clips = SimpleNamespace(has=lambda *_: False, clip=no_descriptor)
         engine._send = lambda kind, **fields: sent.append((kind, fields))
         await engine._run_call(short_plan(), None)
         ((kind, fields),) = sent

@@ -13,7 +13,10 @@ def test_each_codec_has_a_clip_of_its_own_made_once():
     corpus = load_corpus(None)
     utterance = next(iter(corpus.utterances.values()))
     store = ClipStore(corpus)
+    assert not store.has(utterance.id, PCMU)
     clips = [store.clip(utterance.id, codec) for codec in CODECS]
+    assert not store.has("no such", PCMU)
+    assert all(store.has(utterance.id, codec) for codec in CODECS)
     assert [clip.codec for clip in clips] == list(CODECS)
     assert [clip.duration_ms - utterance.duration_ms < 40 for clip in clips] == [True] * len(CODECS)
     # A voiced edge is at most a packet away from that of the codec without delay.

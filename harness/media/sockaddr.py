@@ -4,6 +4,7 @@ import ipaddress
 import socket
 import struct
 import sys
+from functools import lru_cache
 
 from harness.media.spec import Address
 
@@ -21,6 +22,7 @@ def pack(address: Address) -> bytes:
     return family + struct.pack("!HI16s", port, 0, parsed.packed) + struct.pack("=I", scope)
 
 
+@lru_cache(maxsize=8192)
 def unpack(name: bytes) -> Address:
     """Return host and port of a sockaddr."""
     family = int.from_bytes(name[:2], sys.byteorder)

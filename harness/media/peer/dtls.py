@@ -33,12 +33,7 @@ _CIPHERS = (
     b"ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA"
 )
 # RFC 8122 5.
-_HASHES = {
-    "sha-224": hashes.SHA224(),
-    "sha-256": hashes.SHA256(),
-    "sha-384": hashes.SHA384(),
-    "sha-512": hashes.SHA512(),
-}
+_HASHES = {"sha-224": "sha224", "sha-256": "sha256", "sha-384": "sha384", "sha-512": "sha512"}
 _EXPORTER = b"EXTRACTOR-dtls_srtp"
 
 
@@ -241,7 +236,7 @@ class DtlsSession:
 
     def _fingerprint_problem(self) -> str | None:
         """RFC 8122 5: every fingerprint whose hash we know must match, and there must be one."""
-        certificate = self._ssl.get_peer_certificate(as_cryptography=True)
+        certificate = self._ssl.get_peer_certificate()
         if certificate is None:
             return "the agent showed no certificate"
         known = 0
@@ -250,7 +245,7 @@ class DtlsSession:
             if digest is None:
                 continue
             known += 1
-            if certificate.fingerprint(digest).hex(":").upper() != value:
+            if certificate.digest(digest).decode() != value:
                 return f"the agent's certificate does not match the {algorithm} fingerprint of its SDP"
         return None if known else "the agent's SDP has no fingerprint of a known hash (sha-256)"
 

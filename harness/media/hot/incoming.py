@@ -25,6 +25,7 @@ from harness.media.hot.layout import (
     HEARING_LINES,
     NAME_BYTES,
     OFFSET_NS,
+    PORT_BYTES,
     RECEPTION_BYTES,
     RECEPTION_LINES,
     RTP_HEADER_BYTES,
@@ -58,7 +59,18 @@ def read_ports(media: Any) -> None:
     events = media.inbox.events
     ready = native.epoll_wait(media.cells[EPOLL_FD], events.ctypes.data, _MOST_READY, 0)
     for i in range(ready):
-        _read_port(media, int(events[native.EPOLL_EVENT_WORDS * i + native.EPOLL_DATA_WORD]))
+        if i + 2 * AHEAD < ready:
+            fetch_row(media.ports, PORT_BYTES, _ready_port(events, i + 2 * AHEAD), 0, 1)
+        if i + AHEAD < ready:
+            call = media.ports[_ready_port(events, i + AHEAD)].last_call
+            fetch_row(media.calls, CALL_BYTES, call, HEARING_LINE, HEARING_LINES)
+            _fetch(media, call)
+        _read_port(media, _ready_port(events, i))
+
+
+@compiled
+def _ready_port(events: Any, place: int) -> int:
+    return int(events[native.EPOLL_EVENT_WORDS * place + native.EPOLL_DATA_WORD])
 
 
 @compiled
@@ -76,7 +88,7 @@ def _read_port(media: Any, port: int) -> None:
         _find_calls(media, port, count)
         for slot in range(count):
             if slot + AHEAD < count:
-                _fetch(media, slot + AHEAD)
+                _fetch(media, media.inbox.calls[slot + AHEAD])
             _take_datagram(media, port, slot)
             headers[slot, 1] = NAME_BYTES
             headers[slot, 5] = CONTROL_BYTES
@@ -86,7 +98,7 @@ def _read_port(media: Any, port: int) -> None:
 
 @compiled
 def _find_calls(media: Any, port: int, count: int) -> None:
-    """Tell whose each datagram is, by its sender's address or its source, and have the first ones' rows fetched."""
+    """Tell whose each datagram is, by its sender's address or its source, and have the calls' rows fetched."""
     inbox = media.inbox
     for slot in range(count):
         call = find_call(media, address_key(port, inbox.names[slot]))
@@ -95,20 +107,19 @@ def _find_calls(media: Any, port: int, count: int) -> None:
         inbox.calls[slot] = call
         if call >= 0:
             fetch_row(media.calls, CALL_BYTES, call, HEARING_LINE, HEARING_LINES)
+            media.ports[port].last_call = call
     for slot in range(min(AHEAD, count)):
-        _fetch(media, slot)
+        _fetch(media, inbox.calls[slot])
 
 
 @compiled
-def _fetch(media: Any, slot: int) -> None:
-    """Have what hearing a datagram touches fetched."""
-    call = media.inbox.calls[slot]
+def _fetch(media: Any, call: int) -> None:
+    """Have what hearing a datagram of a call touches fetched; its own row has been. -1 is no call's."""
     if call < 0:
         return
     fetch_row(media.receptions, RECEPTION_BYTES, call, 0, RECEPTION_LINES)
     fetch_row(media.ears, EAR_BYTES, call, 0, EAR_LINES)
-    if media.calls[call].srtp_in != 0:
-        fetch_stream(media.gcm, 2 * call + 1)
+    fetch_stream(media.gcm, 2 * call + 1)
 
 
 @compiled

@@ -180,8 +180,11 @@ PORT = np.dtype(
         # RTP and RTCP of unknown senders go up to Python, for it to begin a call; elsewhere they are counted only.
         ("tells_unknown", "i8"),
         ("drops", "i8"),
+        # Whose datagram came last: a guess whose comes next.
+        ("last_call", "i8"),
     ]
 )
+PORT_BYTES = PORT.itemsize
 CLIP = np.dtype([("first_packet", "i8"), ("packets", "i8"), ("first_voiced", "i8"), ("last_voiced", "i8")])
 
 

@@ -24,6 +24,7 @@ from harness.media.hot.layout import (
     NEXT_PHASE,
     PHASE_NS,
     PHASES,
+    PORT_BYTES,
     RTCP_INTERVAL_NS,
     Command,
     Counter,
@@ -70,11 +71,14 @@ def _send_phase(media: Any, number: int, now_ns: int) -> None:
     phase = number % PHASES
     due_ns = number * PHASE_NS
     count = int(media.member_counts[phase])
-    for place in range(min(AHEAD, count)):
-        _fetch(media, media.members[phase, place])
-    for place in range(count):
-        if place + AHEAD < count:
-            _fetch(media, media.members[phase, place + AHEAD])
+    for place in range(-2 * AHEAD, count):
+        if place + 2 * AHEAD < count:
+            _fetch(media, media.members[phase, place + 2 * AHEAD])
+        if 0 <= place + AHEAD < count:
+            # What it refers to, itself being there by now.
+            fetch_row(media.ports, PORT_BYTES, media.calls[media.members[phase, place + AHEAD]].port, 0, 1)
+        if place < 0:
+            continue
         index = media.members[phase, place]
         send_tick(media, index, now_ns, due_ns)
         _watch(media, index, now_ns)

@@ -6,8 +6,8 @@ Out, every 20 ms a call (hot/outgoing.py):
     clip_table.py   its payloads by memory address
        |            deadline n x 20 ms + phase, absolute; 8 phases, each with its share of the calls (hot/run.py)
        v
-    clip, background noise or silence -> RTP header -> srtp_protect -> impairment -> batch -> sendmmsg
-       |                                  hot/outgoing.py   (libsrtp)   hot/impair.py  hot/batch.py   (kernel)
+    clip, background noise or silence -> RTP header -> SRTP ------------> impairment -> batch -> sendmmsg
+       |                                  outgoing.py   gcm.py, (libsrtp)  impair.py     batch.py  (kernel)
        v
     SpeechStarted, SpeechEnded: when the packet with the first, the last voiced sample had left
 
@@ -15,8 +15,8 @@ In, at each deadline all that came since (hot/incoming.py):
 
     kernel: receive time of each datagram (SO_TIMESTAMPNS), drops (SO_RXQ_OVFL)
        v
-    recvmmsg -> whose call? -> impairment -> srtp_unprotect -> RTP or RTCP?
-       |        hot/senders.py  hot/impair.py   (libsrtp)        |
+    recvmmsg -> whose call? -> impairment -> SRTP ----------> RTP or RTCP?
+       |        senders.py     impair.py     gcm.py, (libsrtp)   |
        |                                                         +- RTCP: reports, round trip, BYE (hot/rtcp.py)
        v                                                         +- RTP: sequence, loss, jitter (hot/reception.py)
     STUN, DTLS: up to peer/ (ICE, DTLS, SRTP keys)                      v

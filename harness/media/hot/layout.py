@@ -30,7 +30,7 @@ CONTROL_BYTES = 128
 RTP_HEADER_BYTES = 12
 NAME_BYTES = rings.NAME_BYTES
 # How many sequence numbers back a duplicate is known.
-SEEN = 256
+SEEN, SEEN_BITS = 128, 32
 LATENESS_BUCKETS = 1600
 LATENESS_ZERO = 400
 
@@ -148,6 +148,7 @@ CALL_BYTES = CALL.itemsize
 RECEPTION = whole_lines(
     np.dtype(
         [
+            # --- what each packet reads and moves on: two lines
             ("started", "i8"),
             ("ssrc", "i8"),
             ("base", "i8"),
@@ -155,14 +156,16 @@ RECEPTION = whole_lines(
             ("bad_sequence", "i8"),
             ("received", "i8"),
             ("current", "i8"),
-            ("discarded", "i8"),
-            ("closed_expected", "i8"),
-            ("prior_expected", "i8"),
-            ("prior_received", "i8"),
             ("has_transit", "i8"),
             ("transit", "i8"),
             ("jitter", "f8"),
-            ("seen", "i8", (SEEN,)),
+            # A bit for each of the last numbers, at its number modulo SEEN; SEEN_BITS of them a word.
+            ("seen", "i8", (SEEN // SEEN_BITS,)),
+            ("discarded", "i8"),
+            # --- restarts and reports
+            ("closed_expected", "i8"),
+            ("prior_expected", "i8"),
+            ("prior_received", "i8"),
         ]
     )
 )

@@ -64,12 +64,14 @@ FIELDS: list[tuple[Any, ...]] = [
     # Windows learnt so far, and the last four of them in a ring.
     ("learnt", "i8"),
     ("recent", "f8", (_FLOOR_WINDOWS,)),
-    # Lowest mean of the history at `floor_first`: a queue of means that no later one undercuts, rising, in a ring, each
-    # with the serial number of its window.
-    ("floor_first", "i8"),
+    # The lowest mean of the history, and the serial number of its window.
+    ("floor_dbfs", "f8"),
+    ("floor_serial", "i8"),
+    # It is the first of a queue of means that no later one undercuts, rising; those behind it are in a ring, behind
+    # `floor_first`, each with its serial number. In silence it is the only one.
     ("floor_count", "i8"),
-    ("floor_levels", "f8", (_HISTORY,)),
-    ("floor_serials", "i8", (_HISTORY,)),
+    ("floor_first", "i8"),
+    ("floor_queue", "f8", (2 * _HISTORY,)),
     # Arrival of a packet that may be speech decoded too quietly, 0 = none, until the next packets tell.
     ("doubted_at_ns", "i8"),
     # The level it may have had.
@@ -111,7 +113,7 @@ def gate_dbfs(row: Any) -> float:
     """Return the level that a window must exceed now."""
     if row.floor_count == 0:
         return MINIMUM_GATE_DBFS
-    return max(MINIMUM_GATE_DBFS, row.floor_levels[row.floor_first] + GATE_OVER_FLOOR_DB)
+    return max(MINIMUM_GATE_DBFS, row.floor_dbfs + GATE_OVER_FLOOR_DB)
 
 
 @compiled
@@ -132,17 +134,32 @@ def onset_learn(row: Any, level: float) -> float:
 
 @compiled
 def _remember(row: Any, mean: float, serial: int) -> None:
-    first, count = row.floor_first, row.floor_count
-    if count > 0 and row.floor_serials[first] <= serial - _HISTORY:
-        first = (first + 1) % _HISTORY
-        count -= 1
-    while count > 0 and row.floor_levels[(first + count - 1) % _HISTORY] >= mean:
+    if row.floor_count > 0 and row.floor_serial <= serial - _HISTORY:
+        _forget_lowest(row)
+    count = row.floor_count
+    if count == 0 or mean <= row.floor_dbfs:
+        row.floor_dbfs = mean
+        row.floor_serial = serial
+        row.floor_count = 1
+        return
+    first, queue = row.floor_first, row.floor_queue
+    while count > 1 and queue[2 * ((first + count - 1) % _HISTORY)] >= mean:
         count -= 1
     at = (first + count) % _HISTORY
-    row.floor_levels[at] = mean
-    row.floor_serials[at] = serial
-    row.floor_first = first
+    queue[2 * at] = mean
+    queue[2 * at + 1] = serial
     row.floor_count = count + 1
+
+
+@compiled
+def _forget_lowest(row: Any) -> None:
+    row.floor_count -= 1
+    if row.floor_count == 0:
+        return
+    first = (row.floor_first + 1) % _HISTORY
+    row.floor_first = first
+    row.floor_dbfs = row.floor_queue[2 * first]
+    row.floor_serial = int(row.floor_queue[2 * first + 1])
 
 
 @compiled

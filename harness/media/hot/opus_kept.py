@@ -26,8 +26,8 @@ FIELDS: list[tuple[Any, ...]] = [
     # Where the payloads are, and how many bytes of them.
     ("kept_memory", "i8"),
     ("kept_end", "i8"),
+    ("kept_packets", "i8", (MOST_KEPT * _WORDS,)),
 ]
-KEPT_FIELDS: list[tuple[Any, ...]] = [("kept_packets", "i8", (MOST_KEPT * _WORDS,))]
 
 
 @compiled

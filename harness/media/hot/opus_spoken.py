@@ -205,7 +205,7 @@ def _go_on_behind(ear: Any, at: int) -> None:
 def _learn_dip(ear: Any, levels: Any, windows: int) -> None:
     """Let a sample lower the floor, when it is far under it: what 16 kHz lack of a noise makes no floor."""
     level = levels[windows - 1] + _PLAIN_DB
-    if windows >= _PACKET_WINDOWS and level < ear.floor_levels[ear.floor_first]:
+    if windows >= _PACKET_WINDOWS and level < ear.floor_dbfs:
         for _ in range(_PACKET_WINDOWS):
             onset_learn(ear, level)
 

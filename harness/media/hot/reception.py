@@ -7,7 +7,7 @@ jump of the sequence number confirmed by the next packet) begins new counts; the
 from typing import Any
 
 from harness.media.hot.jit import compiled
-from harness.media.hot.layout import SEEN
+from harness.media.hot.layout import SEEN, SEEN_BITS
 
 # RFC 3550 A.1: how far a sequence number may jump before the source counts as restarted.
 MAX_DROPOUT = 3000
@@ -32,13 +32,11 @@ def count_packet(reception: Any, ssrc: int, sequence: int, timestamp: int, arriv
         _restart(reception, ssrc, sequence)
         delta = 0
     extended = reception.highest + delta
-    if reception.seen[extended % SEEN] == extended:
+    if _was_seen(reception, extended):
         reception.discarded += 1
         return DUPLICATE
-    reception.seen[extended % SEEN] = extended
     reception.bad_sequence = -1
     reception.base = min(reception.base, extended)
-    reception.highest = max(reception.highest, extended)
     reception.received += 1
     reception.current += 1
     _update_jitter(reception, timestamp, arrived_at_ns, clock_rate)
@@ -58,8 +56,22 @@ def _restart(reception: Any, ssrc: int, sequence: int) -> None:
     reception.has_transit = 0
     reception.prior_expected = 0
     reception.prior_received = 0
-    for i in range(SEEN):
-        reception.seen[i] = 0
+    reception.seen[:] = 0
+
+
+@compiled
+def _was_seen(reception: Any, extended: int) -> bool:
+    """Tell whether a packet came before, and note that it came; the newest moves `highest` on."""
+    seen = reception.seen
+    # Places of numbers between the newest so far and this one are still those of numbers a round before.
+    for skipped in range(max(reception.highest + 1, extended - SEEN + 1), extended + 1):
+        seen[skipped % SEEN // SEEN_BITS] &= ~(1 << skipped % SEEN_BITS)
+    reception.highest = max(reception.highest, extended)
+    place, bit = extended % SEEN // SEEN_BITS, 1 << extended % SEEN_BITS
+    if seen[place] & bit:
+        return True
+    seen[place] |= bit
+    return False
 
 
 @compiled

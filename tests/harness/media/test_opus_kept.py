@@ -6,7 +6,7 @@ from agent_lab import PACKET_NS, RATE, SILENCE_FRAME, START_NS, Encoder, Listene
 
 from harness.calibrate.voice import voiced
 from harness.media.hot import opus_kept as kept
-from harness.media.hot.ear import EAR
+from harness.media.hot.ear import EAR, EAR_LINES
 from harness.media.hot.jit import address_of, make_table
 from harness.media.hot.opus_state import BY_CELT, BY_SILK, CODED_SILENCE, SMALL, opus_kind
 
@@ -108,3 +108,18 @@ def test_an_end_before_noise_is_found_in_small_steps(quiet_ms):
     stops, most, _decoded = most_at_once(encoder.encode(pcm), quiet_ms)
     assert stops == [pytest.approx(100 + 25, abs=1)]
     assert most <= 6
+
+
+def test_a_row_begins_with_what_packets_touch_in_whole_lines():
+    offsets = {name: EAR.fields[name][1] for name in EAR.names}
+    # Order and silence, the floor, telephone codecs, what is kept; then a line a kept packet.
+    assert [offsets[name] for name in ("is_speaking", "is_out_of_step", "learnt", "awaited", "kept")] == [
+        0,
+        64,
+        128,
+        192,
+        256,
+    ]
+    assert offsets["kept_packets"] == 64 * EAR_LINES
+    # Rows of an even number of lines would share few places of the processor's caches.
+    assert EAR.itemsize % 128 == 64

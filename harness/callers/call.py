@@ -121,7 +121,7 @@ class Call:
         media = MediaStats() if self._caller.media is None else self._caller.media.stats()
         recording = await self._write_recording()
         end = self._interrupted or self._end or HangUp(Outcome.LOST, Cause.GENERATOR_ERROR, "no outcome")
-        return CallRecord(
+        record = CallRecord(
             call_id=self._plan.call_id,
             index=self._plan.index,
             worker=self._context.worker,
@@ -146,6 +146,9 @@ class Call:
             recording=recording,
             impairments=impairments_of(self._plan),
         )
+        # It posts to us: each would hold the other until a collector comes by, which in an engine is after minutes.
+        del self._caller
+        return record
 
     async def _place_and_talk(self) -> None:
         self._clips = {t.utterance_id: self._clip(t.utterance_id) for t in self._plan.turns}

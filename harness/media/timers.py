@@ -12,6 +12,8 @@ from harness.model.clock import NS_PER_MS, NS_PER_S, monotonic_ns
 
 # A call speaks from the next of its 20 ms ticks on anyway; every other wait here is many times longer.
 GRID_NS = 5 * NS_PER_MS
+# So many points may be left at which nothing waits any more, and as many as there are others.
+_FEW_POINTS = 1024
 _logger = logging.getLogger(__name__)
 
 
@@ -27,6 +29,12 @@ class Timer:
     def cancel(self) -> None:
         """Never call back."""
         self._waiting.pop(self, None)
+        # Whose timer this is holds us, and we it: without a collector's help neither would go.
+        self.callback = _nothing
+
+
+def _nothing() -> None:
+    """Be what a timer that is over calls back."""
 
 
 class Timers:
@@ -38,6 +46,7 @@ class Timers:
         self._waiting: dict[int, dict[Timer, None]] = {}
         # Heap of those points; for some, nothing may wait any more.
         self._points: list[int] = []
+        self._most_points = _FEW_POINTS
         self._next: asyncio.TimerHandle | None = None
         self._next_point = 0
         # What is set while others are called back waits for the event loop's next round.
@@ -64,12 +73,20 @@ class Timers:
         if self._next is not None:
             self._next.cancel()
             self._next = None
+        if len(self._points) > self._most_points:
+            self._drop_empty()
         while self._points and not self._waiting[self._points[0]]:
             del self._waiting[heapq.heappop(self._points)]
         if self._points:
             self._next_point = self._points[0]
             after_s = max(0, self._next_point * GRID_NS - monotonic_ns()) / NS_PER_S
             self._next = self._loop.call_later(after_s, self._fire)
+
+    def _drop_empty(self) -> None:
+        """Drop the points at which nothing waits: a call's deadline, cancelled at its end, may have been an hour off."""
+        self._waiting = {point: waiting for point, waiting in self._waiting.items() if waiting}
+        self._points = sorted(self._waiting)
+        self._most_points = _FEW_POINTS + 2 * len(self._points)
 
     def _fire(self) -> None:
         now = monotonic_ns() // GRID_NS
@@ -81,6 +98,7 @@ class Timers:
                 timer = next(iter(waiting))
                 del waiting[timer]
                 self._call(timer)
+                timer.cancel()
             del self._waiting[heapq.heappop(self._points)]
         self._next = None
         self._arm()

@@ -1,6 +1,8 @@
 """Timers of many calls on one grid: each calls back once, never early, in order; a cancelled one does not."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -117,3 +119,40 @@ def test_nothing_calls_back_after_the_end():
         assert await work.names() == []
 
     asyncio.run(main())
+
+
+def test_cancelled_timers_leave_nothing_behind_however_far_off_they_were():
+    async def main():
+        work = Clockwork()
+        for grids in range(20, 5_020):
+            work.at("never", grids).cancel()
+        work.at("soon", 1)
+        assert await work.names() == ["soon"]
+        return len(work.timers._points), len(work.timers._waiting)
+
+    points, waiting = asyncio.run(main())
+    assert points == waiting <= 2
+
+
+def test_a_timer_that_is_over_holds_its_owner_no_more():
+    class Owner:
+        def __init__(self, timers, delay_s):
+            self.timer = timers.after(delay_s, self.rung)
+
+        def rung(self):
+            """Be called back."""
+
+    async def main():
+        timers = Timers()
+        owners = [Owner(timers, 60.0), Owner(timers, 0.0)]
+        owners[0].timer.cancel()
+        await asyncio.sleep(0.05)
+        held = [weakref.ref(owner) for owner in owners]
+        owners.clear()
+        return [reference() for reference in held]
+
+    gc.disable()
+    try:
+        assert asyncio.run(main()) == [None, None]
+    finally:
+        gc.enable()

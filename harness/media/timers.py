@@ -83,7 +83,7 @@ class Timers:
             self._next = self._loop.call_later(after_s, self._fire)
 
     def _drop_empty(self) -> None:
-        """Drop the points at which nothing waits: a call's deadline, cancelled at its end, may have been an hour off."""
+        """Drop the points at which nothing waits: a deadline that a call cancels at its end may be an hour off."""
         self._waiting = {point: waiting for point, waiting in self._waiting.items() if waiting}
         self._points = sorted(self._waiting)
         self._most_points = _FEW_POINTS + 2 * len(self._points)

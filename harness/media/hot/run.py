@@ -54,7 +54,7 @@ def run(media: Any) -> None:
         if now_ns >= media.cells[NEXT_PHASE] * PHASE_NS:
             _send_phase(media, media.cells[NEXT_PHASE], now_ns)
             media.cells[NEXT_PHASE] += 1
-        read_ports(media)
+        read_ports(media, media.cells[NEXT_PHASE] * PHASE_NS)
         _serve_line(media)
         flush(media)
         ring_bell(media, now_ns)

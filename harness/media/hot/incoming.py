@@ -23,6 +23,7 @@ from harness.media.hot.layout import (
     EPOLL_FD,
     HEARING_LINE,
     HEARING_LINES,
+    MOST_READY,
     NAME_BYTES,
     OFFSET_NS,
     PORT_BYTES,
@@ -40,7 +41,6 @@ from harness.media.hot.senders import address_key, find_call, ssrc_key
 from harness.media.hot.tell import hand_up, publish_parcel, tell
 
 _DONTWAIT = 0x40
-_MOST_READY = 256
 # One port's share before the others and the next deadline are looked at.
 _MOST_READS = 16
 _HEADER_BYTES = 64
@@ -54,13 +54,13 @@ _FEWEST_BYTES = 8
 
 
 @compiled
-def read_ports(media: Any, until_ns: int) -> None:
-    """Read the ports that have something: a batch at least, then on until a time or until there is no more.
+def read_ports(media: Any, until_ns: int) -> bool:
+    """Read the ports that have something: a batch at least, then on until a time; True when nothing was left over.
 
     What is left over is read next time: reading late costs nothing, sending late does. Each time another port is first.
     """
     events = media.inbox.events
-    ready = native.epoll_wait(media.cells[EPOLL_FD], events.ctypes.data, _MOST_READY, 0)
+    ready = native.epoll_wait(media.cells[EPOLL_FD], events.ctypes.data, MOST_READY, 0)
     first = int(media.counters[Counter.WAKEUPS])
     for i in range(ready):
         if i + 2 * AHEAD < ready:
@@ -69,9 +69,11 @@ def read_ports(media: Any, until_ns: int) -> None:
             call = media.ports[_ready_port(events, (first + i + AHEAD) % ready)].last_call
             fetch_row(media.calls, CALL_BYTES, call, HEARING_LINE, HEARING_LINES)
             _fetch(media, call)
-        _read_port(media, _ready_port(events, (first + i) % ready), until_ns)
-        if monotonic_ns(media) >= until_ns:
-            return
+        if not _read_port(media, _ready_port(events, (first + i) % ready), until_ns):
+            return False
+        if i + 1 < ready and monotonic_ns(media) >= until_ns:
+            return False
+    return ready < MOST_READY
 
 
 @compiled
@@ -80,15 +82,16 @@ def _ready_port(events: Any, place: int) -> int:
 
 
 @compiled
-def _read_port(media: Any, port: int, until_ns: int) -> None:
+def _read_port(media: Any, port: int, until_ns: int) -> bool:
+    """Read one port; True when it has no more."""
     if not media.ports[port].open:
-        return
+        return True
     headers = media.inbox.headers
     for _ in range(_MOST_READS):
         count = native.recvmmsg(media.ports[port].fd, headers.ctypes.data, BATCH, _DONTWAIT, 0)
         if count <= 0:
             # Nothing left, or an ICMP error of an earlier send; the media watchdog decides when the peer is gone.
-            return
+            return True
         media.counters[Counter.READS] += 1
         media.counters[Counter.DATAGRAMS] += count
         _find_calls(media, port, count)
@@ -98,8 +101,11 @@ def _read_port(media: Any, port: int, until_ns: int) -> None:
             _take_datagram(media, port, slot)
             headers[slot, 1] = NAME_BYTES
             headers[slot, 5] = CONTROL_BYTES
-        if count < BATCH or monotonic_ns(media) >= until_ns:
-            return
+        if count < BATCH:
+            return True
+        if monotonic_ns(media) >= until_ns:
+            return False
+    return False
 
 
 @compiled

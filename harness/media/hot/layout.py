@@ -25,6 +25,8 @@ RTCP_INTERVAL_NS = 1_000_000_000
 BELL_INTERVAL_NS = 10_000_000
 # Datagrams of one system call.
 BATCH = 64
+# Ports that are told at once to have something.
+MOST_READY = 1024
 DATAGRAM_BYTES = 2048
 CONTROL_BYTES = 128
 RTP_HEADER_BYTES = 12
@@ -85,7 +87,7 @@ class Counter(enum.IntEnum):
 
 
 # Cells of the loop's own state.
-OFFSET_NS, NEXT_OFFSET_NS, NEXT_PHASE, EVENT_FD, EPOLL_FD, TOLD, NEXT_BELL_NS = range(7)
+OFFSET_NS, NEXT_OFFSET_NS, NEXT_PHASE, EVENT_FD, EPOLL_FD, TOLD, NEXT_BELL_NS, HEARD_UNTIL_NS = range(8)
 
 # In the order in which they are touched: what sending a packet needs, then what hearing one needs, each within a few
 # cache lines; then what is rare.
@@ -322,7 +324,7 @@ def new_inbox() -> Inbox:
         headers,
         np.zeros(BATCH, np.int64),
         np.zeros(1, np.int32),
-        np.zeros(4 * 256, np.int32),
+        np.zeros(4 * MOST_READY, np.int32),
     )
 
 

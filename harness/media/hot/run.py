@@ -17,6 +17,7 @@ from harness.media.hot.incoming import read_ports, take_media
 from harness.media.hot.jit import compiled
 from harness.media.hot.layout import (
     CALL_BYTES,
+    HEARD_UNTIL_NS,
     HEARING_LINE,
     HEARING_LINES,
     NAME_BYTES,
@@ -44,6 +45,7 @@ def run(media: Any) -> None:
     now_ns = monotonic_ns(media)
     # Phases that passed while nobody ran are not made up for.
     media.cells[NEXT_PHASE] = now_ns // PHASE_NS + 1
+    media.cells[HEARD_UNTIL_NS] = now_ns
     while True:
         refresh_offset(media, now_ns)
         if _serve_commands(media, now_ns):
@@ -54,7 +56,9 @@ def run(media: Any) -> None:
         if now_ns >= media.cells[NEXT_PHASE] * PHASE_NS:
             _send_phase(media, media.cells[NEXT_PHASE], now_ns)
             media.cells[NEXT_PHASE] += 1
-        read_ports(media, media.cells[NEXT_PHASE] * PHASE_NS)
+        before_ns = monotonic_ns(media)
+        if read_ports(media, media.cells[NEXT_PHASE] * PHASE_NS):
+            media.cells[HEARD_UNTIL_NS] = before_ns
         _serve_line(media)
         flush(media)
         ring_bell(media, now_ns)
@@ -81,7 +85,7 @@ def _send_phase(media: Any, number: int, now_ns: int) -> None:
             continue
         index = media.members[phase, place]
         send_tick(media, index, now_ns, due_ns)
-        _watch(media, index, now_ns)
+        _watch(media, index, media.cells[HEARD_UNTIL_NS])
         call = media.calls[index]
         if now_ns >= call.next_rtcp_ns:
             call.next_rtcp_ns = now_ns + RTCP_INTERVAL_NS
@@ -99,12 +103,13 @@ def _fetch(media: Any, index: int) -> None:
 
 
 @compiled
-def _watch(media: Any, index: int, now_ns: int) -> None:
-    stopped_ns = ear_poll(media.ears[index], now_ns, media.scratch)
+def _watch(media: Any, index: int, heard_until_ns: int) -> None:
+    """Tell of silence. What came after `heard_until_ns` may be unread: a loop held up must not blame the agent."""
+    stopped_ns = ear_poll(media.ears[index], heard_until_ns, media.scratch)
     if stopped_ns != 0:
         tell(media, Event.AGENT_STOPPED, index, stopped_ns, 0)
     call = media.calls[index]
-    if not call.lost_told and now_ns - call.last_heard_ns > call.media_timeout_ns:
+    if not call.lost_told and heard_until_ns - call.last_heard_ns > call.media_timeout_ns:
         call.lost_told = 1
         tell(media, Event.MEDIA_LOST, index, call.last_heard_ns, 0)
 

@@ -15,6 +15,7 @@ from harness.media.hot import native
 from harness.media.hot.big_endian import get16, get32
 from harness.media.hot.jit import compiled, make_table, whole_lines
 from harness.media.hot.prefetch import fetch_row
+from harness.media.hot.seen import BITS, see, was_seen
 from harness.media.hot.tables import bundle
 
 # What gcm_open tells instead of a length.
@@ -26,9 +27,6 @@ _MATERIAL_BYTES = 64
 _IV_BYTES = 12
 # Packets back from the highest that are still taken, as far as the list of those seen goes (srtp.REPLAY_WINDOW).
 WINDOW = 1024
-# Few enough for shifts of signed integers.
-_WORD_BITS = 32
-_WORDS = WINDOW // _WORD_BITS
 # EVP_CTRL_AEAD_GET_TAG, EVP_CTRL_AEAD_SET_TAG.
 _GET_TAG, _SET_TAG = 0x10, 0x11
 
@@ -41,8 +39,8 @@ STREAM = whole_lines(
             ("ssrc", "i8"),
             # The highest packet index (RFC 3711 3.3.1), -1 = none yet.
             ("highest", "i8"),
-            # Bit i % WINDOW: index i was seen.
-            ("seen", "i8", (_WORDS,)),
+            # Of the last WINDOW indices (seen.py).
+            ("seen", "i8", (WINDOW // BITS,)),
         ]
     )
 )
@@ -163,7 +161,8 @@ def gcm_open(gcm: Any, row: int, data: Any, address: int, start: int, length: in
         return NOT_OURS
     index = _index(stream, get16(data, 2))
     end = length - TAG_BYTES
-    if end < start or index < 0 or _is_seen(stream, index):
+    is_too_old = index < 0 or stream.highest - index >= WINDOW
+    if end < start or is_too_old or was_seen(stream.seen, stream.highest, index):
         return FORGED
     cipher = _begin(gcm, row, 1, data, index)
     ignored = gcm.length.ctypes.data
@@ -173,27 +172,5 @@ def gcm_open(gcm: Any, row: int, data: Any, address: int, start: int, length: in
     if native.evp_cipher_final(cipher, address + end, ignored) <= 0:
         return FORGED
     stream.ssrc = ssrc
-    _see(stream, index)
+    stream.highest = see(stream.seen, stream.highest, index)
     return end
-
-
-@compiled
-def _is_seen(stream: Any, index: int) -> bool:
-    if index > stream.highest:
-        return False
-    if stream.highest - index >= WINDOW:
-        return True
-    place = index % WINDOW
-    return bool((stream.seen[place // _WORD_BITS] >> (place % _WORD_BITS)) & 1)
-
-
-@compiled
-def _see(stream: Any, index: int) -> None:
-    if index > stream.highest:
-        # What lies between is of another round of the list.
-        for between in range(max(stream.highest + 1, index - WINDOW + 1), index):
-            place = between % WINDOW
-            stream.seen[place // _WORD_BITS] &= ~(1 << (place % _WORD_BITS))
-        stream.highest = index
-    place = index % WINDOW
-    stream.seen[place // _WORD_BITS] |= 1 << (place % _WORD_BITS)

@@ -130,11 +130,6 @@ def clear_row(row: Any, dtype: np.dtype[Any]) -> None:
             setattr(row, name, 0.0 if dtype[name].kind == "f" else 0)
 
 
-def plain_rows(table: Any, row: np.dtype[Any]) -> Any:
-    """Return the same rows to be read by field name from Python, `rows[i]["name"]`: far faster than attributes."""
-    return table if INTERPRETED else table.view(np.ndarray).view(row)
-
-
 def address_of(array: npt.NDArray[Any]) -> int:
     """Return the memory address of an array's first element; the array must be kept alive by the caller."""
     return int(array.ctypes.data)

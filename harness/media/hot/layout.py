@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from harness.media.hot import rings
+from harness.media.hot import rings, seen
 from harness.media.hot.ear import EAR, make_ear_scratch
 from harness.media.hot.gcm import new_gcm
 from harness.media.hot.impair import IMPAIR, new_delay_line
@@ -32,7 +32,7 @@ CONTROL_BYTES = 128
 RTP_HEADER_BYTES = 12
 NAME_BYTES = rings.NAME_BYTES
 # How many sequence numbers back a duplicate is known.
-SEEN, SEEN_BITS = 128, 32
+SEEN = 128
 LATENESS_BUCKETS = 1600
 LATENESS_ZERO = 400
 
@@ -161,8 +161,8 @@ RECEPTION = whole_lines(
             ("has_transit", "i8"),
             ("transit", "i8"),
             ("jitter", "f8"),
-            # A bit for each of the last numbers, at its number modulo SEEN; SEEN_BITS of them a word.
-            ("seen", "i8", (SEEN // SEEN_BITS,)),
+            # Of the last SEEN numbers (seen.py).
+            ("seen", "i8", (SEEN // seen.BITS,)),
             ("discarded", "i8"),
             # --- restarts and reports
             ("closed_expected", "i8"),

@@ -7,7 +7,7 @@ jump of the sequence number confirmed by the next packet) begins new counts; the
 from typing import Any
 
 from harness.media.hot.jit import compiled
-from harness.media.hot.layout import SEEN, SEEN_BITS
+from harness.media.hot.seen import see, was_seen
 
 # RFC 3550 A.1: how far a sequence number may jump before the source counts as restarted.
 MAX_DROPOUT = 3000
@@ -32,9 +32,10 @@ def count_packet(reception: Any, ssrc: int, sequence: int, timestamp: int, arriv
         _restart(reception, ssrc, sequence)
         delta = 0
     extended = reception.highest + delta
-    if _was_seen(reception, extended):
+    if was_seen(reception.seen, reception.highest, extended):
         reception.discarded += 1
         return DUPLICATE
+    reception.highest = see(reception.seen, reception.highest, extended)
     reception.bad_sequence = -1
     reception.base = min(reception.base, extended)
     reception.received += 1
@@ -57,21 +58,6 @@ def _restart(reception: Any, ssrc: int, sequence: int) -> None:
     reception.prior_expected = 0
     reception.prior_received = 0
     reception.seen[:] = 0
-
-
-@compiled
-def _was_seen(reception: Any, extended: int) -> bool:
-    """Tell whether a packet came before, and note that it came; the newest moves `highest` on."""
-    seen = reception.seen
-    # Places of numbers between the newest so far and this one are still those of numbers a round before.
-    for skipped in range(max(reception.highest + 1, extended - SEEN + 1), extended + 1):
-        seen[skipped % SEEN // SEEN_BITS] &= ~(1 << skipped % SEEN_BITS)
-    reception.highest = max(reception.highest, extended)
-    place, bit = extended % SEEN // SEEN_BITS, 1 << extended % SEEN_BITS
-    if seen[place] & bit:
-        return True
-    seen[place] |= bit
-    return False
 
 
 @compiled

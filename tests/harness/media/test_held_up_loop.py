@@ -1,0 +1,94 @@
+"""A loop that was held up sends first and reads later, and takes nothing that it has not read for silence."""
+
+import os
+import socket
+import struct
+
+import pytest
+from hot_bench import HotBench
+
+from harness.media.hot import native
+from harness.media.hot.clock import monotonic_ns
+from harness.media.hot.incoming import read_ports
+from harness.media.hot.layout import BATCH, HEARD_UNTIL_NS, PHASE_NS, TICK_NS, Counter, Event, new_media
+from harness.media.hot.run import _send_phase
+
+pytestmark = pytest.mark.unit
+
+
+class Ports:
+    """Two ports of a table without a thread, and a sender."""
+
+    def __init__(self):
+        self.epoll = native.epoll_create()
+        self.media = new_media(4, 4, 4, 4, -1, self.epoll)
+        self.socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+        for index, sock in enumerate(self.socks[:2]):
+            sock.setblocking(False)
+            sock.bind(("127.0.0.1", 0))
+            self.media.ports[index].fd, self.media.ports[index].open = sock.fileno(), 1
+            self.media.ports[index].any_source_call = -1
+            native.epoll_add(self.epoll, sock.fileno(), index)
+
+    def send(self, port, count):
+        """Send RTP of nobody's, which is read and counted."""
+        for number in range(count):
+            packet = struct.pack("!BBHII", 0x80, 0, number, 0, 7)
+            self.socks[2].sendto(packet, self.socks[port].getsockname())
+
+    def read(self, until_ns):
+        """Return whether nothing was left over, and how many datagrams were read."""
+        before = int(self.media.counters[Counter.DATAGRAMS])
+        is_all = bool(read_ports(self.media, until_ns))
+        self.media.counters[Counter.WAKEUPS] += 1
+        return is_all, int(self.media.counters[Counter.DATAGRAMS]) - before
+
+    def close(self):
+        for sock in self.socks:
+            sock.close()
+        os.close(self.epoll)
+
+
+@pytest.fixture
+def ports():
+    made = Ports()
+    yield made
+    made.close()
+
+
+def test_until_its_time_everything_is_read(ports):
+    ports.send(0, 2 * BATCH + 1)
+    ports.send(1, 3)
+    assert ports.read(monotonic_ns(ports.media) + 10**12) == (True, 2 * BATCH + 4)
+    assert ports.read(monotonic_ns(ports.media) + 10**12) == (True, 0)
+
+
+def test_past_its_time_a_batch_is_read_and_each_port_has_its_turn(ports):
+    ports.send(0, BATCH + 1)
+    ports.send(1, BATCH + 1)
+    first = ports.read(0)
+    second = ports.read(0)
+    assert first == second == (False, BATCH)
+    # The other port was first the second time: both have one left.
+    assert ports.read(10**18) == (True, 2)
+
+
+def test_what_may_be_unread_is_no_silence_and_no_loss():
+    bench = HotBench(quiet_ms=300, media_timeout_ms=2000)
+    bench.media.members[0, 0], bench.media.member_counts[0] = 0, 1
+    bench.row.next_rtcp_ns = 10**18
+    bench.row.last_heard_ns = bench.now_ns
+    bench.media.ears[0].is_speaking, bench.media.ears[0].last_voiced_at_ns = 1, bench.now_ns
+    late_ns = bench.now_ns + 5_000_000_000
+    phase = late_ns // TICK_NS * (TICK_NS // PHASE_NS)
+
+    def told():
+        _send_phase(bench.media, phase, late_ns)
+        return [(kind, at_ns) for kind, at_ns, _ in bench.told()]
+
+    bench.media.cells[HEARD_UNTIL_NS] = bench.now_ns + 299_000_000
+    assert told() == []
+    bench.media.cells[HEARD_UNTIL_NS] = bench.now_ns + 300_000_000
+    assert told() == [(Event.AGENT_STOPPED, bench.now_ns)]
+    bench.media.cells[HEARD_UNTIL_NS] = late_ns
+    assert told() == [(Event.MEDIA_LOST, bench.now_ns)]

@@ -1,23 +1,17 @@
-"""The calls of one edge: who is let in, which offer belongs to which call, and that all are released.
-
-A caller may name its call, so that its records and ours can be joined. The name need not be unique: two runs of the
-same scenario name their calls alike, and a caller that was killed leaves its call active for a while. A call whose name
-is in use gets the first free suffix, `call-000000.2`, which then stands in our events and logs.
-"""
+"""The WebRTC calls of the edge: who is let in, which offer belongs to which call, and that all are released."""
 
 import asyncio
-import itertools
-import re
 import secrets
 
 from harness.model.errors import CallquakeError
 from harness.protocols.small_webrtc import Answer, Candidates, Offer
+from target_stack.edge.agent_call import CallLimits, EndReason
+from target_stack.edge.call_names import CALL_NAME, CallNames
 from target_stack.edge.counts import EdgeCounts
-from target_stack.edge.webrtc import CallLimits, EndReason, WebRtcCall
+from target_stack.edge.webrtc import WebRtcCall
 from target_stack.frames import SessionFactory
 
 MAX_CALLS = 16
-_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 class RequestRefusedError(CallquakeError):
@@ -31,9 +25,12 @@ class RequestRefusedError(CallquakeError):
 class Calls:
     """Every call from its accepted offer to its release."""
 
-    def __init__(self, sessions: SessionFactory, counts: EdgeCounts, max_calls: int, limits: CallLimits) -> None:
+    def __init__(
+        self, sessions: SessionFactory, counts: EdgeCounts, names: CallNames, max_calls: int, limits: CallLimits
+    ) -> None:
         self._sessions = sessions
         self._counts = counts
+        self._names = names
         self._max_calls = max_calls
         self._limits = limits
         self._calls: dict[str, WebRtcCall] = {}
@@ -49,7 +46,7 @@ class Calls:
         if offer.pc_id is not None:
             await self._make_way(offer)
         self._admit()
-        call_id = self._free_call_id(name)
+        call_id = self._names.take(name)
         call = WebRtcCall(call_id, f"callquake-{secrets.token_hex(8)}", self._sessions, self._limits)
         # Taken before the first await: two offers at once must not share the last place.
         self._calls[call.pc_id] = call
@@ -106,11 +103,6 @@ class Calls:
         if len(self._calls) >= self._max_calls:
             raise RequestRefusedError(503, f"{len(self._calls)} calls are active, which is the limit")
 
-    def _free_call_id(self, name: str) -> str:
-        active = {call.call_id for call in self._calls.values()}
-        names = itertools.chain([name], (f"{name}.{n}" for n in itertools.count(2)))
-        return next(free for free in names if free not in active)
-
     async def _serve(self, call: WebRtcCall) -> None:
         try:
             reason = await call.run()
@@ -120,15 +112,16 @@ class Calls:
 
     def _forget(self, call: WebRtcCall) -> None:
         self._calls.pop(call.pc_id, None)
+        self._names.release(call.call_id)
         self._tasks.pop(call.pc_id, None)
         self._counts.active_calls = len(self._calls)
 
 
-def _call_id(offer: Offer) -> str:
-    """Return the caller's own id for this call, by which its records and ours are joined, or a new one."""
+def _call_id(offer: Offer) -> str | None:
+    """Return the caller's own id for this call, by which its records and ours are joined; None for none."""
     call_id = offer.request_data.get("call_id")
     if call_id is None:
-        return secrets.token_hex(8)
-    if not isinstance(call_id, str) or _CALL_ID.fullmatch(call_id) is None:
+        return None
+    if not isinstance(call_id, str) or CALL_NAME.fullmatch(call_id) is None:
         raise RequestRefusedError(400, "requestData.call_id must be 1 to 64 characters of A-Z a-z 0-9 _ -")
     return call_id

@@ -22,10 +22,11 @@ from aiohttp import web
 from harness.model.errors import RemoteProtocolError
 from harness.protocols import small_webrtc
 from harness.protocols.json_fields import Fields, load_object
+from target_stack.edge.agent_call import CallLimits
+from target_stack.edge.call_names import CallNames
 from target_stack.edge.calls import MAX_CALLS, Calls, RequestRefusedError
 from target_stack.edge.counts import EdgeCounts
 from target_stack.edge.rtvi_channel import library_name
-from target_stack.edge.webrtc import CallLimits
 from target_stack.frames import SessionFactory
 from target_stack.readiness import Readiness
 from target_stack.telemetry.metrics import render_edge
@@ -42,7 +43,10 @@ _Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class EdgeServer:
-    """Takes calls on `host`:`port` (0 = any free port). `metrics` gives the pipeline's part of /metrics."""
+    """Takes calls on `host`:`port` (0 = any free port). `metrics` gives the pipeline's part of /metrics.
+
+    `names`: shared with the other edges, where there are any.
+    """
 
     def __init__(
         self,
@@ -54,8 +58,10 @@ class EdgeServer:
         metrics: Callable[[], str],
         max_calls: int = MAX_CALLS,
         limits: CallLimits = CallLimits(),  # noqa: B008 -- frozen
+        names: CallNames | None = None,
     ) -> None:
         self.counts = EdgeCounts()
+        self.names = names or CallNames()
         self._sessions = sessions
         self._host, self._port = host, port
         self._readiness = readiness
@@ -77,7 +83,7 @@ class EdgeServer:
 
     async def start(self) -> int:
         """Listen; return the bound port. OSError when the address cannot be bound."""
-        self._calls = Calls(self._sessions, self.counts, self._max_calls, self._limits)
+        self._calls = Calls(self._sessions, self.counts, self.names, self._max_calls, self._limits)
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_errors_as_json])
         app.add_routes(self._routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)

@@ -1,10 +1,6 @@
 """One WebRTC call: answers the offer, hears the caller, speaks for the session. The only file here with aiortc in it.
 
-    offer ─► answer() ─► connected ─► session.start() ─► audio both ways ─► hang_up(reason) ─► everything released
-                             │ no connection in 30 s          │ no media for 15 s, peer gone, session failed
-                             └────────────────────────────────┴─► hang_up(reason)
-
-One task per call (`run`) owns every other; it is the only one that releases anything.
+What a call is behind its transport, from `connected` to `hang_up`, is in agent_call.py.
 """
 
 import asyncio
@@ -13,9 +9,6 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
@@ -36,14 +29,12 @@ from aiortc.sdp import MediaDescription, SessionDescription, candidate_from_sdp
 
 from harness.media.peer.seam import use_host_addresses
 from harness.model.errors import RemoteProtocolError
-from harness.protocols import rtvi
 from harness.protocols.small_webrtc import Candidate
+from target_stack.edge.agent_call import AgentCall, CallLimits, EndReason
 from target_stack.edge.caller_audio import CallerAudio
 from target_stack.edge.playout import FRAME_MS, Playout
-from target_stack.edge.rtvi_channel import RtviChannel
-from target_stack.edge.rtvi_events import messages_for
 from target_stack.edge.speech_encoder import SpeechEncoder
-from target_stack.frames import AgentEvent, AgentSession, SessionFactory, SpeechOut, StageFailed
+from target_stack.frames import SessionFactory
 
 _log = logging.getLogger(__name__)
 
@@ -53,32 +44,6 @@ _FRAME_NS = FRAME_MS * 1_000_000
 # After a stall longer than this the stream's clock jumps instead of bursting the missed packets.
 _MAX_LATENESS_NS = 200 * 1_000_000
 _MAX_MEDIA_SECTIONS = 8
-
-
-class EndReason(StrEnum):
-    """Why a call ended."""
-
-    PEER_LEFT = "peer_left"
-    CLIENT_DISCONNECTED = "client_disconnected"
-    CONNECT_TIMEOUT = "connect_timeout"
-    MEDIA_LOST = "media_lost"
-    STAGE_FAILED = "stage_failed"
-    REPLACED = "replaced"
-    SHUTDOWN = "shutdown"
-    HUNG_UP = "hung_up"
-    EDGE_FAILED = "edge_failed"
-
-
-# Ends of which the peer does not know yet.
-_OURS = frozenset({EndReason.STAGE_FAILED, EndReason.SHUTDOWN, EndReason.HUNG_UP, EndReason.EDGE_FAILED})
-
-
-@dataclass(frozen=True, slots=True)
-class CallLimits:
-    """How long a call waits for its peer."""
-
-    connect_s: float = 30.0
-    media_silence_s: float = 15.0
 
 
 class SpeechTrack(MediaStreamTrack):
@@ -135,25 +100,16 @@ class SpeechTrack(MediaStreamTrack):
 
 
 class WebRtcCall:
-    """One call; the session's EdgeSink. `answer` once, then `run` until the call is over."""
+    """One call. `answer` once, then `run` until the call is over."""
 
     def __init__(self, call_id: str, pc_id: str, sessions: SessionFactory, limits: CallLimits) -> None:
         self.call_id = call_id
         self.pc_id = pc_id
-        self._sessions = sessions
-        self._limits = limits
-        self._session: AgentSession | None = None
-        self._is_fed = False
-        self._playout = Playout()
-        self._channel = RtviChannel(call_id, lambda: self.hang_up(EndReason.CLIENT_DISCONNECTED))
+        self._call = AgentCall(call_id, sessions, limits)
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._is_on_loopback = False
         self._caller_audio = CallerAudio()
         self._opus_payload_type: int | None = None
-        self._heard_at_ns = 0
-        loop = asyncio.get_running_loop()
-        self._connected: asyncio.Future[None] = loop.create_future()
-        self._ended: asyncio.Future[EndReason] = loop.create_future()
 
     async def answer(self, sdp: str, local_host: str) -> str:
         """Return the answer to an offer that came in on our address `local_host`; RemoteProtocolError when it is bad.
@@ -164,7 +120,9 @@ class WebRtcCall:
         self._is_on_loopback = ipaddress.ip_address(local_host.partition("%")[0]).is_loopback
         self._pc.on("connectionstatechange", self._connection_changed)
         self._pc.on("datachannel", self._channel_opened)
-        voice = self._pc.addTransceiver(SpeechTrack(self._playout, self._playout_started, self._playout_drained))
+        voice = self._pc.addTransceiver(
+            SpeechTrack(self._call.playout, self._call.playout_started, self._call.playout_drained)
+        )
         voice.setCodecPreferences([c for c in RTCRtpSender.getCapabilities("audio").codecs if "opus" in c.mimeType])
         try:
             await self._describe(sdp, voice, local_host)
@@ -208,67 +166,11 @@ class WebRtcCall:
 
     def hang_up(self, reason: EndReason = EndReason.HUNG_UP) -> None:
         """End the call; `run` returns when everything is released."""
-        if not self._ended.done():
-            self._ended.set_result(reason)
+        self._call.hang_up(reason)
 
     async def run(self) -> EndReason:
         """Serve the call to its end and release everything; return why it ended."""
-        reason = EndReason.EDGE_FAILED
-        try:
-            reason = await self._serve()
-        except Exception:  # noqa: BLE001 -- whatever failed, the call's sockets and tasks must go
-            _log.exception("call %s: the edge failed", self.call_id)
-        finally:
-            await self._release(reason)
-        _log.info("call %s ended: %s", self.call_id, reason)
-        return reason
-
-    async def _serve(self) -> EndReason:
-        first_step: set[asyncio.Future[Any]] = {self._connected, self._ended}
-        await asyncio.wait(first_step, timeout=self._limits.connect_s, return_when=asyncio.FIRST_COMPLETED)
-        if self._ended.done():
-            return self._ended.result()
-        if not self._connected.done():
-            return EndReason.CONNECT_TIMEOUT
-        self._heard_at_ns = time.monotonic_ns()
-        starting = asyncio.create_task(self._start())
-        watching = asyncio.create_task(self._watch())
-        enders: list[asyncio.Future[EndReason]] = [self._ended, watching]
-        either: list[asyncio.Future[Any]] = [starting, *enders]
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                starting.result()
-                await asyncio.wait(enders, return_when=asyncio.FIRST_COMPLETED)
-            return next(f for f in enders if f.done()).result()
-        finally:
-            starting.cancel()
-            watching.cancel()
-            await asyncio.gather(starting, watching, return_exceptions=True)
-
-    async def _start(self) -> None:
-        self._session = self._sessions(self.call_id, self)
-        await self._session.start()
-        self._is_fed = True
-
-    async def _watch(self) -> EndReason:
-        limit_ns = self._limits.media_silence_s * 1e9
-        while True:
-            await asyncio.sleep(min(1.0, self._limits.media_silence_s / 4))
-            now_ns = time.monotonic_ns()
-            self._channel.note_ping_silence(now_ns)
-            if now_ns - self._heard_at_ns > limit_ns:
-                return EndReason.MEDIA_LOST
-
-    async def _release(self, reason: EndReason) -> None:
-        if reason in _OURS and self._connected.done():
-            await self._say_goodbye()
-        await self._close_connection()
-        if self._session is not None:
-            try:
-                await self._session.aclose()
-            except Exception:  # noqa: BLE001 -- a pipeline's fault must not stop the edge
-                _log.exception("call %s: the session did not close", self.call_id)
+        return await self._call.run(lambda _reason: self._close_connection())
 
     async def _close_connection(self) -> None:
         try:
@@ -276,64 +178,24 @@ class WebRtcCall:
         except Exception:  # noqa: BLE001 -- aiortc cannot close what it could only half set up
             _log.warning("call %s: aiortc did not close cleanly", self.call_id, exc_info=True)
 
-    async def _say_goodbye(self) -> None:
-        self._channel.send(rtvi.PeerLeft())
-        for _ in range(10):
-            await asyncio.sleep(0.02)
-            if self._channel.is_drained:
-                return
-
     # What aiortc calls.
 
     def _connection_changed(self) -> None:
-        if self._pc.connectionState == "connected" and not self._connected.done():
-            self._connected.set_result(None)
+        if self._pc.connectionState == "connected":
+            self._call.connected()
         elif self._pc.connectionState in {"failed", "closed"}:
             self.hang_up(EndReason.PEER_LEFT)
 
     def _packet_arrived(self, packet: RtpPacket) -> None:
-        self._heard_at_ns = time.monotonic_ns()
-        # Not kept until the session has started: late audio would look like a slow caller.
-        if self._session is None or not self._is_fed or packet.payload_type != self._opus_payload_type:
+        at_ns = time.monotonic_ns()
+        self._call.note_media(at_ns)
+        if self._call.listening is None or packet.payload_type != self._opus_payload_type:
             return
-        samples = self._caller_audio.take(packet.sequence_number, packet.timestamp, packet.payload)
-        if len(samples):
-            self._session.push_audio(samples, self._heard_at_ns)
+        self._call.hear(self._caller_audio.take(packet.sequence_number, packet.timestamp, packet.payload), at_ns)
 
     def _channel_opened(self, channel: RTCDataChannel) -> None:
-        channel.on("message", self._channel.receive)
-        self._channel.attach(channel)
-
-    def _playout_started(self, turn: int, at_ns: int) -> None:
-        self._channel.send(rtvi.BotStartedSpeaking())
-        if self._session is not None:
-            self._session.playout_started(turn, at_ns)
-
-    def _playout_drained(self, turn: int, at_ns: int) -> None:
-        self._channel.send(rtvi.BotStoppedSpeaking())
-        if self._session is not None:
-            self._session.playout_drained(turn, at_ns)
-
-    # EdgeSink: what the session calls.
-
-    def play(self, speech: SpeechOut) -> None:
-        """Queue speech for playout behind what is already queued."""
-        self._playout.play(speech)
-
-    def flush(self) -> float:
-        """Drop all speech not yet sent; return how many seconds of the current turn had been played."""
-        was_speaking = self._playout.speaking_turn is not None
-        played_s = self._playout.flush()
-        if was_speaking:
-            self._channel.send(rtvi.BotStoppedSpeaking())
-        return played_s
-
-    def tell(self, event: AgentEvent) -> None:
-        """Tell the client over RTVI; a fatal StageFailed also ends the call."""
-        for message in messages_for(event, datetime.now(UTC).isoformat(timespec="milliseconds")):
-            self._channel.send(message)
-        if isinstance(event, StageFailed) and event.fatal:
-            self.hang_up(EndReason.STAGE_FAILED)
+        channel.on("message", self._call.channel.receive)
+        self._call.channel.attach(channel)
 
 
 def _tap(receiver: RTCRtpReceiver, on_packet: Callable[[RtpPacket], None]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from chromium_page import RATE, browser, wait_for, write_wav
 from edge_peer import TRANSCRIPT, Sessions, running_edge, tone
 
-from target_stack.edge.webrtc import EndReason
+from target_stack.edge.agent_call import EndReason
 
 pytestmark = pytest.mark.end_to_end
 

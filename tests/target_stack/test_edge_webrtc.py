@@ -9,8 +9,9 @@ from edge_peer import TRANSCRIPT, Client, Sessions, running_edge, until
 
 from harness.protocols import rtvi
 from target_stack.edge import webrtc
+from target_stack.edge.agent_call import CallLimits, EndReason
 from target_stack.edge.playout import Playout
-from target_stack.edge.webrtc import CallLimits, EndReason, SpeechTrack
+from target_stack.edge.webrtc import SpeechTrack
 from target_stack.frames import SpeechOut
 
 pytestmark = pytest.mark.loopback

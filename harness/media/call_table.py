@@ -57,6 +57,7 @@ class CallTable:
         self._calls: dict[int, MediaCall] = {}
         self._free = list(range(len(media.calls) - 1, -1, -1))
         self._generations = [0] * len(media.calls)
+        self._on_port = [0] * len(media.ports)
         self._keys: set[int] = set()
         # One piece, of which the system gives what is written to, in large pages where it has them: a decoder is cold
         # when its packet comes, and small pages would each have to be looked up as well.
@@ -146,8 +147,8 @@ class CallTable:
         quiet_ns = int(spec.quiet_ms * _NS_PER_MS)
         ear_start(media.ears[index], spec.codec.index, quiet_ns, int(spec.by_size), memory)
         row = media.ports[port.index]
-        row.calls += 1
-        row.any_source_call = index if spec.any_source and row.calls == 1 else -1
+        self._on_port[port.index] += 1
+        row.any_source_call = index if spec.any_source and self._on_port[port.index] == 1 else -1
 
     def _fill_sending(self, call: Any, spec: MediaSpec) -> None:
         cname = spec.cname.encode()[:_MOST_CNAME_BYTES]
@@ -213,7 +214,7 @@ class CallTable:
         row = self._media.calls[index]
         self._keys.discard(int(row.key))
         port = self._media.ports[int(row.port)]
-        port.calls -= 1
+        self._on_port[int(row.port)] -= 1
         if port.any_source_call == index:
             port.any_source_call = -1
         self._key_streams(index, None, None)

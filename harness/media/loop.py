@@ -143,7 +143,8 @@ class MediaLoop:
         sock = open_socket(host, port, buffer_bytes)
         index = self._free_ports.pop()
         row = self._media.ports[index]
-        row.fd, row.any_source_call, row.calls, row.segments_refused, row.drops = sock.fileno(), -1, 0, 0, 0
+        row.fd, row.any_source_call, row.segments_refused, row.drops = sock.fileno(), -1, 0, 0
+        row.behind_since_ns = 0
         row.tells_unknown = int(tells_unknown)
         row.open = 1
         self._ports[index] = opened = MediaPort(index, sock, on_datagram, self._close_port)

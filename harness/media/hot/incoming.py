@@ -21,6 +21,7 @@ from harness.media.hot.layout import (
     CONTROL_BYTES,
     DATAGRAM_BYTES,
     EPOLL_FD,
+    HEARD_UNTIL_NS,
     HEARING_LINE,
     HEARING_LINES,
     MOST_READY,
@@ -55,13 +56,14 @@ _FEWEST_BYTES = 8
 
 @compiled
 def read_ports(media: Any, until_ns: int) -> bool:
-    """Read the ports that have something: a batch at least, then on until a time; True when nothing was left over.
+    """Read the ports that have something: a batch at least, then on until a time; True when all such were known.
 
-    What is left over is read next time: reading late costs nothing, sending late does. Each time another port is first.
+    What is left over is read next time: reading late costs nothing, sending late does. Each port has its turn.
     """
     events = media.inbox.events
     ready = native.epoll_wait(media.cells[EPOLL_FD], events.ctypes.data, MOST_READY, 0)
-    first = int(media.counters[Counter.WAKEUPS])
+    # Where the last time ended, or near it: the kernel tells ports that stay ready in the same order.
+    first = int(media.counters[Counter.READS])
     for i in range(ready):
         if i + 2 * AHEAD < ready:
             fetch_row(media.ports, PORT_BYTES, _ready_port(events, (first + i + 2 * AHEAD) % ready), 0, 1)
@@ -69,11 +71,23 @@ def read_ports(media: Any, until_ns: int) -> bool:
             call = media.ports[_ready_port(events, (first + i + AHEAD) % ready)].last_call
             fetch_row(media.calls, CALL_BYTES, call, HEARING_LINE, HEARING_LINES)
             _fetch(media, call)
-        if not _read_port(media, _ready_port(events, (first + i) % ready), until_ns):
-            return False
+        port = _ready_port(events, (first + i) % ready)
+        if _read_port(media, port, until_ns):
+            media.ports[port].behind_since_ns = 0
+        else:
+            _leave_unread(media, port)
         if i + 1 < ready and monotonic_ns(media) >= until_ns:
-            return False
+            for left in range(i + 1, ready):
+                _leave_unread(media, _ready_port(events, (first + left) % ready))
+            break
     return ready < MOST_READY
+
+
+@compiled
+def _leave_unread(media: Any, port: int) -> None:
+    """Note that what came to a port since the last time may be unread, so that nobody takes it for silence."""
+    if media.ports[port].behind_since_ns == 0:
+        media.ports[port].behind_since_ns = media.cells[HEARD_UNTIL_NS]
 
 
 @compiled

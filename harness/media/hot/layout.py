@@ -25,8 +25,8 @@ RTCP_INTERVAL_NS = 1_000_000_000
 BELL_INTERVAL_NS = 10_000_000
 # Datagrams of one system call.
 BATCH = 64
-# Ports that are told at once to have something.
-MOST_READY = 1024
+# Ports that are told at once to have something: as many as there may be, for one that is not told counts as unread.
+MOST_READY = 8192
 DATAGRAM_BYTES = 2048
 CONTROL_BYTES = 128
 RTP_HEADER_BYTES = 12
@@ -179,7 +179,6 @@ PORT = np.dtype(
         ("fd", "i8"),
         # The one call that takes packets from any source; -1 = none.
         ("any_source_call", "i8"),
-        ("calls", "i8"),
         # How often on end a segmented send failed where a plain one passed.
         ("segments_refused", "i8"),
         # RTP and RTCP of unknown senders go up to Python, for it to begin a call; elsewhere they are counted only.
@@ -187,6 +186,8 @@ PORT = np.dtype(
         ("drops", "i8"),
         # Whose datagram came last: a guess whose comes next.
         ("last_call", "i8"),
+        # What came after this time may be unread; 0 = the port was read as far as HEARD_UNTIL_NS.
+        ("behind_since_ns", "i8"),
     ]
 )
 PORT_BYTES = PORT.itemsize

@@ -85,7 +85,7 @@ def _send_phase(media: Any, number: int, now_ns: int) -> None:
             continue
         index = media.members[phase, place]
         send_tick(media, index, now_ns, due_ns)
-        _watch(media, index, media.cells[HEARD_UNTIL_NS])
+        _watch(media, index)
         call = media.calls[index]
         if now_ns >= call.next_rtcp_ns:
             call.next_rtcp_ns = now_ns + RTCP_INTERVAL_NS
@@ -103,12 +103,13 @@ def _fetch(media: Any, index: int) -> None:
 
 
 @compiled
-def _watch(media: Any, index: int, heard_until_ns: int) -> None:
-    """Tell of silence. What came after `heard_until_ns` may be unread: a loop held up must not blame the agent."""
+def _watch(media: Any, index: int) -> None:
+    """Tell of silence, up to where the call's port was read: a loop held up must not blame the agent."""
+    call = media.calls[index]
+    heard_until_ns = media.ports[call.port].behind_since_ns or media.cells[HEARD_UNTIL_NS]
     stopped_ns = ear_poll(media.ears[index], heard_until_ns, media.scratch)
     if stopped_ns != 0:
         tell(media, Event.AGENT_STOPPED, index, stopped_ns, 0)
-    call = media.calls[index]
     if not call.lost_told and heard_until_ns - call.last_heard_ns > call.media_timeout_ns:
         call.lost_told = 1
         tell(media, Event.MEDIA_LOST, index, call.last_heard_ns, 0)

@@ -22,6 +22,7 @@ class Ports:
     def __init__(self):
         self.epoll = native.epoll_create()
         self.media = new_media(4, 4, 4, 4, -1, self.epoll)
+        self.media.cells[HEARD_UNTIL_NS] = 7
         self.socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
         for index, sock in enumerate(self.socks[:2]):
             sock.setblocking(False)
@@ -37,11 +38,11 @@ class Ports:
             self.socks[2].sendto(packet, self.socks[port].getsockname())
 
     def read(self, until_ns):
-        """Return whether nothing was left over, and how many datagrams were read."""
+        """Return how many datagrams were read, and which ports were left with some."""
         before = int(self.media.counters[Counter.DATAGRAMS])
-        is_all = bool(read_ports(self.media, until_ns))
-        self.media.counters[Counter.WAKEUPS] += 1
-        return is_all, int(self.media.counters[Counter.DATAGRAMS]) - before
+        assert read_ports(self.media, until_ns)
+        behind = [i for i in range(2) if self.media.ports[i].behind_since_ns]
+        return int(self.media.counters[Counter.DATAGRAMS]) - before, behind
 
     def close(self):
         for sock in self.socks:
@@ -59,18 +60,30 @@ def ports():
 def test_until_its_time_everything_is_read(ports):
     ports.send(0, 2 * BATCH + 1)
     ports.send(1, 3)
-    assert ports.read(monotonic_ns(ports.media) + 10**12) == (True, 2 * BATCH + 4)
-    assert ports.read(monotonic_ns(ports.media) + 10**12) == (True, 0)
+    assert ports.read(monotonic_ns(ports.media) + 10**12) == (2 * BATCH + 4, [])
+    assert ports.read(monotonic_ns(ports.media) + 10**12) == (0, [])
 
 
 def test_past_its_time_a_batch_is_read_and_each_port_has_its_turn(ports):
     ports.send(0, BATCH + 1)
     ports.send(1, BATCH + 1)
-    first = ports.read(0)
-    second = ports.read(0)
-    assert first == second == (False, BATCH)
+    assert [ports.read(0), ports.read(0)] == [(BATCH, [0, 1])] * 2
     # The other port was first the second time: both have one left.
-    assert ports.read(10**18) == (True, 2)
+    assert ports.read(10**18) == (2, [])
+
+
+def test_a_port_that_was_read_is_up_to_date_however_far_behind_others_are(ports):
+    ports.send(0, 1)
+    ports.send(1, BATCH + 1)
+    ports.read(0)
+    ports.read(0)
+    # Whichever came first, the small one is through and the other stands at what was known when it was left.
+    assert ports.media.ports[0].behind_since_ns == 0
+    assert ports.media.ports[1].behind_since_ns == 7
+    ports.media.cells[HEARD_UNTIL_NS] = 8
+    ports.send(1, BATCH)
+    ports.read(0)
+    assert ports.media.ports[1].behind_since_ns == 7
 
 
 def test_what_may_be_unread_is_no_silence_and_no_loss():
@@ -92,3 +105,21 @@ def test_what_may_be_unread_is_no_silence_and_no_loss():
     assert told() == [(Event.AGENT_STOPPED, bench.now_ns)]
     bench.media.cells[HEARD_UNTIL_NS] = late_ns
     assert told() == [(Event.MEDIA_LOST, bench.now_ns)]
+
+
+def test_silence_is_told_of_a_port_that_was_read_while_another_is_behind():
+    bench = HotBench(quiet_ms=300, media_timeout_ms=60_000)
+    bench.media.members[0, 0], bench.media.member_counts[0] = 0, 1
+    bench.row.next_rtcp_ns = 10**18
+    bench.row.last_heard_ns = bench.now_ns
+    bench.media.ears[0].is_speaking, bench.media.ears[0].last_voiced_at_ns = 1, bench.now_ns
+    late_ns = bench.now_ns + 5_000_000_000
+    bench.media.cells[HEARD_UNTIL_NS] = late_ns
+    bench.media.ports[1].behind_since_ns = bench.now_ns
+    bench.media.ports[0].behind_since_ns = bench.now_ns + 299_000_000
+    phase = late_ns // TICK_NS * (TICK_NS // PHASE_NS)
+    _send_phase(bench.media, phase, late_ns)
+    assert bench.told() == []
+    bench.media.ports[0].behind_since_ns = 0
+    _send_phase(bench.media, phase, late_ns)
+    assert [kind for kind, _, _ in bench.told()] == [Event.AGENT_STOPPED]

@@ -1,4 +1,4 @@
-"""The caller's Opus packets, as they arrive, to 16 kHz samples in order: what an agent's ear needs, and no more.
+"""The caller's RTP packets, as they arrive, to 16 kHz samples in order: what an agent's ear needs, and no more.
 
 A player would buffer to sound smooth; an agent pays for that in answer time (aiortc's buffer costs 80 ms, and 280 ms
 more after one lost packet). So a packet in order goes through at once, one out of order waits for at most
@@ -10,24 +10,26 @@ from typing import cast
 import av
 import numpy as np
 
-from harness.media.opus import PACKET_SAMPLES, RATE
+from harness.media.codecs import G722, OPUS, PCMA, PCMU, Codec
 from harness.protocols.rtp import sequence_delta, timestamp_delta
 from target_stack.frames import INPUT_RATE, Pcm
 
 HELD_PACKETS = 3
 # A longer hole is no loss but a pause (DTX, a sleeping tab): time passes without samples.
-MAX_CONCEALED_SAMPLES = RATE // 5
+MAX_CONCEALED_S = 0.2
 # A jump of the sequence number beyond this is a new stream.
 MAX_JUMP = 1000
 _NOTHING = np.zeros(0, np.int16)
+_NAMES = {OPUS: "libopus", PCMU: "pcm_mulaw", PCMA: "pcm_alaw", G722: "g722"}
 
 
 class CallerAudio:
     """One incoming stream. Counts `lost` and `late` packets."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: Codec = OPUS) -> None:
+        self._codec = codec
         self._resampler = av.AudioResampler(format="s16", layout="mono", rate=INPUT_RATE)
-        self._decoder = _decoder()
+        self._decoder = _decoder(codec)
         # Extended position: the sequence number due next, and the timestamp it should have.
         self._next: tuple[int, int] | None = None
         self._held: dict[int, tuple[int, bytes]] = {}
@@ -35,7 +37,10 @@ class CallerAudio:
         self.late = 0
 
     def take(self, sequence: int, timestamp: int, payload: bytes) -> Pcm:
-        """Return the samples that this packet makes ready: int16 mono at INPUT_RATE, empty while one is waited for."""
+        """Return the samples that this packet makes ready: int16 mono at INPUT_RATE, empty while one is waited for.
+
+        An empty payload stands for a packet of the stream that holds no audio (a telephone event, comfort noise).
+        """
         if self._next is None or abs(sequence_delta(sequence, self._next[0])) > MAX_JUMP:
             self._next = (sequence, timestamp)
             self._held.clear()
@@ -68,26 +73,28 @@ class CallerAudio:
         hole = timestamp_delta(self._held[first][0], due_timestamp)
         self._next = (first, self._held[first][0])
         silence: list[Pcm] = []
-        if 0 < hole <= MAX_CONCEALED_SAMPLES:
-            silence = [np.zeros(hole * INPUT_RATE // RATE, np.int16)]
+        if 0 < hole <= MAX_CONCEALED_S * self._codec.clock_rate:
+            silence = [np.zeros(hole * INPUT_RATE // self._codec.clock_rate, np.int16)]
         return silence + self._release()
 
     def _decode(self, payload: bytes) -> tuple[Pcm, int]:
-        """Return 16 kHz samples and the packet's length at 48 kHz; an undecodable packet is 20 ms of silence."""
+        """Return 16 kHz samples and the packet's length in the RTP clock; an undecodable packet is 20 ms of silence."""
+        codec = self._codec
         try:
             frames = self._decoder.decode(av.Packet(payload)) if payload else []
         except av.FFmpegError:
-            return np.zeros(PACKET_SAMPLES * INPUT_RATE // RATE, np.int16), PACKET_SAMPLES
+            return np.zeros(codec.packet_samples * INPUT_RATE // codec.sample_rate, np.int16), codec.ticks_per_packet
         parts = [part.to_ndarray().reshape(-1) for frame in frames for part in self._resampler.resample(frame)]
-        length = sum(frame.samples for frame in frames)
+        length = sum(frame.samples for frame in frames) * codec.clock_rate // codec.sample_rate
         return cast("Pcm", np.concatenate(parts)) if parts else _NOTHING, length
 
 
-def _decoder() -> av.AudioCodecContext:
-    decoder = av.CodecContext.create("libopus", "r")
+def _decoder(codec: Codec) -> av.AudioCodecContext:
+    decoder = av.CodecContext.create(_NAMES[codec], "r")
     if not isinstance(decoder, av.AudioCodecContext):
-        raise TypeError("PyAV's libopus is not an audio decoder")
-    decoder.sample_rate = RATE
+        raise TypeError(f"PyAV's {_NAMES[codec]} is not an audio decoder")
+    decoder.sample_rate = codec.sample_rate
     decoder.layout = "mono"
-    decoder.format = "s16"
+    if codec is OPUS:
+        decoder.format = "s16"
     return decoder

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from harness.media.codecs import CODECS, OPUS, PCMU
 from harness.media.opus import PACKET_SAMPLES
 from target_stack.edge.caller_audio import HELD_PACKETS, CallerAudio
 from target_stack.edge.speech_encoder import SpeechEncoder
@@ -97,3 +98,50 @@ def test_a_payload_that_is_no_opus_does_not_stop_the_stream(payload):
     packets[10] = (sequence, timestamp, payload)
     parts = _heard(audio, packets)
     assert [len(p) for p in parts[11:]] == [PACKET_16K] * (COUNT - 11)
+
+
+def _at(codec, first_sequence=65_530, count=COUNT):
+    """A tone in `codec`, through the agent's own encoder, with numbers that wrap."""
+    encoder = SpeechEncoder(codec)
+    tone = (8000 * np.sin(2 * np.pi * 400 * np.arange(count * SPEECH_RATE // 50) / SPEECH_RATE)).astype(np.int16)
+    payloads = [encoder.encode(part) for part in tone.reshape(count, -1)]
+    return [
+        ((first_sequence + i) & 0xFFFF, (2**32 - 5000 + i * codec.ticks_per_packet) & 0xFFFFFFFF, payload)
+        for i, payload in enumerate(payloads)
+    ]
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+def test_every_codec_goes_round(codec):
+    packets = _at(codec)
+    whole = np.concatenate(_heard(CallerAudio(codec), packets))
+    assert COUNT * PACKET_16K - PACKET_16K // 5 <= len(whole) <= COUNT * PACKET_16K
+    spectrum = np.abs(np.fft.rfft(whole.astype(float)))
+    assert np.argmax(spectrum) * INPUT_RATE / len(whole) == pytest.approx(400, abs=2)
+    assert 7000 < np.abs(whole[2000:-500]).max() < 10_000
+    # A hole is as long as it was, whatever the clock that counts it.
+    lossy = CallerAudio(codec)
+    parts = _heard(lossy, packets[:20] + packets[22:])
+    assert sum(map(len, parts)) == len(whole)
+    assert lossy.lost == 2
+
+
+@pytest.mark.parametrize("codec", [c for c in CODECS if c is not OPUS], ids=lambda codec: codec.name)
+def test_speech_of_other_codecs_has_a_packets_size_each_time_and_fades_into_its_silence(codec):
+    payloads = [payload for _, _, payload in _at(codec)]
+    assert {len(payload) for payload in payloads} == {len(codec.silence)}
+    encoder = SpeechEncoder(codec)
+    assert encoder.encode(None) == codec.silence
+    encoder.encode(np.full(SPEECH_RATE // 50, 9000, np.int16))
+    tail = [encoder.encode(None) for _ in range(6)]
+    assert tail[0] != codec.silence
+    assert tail[-1] == codec.silence
+
+
+def test_packets_without_audio_leave_no_hole():
+    audio, packets = CallerAudio(PCMU), _at(PCMU)
+    sequence, timestamp, _ = packets[10]
+    packets[10] = (sequence, timestamp, b"")
+    parts = _heard(audio, packets)
+    assert [len(p) for p in parts[9:12]] == [PACKET_16K, 0, PACKET_16K]
+    assert audio.lost == 0

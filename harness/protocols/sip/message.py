@@ -1,0 +1,425 @@
+"""SIP messages: tolerant in, strict out (RFC 3261 sections 7, 18.3, 20).
+
+`parse` reads what routes a message (start line, Via, From, To, Call-ID, CSeq, Content-Length) and refuses one whose
+routing is broken; every other field is read when asked for, and raises BadMessage then. `check.check` reads them all.
+Tolerated: folded fields, bare LF, white space before a colon, compact and oddly cased names, octets that are no UTF-8.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from harness.model.errors import LocalProtocolError
+from harness.protocols.sip.grammar import BadMessage, is_token, shown, split_list
+from harness.protocols.sip.headers import (
+    Auth,
+    CSeq,
+    NameAddr,
+    Valued,
+    Via,
+    is_field_name,
+    key_of,
+    parse_auth,
+    parse_cseq,
+    parse_name_addr,
+    parse_number,
+    parse_valued,
+    parse_via,
+)
+from harness.protocols.sip.status import reason_of
+from harness.protocols.sip.uri import Uri, parse_uri
+
+__all__ = ["BadMessage", "Header", "Message", "Request", "Response", "parse", "serialise"]
+
+# Name as written, value without the white space around it and unfolded.
+Header = tuple[str, str]
+
+VERSION = "SIP/2.0"
+
+_END = re.compile(rb"\r?\n\r?\n")
+# Both run in a time that grows with the text, not with its square.
+_FOLD = re.compile(r"\n[ \t]+")
+_SPACED_NAME = re.compile(r"^([^:\s]+)[ \t]+:", re.MULTILINE)
+_REQUEST_LINE = re.compile(r"(\S+) (\S+) (\S+)")
+_STATUS_LINE = re.compile(r"(\S+) ([0-9]{3})(?: (.*))?", re.DOTALL)
+_IS_VERSION = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
+# Fields of which two make a message ambiguous (RFC 4475 3.3.8).
+_ONCE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length")
+_ANSWERED = ("via", "from", "to", "call-id", "cseq")
+_MAX_FORWARDS = 1 << 32
+
+_M = TypeVar("_M", bound="Message")
+
+
+class Message:
+    """What requests and responses share. Not changed after construction: build another."""
+
+    __slots__ = ("_cseq", "_from", "_index", "_to", "_via", "body", "headers")
+
+    def __init__(self, headers: Sequence[Header], body: bytes = b"") -> None:
+        # In order, names as written.
+        self.headers = headers
+        self.body = body
+        self._index: dict[str, list[str]] | None = None
+        self._via: Via | None = None
+        self._from: NameAddr | None = None
+        self._to: NameAddr | None = None
+        self._cseq: CSeq | None = None
+
+    def get(self, name: str) -> str | None:
+        """Return the first field of that name (any case, long or compact form), None = none."""
+        values = self._fields().get(key_of(name))
+        return values[0] if values else None
+
+    def get_all(self, name: str) -> list[str]:
+        """Return every field of that name, in order, comma lists not split."""
+        return list(self._fields().get(key_of(name), ()))
+
+    def values(self, name: str) -> list[str]:
+        """Return every value of a field that is a comma list, in order."""
+        fields = self._fields().get(key_of(name), ())
+        return [value for line in fields for value in split_list(line, name)]
+
+    def tokens(self, name: str) -> set[str]:
+        """Return the values of a list of words in lower case: Supported, Require ..."""
+        return {value.lower() for value in self.values(name)}
+
+    def _fields(self) -> dict[str, list[str]]:
+        if self._index is None:
+            self._index = _indexed(self.headers)
+        return self._index
+
+    def _must(self, key: str, name: str) -> str:
+        values = self._fields().get(key)
+        if not values or not values[0]:
+            raise BadMessage(f"{name} is missing")
+        return values[0]
+
+    @property
+    def call_id(self) -> str:
+        """Call-ID."""
+        return self._must("call-id", "Call-ID")
+
+    @property
+    def cseq(self) -> CSeq:
+        """CSeq."""
+        if self._cseq is None:
+            self._cseq = parse_cseq(self._must("cseq", "CSeq"))
+        return self._cseq
+
+    @property
+    def from_(self) -> NameAddr:
+        """From."""
+        if self._from is None:
+            self._from = parse_name_addr(self._must("from", "From"), "From")
+        return self._from
+
+    @property
+    def to(self) -> NameAddr:
+        """To."""
+        if self._to is None:
+            self._to = parse_name_addr(self._must("to", "To"), "To")
+        return self._to
+
+    @property
+    def top_via(self) -> Via:
+        """The first Via: of the transaction, and of the hop that sent a request."""
+        if self._via is None:
+            value = self._must("via", "Via")
+            if "," in value:
+                value = next(iter(split_list(value, "Via")), "")
+            self._via = parse_via(value)
+        return self._via
+
+    @property
+    def vias(self) -> list[Via]:
+        """Every Via, the latest hop first."""
+        return [parse_via(value) for value in self.values("via")]
+
+    @property
+    def contacts(self) -> list[NameAddr]:
+        """Every Contact; empty for `Contact: *` (see `is_contact_star`)."""
+        return [] if self.is_contact_star else self._addresses("contact", "Contact")
+
+    @property
+    def is_contact_star(self) -> bool:
+        """Whether a REGISTER asks for every binding to go (RFC 3261 10.2.2)."""
+        return self.get("contact") == "*"
+
+    @property
+    def routes(self) -> list[NameAddr]:
+        """Route, the next hop first."""
+        return self._addresses("route", "Route")
+
+    @property
+    def record_routes(self) -> list[NameAddr]:
+        """Record-Route, in the order received."""
+        return self._addresses("record-route", "Record-Route")
+
+    def _addresses(self, key: str, name: str) -> list[NameAddr]:
+        fields = self._fields().get(key)
+        if not fields:
+            return []
+        return [parse_name_addr(value, name) for line in fields for value in split_list(line, name)]
+
+    def address(self, name: str) -> NameAddr | None:
+        """Return a field of one address: Refer-To, Referred-By, Reply-To ..."""
+        value = self.get(name)
+        return None if value is None else parse_name_addr(value, name)
+
+    def number(self, name: str) -> int | None:
+        """Return a field of one number: Expires, Min-Expires, RSeq, Max-Forwards ..., None = none."""
+        value = self.get(name)
+        return None if value is None else parse_number(value, name)
+
+    def valued(self, name: str) -> Valued | None:
+        """Return a field of a value and parameters: Content-Type, Session-Expires, Retry-After, Event ..."""
+        value = self.get(name)
+        return None if value is None else parse_valued(value, name)
+
+    def auths(self, name: str) -> list[Auth]:
+        """Return every challenge, or every credentials, of fields of that name."""
+        return [auth for value in self._fields().get(key_of(name), ()) for auth in parse_auth(value, name)]
+
+    @property
+    def content_type(self) -> str:
+        """The media type of the body in lower case, "" = none given."""
+        found = self.valued("content-type")
+        return found.value.lower() if found else ""
+
+    @property
+    def max_forwards(self) -> int | None:
+        """Max-Forwards, None = not given."""
+        return self.number("max-forwards")
+
+    @property
+    def expires(self) -> int | None:
+        """Expires in seconds, None = not given."""
+        return self.number("expires")
+
+
+class Request(Message):
+    """A request."""
+
+    __slots__ = ("_uri", "method", "uri_text")
+
+    def __init__(self, method: str, uri: str | Uri, headers: Sequence[Header], body: bytes = b"") -> None:
+        super().__init__(headers, body)
+        # As written: methods are case-sensitive.
+        self.method = method
+        self.uri_text = uri if isinstance(uri, str) else uri.text
+        self._uri = None if isinstance(uri, str) else uri
+
+    @property
+    def uri(self) -> Uri:
+        """The Request-URI."""
+        if self._uri is None:
+            self._uri = parse_uri(self.uri_text)
+        return self._uri
+
+    def start_line(self) -> str:
+        """Return the first line, without its end."""
+        return f"{self.method} {self.uri_text} {VERSION}"
+
+    def __repr__(self) -> str:
+        return f"<{shown(self.start_line())}>"
+
+
+class Response(Message):
+    """A response."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(self, status: int, reason: str | None, headers: Sequence[Header], body: bytes = b"") -> None:
+        super().__init__(headers, body)
+        self.status = status
+        # None: the RFC's phrase.
+        self.reason = reason_of(status) if reason is None else reason
+
+    def start_line(self) -> str:
+        """Return the first line, without its end."""
+        return f"{VERSION} {self.status} {self.reason}"
+
+    def __repr__(self) -> str:
+        return f"<{shown(self.start_line())}>"
+
+
+def parse(data: bytes) -> Request | Response:
+    """Return the one message in `data`: a datagram, or what `framing` cut from a stream.
+
+    Octets behind the Content-Length are dropped (RFC 3261 18.3). BadMessage says what is wrong and how to answer.
+    """
+    if data[:1] in (b"\r", b"\n"):
+        data = data.lstrip(b"\r\n")
+    end = data.find(b"\r\n\r\n")
+    head = data[:end] if end >= 0 else data
+    lines = head.count(b"\n")
+    if end < 0 or lines != head.count(b"\r\n"):
+        found = _END.search(data)
+        if found is None:
+            raise BadMessage("no empty line ends the header fields", None)
+        head, body = data[: found.start()], data[found.end() :]
+    else:
+        body = data[end + 4 :]
+    text = head.decode("utf-8", "surrogateescape")
+    if "\n " in text or "\n\t" in text or " :" in text or "\t:" in text or lines != text.count("\r\n"):
+        text = _tidied(text)
+    first, *fields = text.split("\r\n")
+    if first[:4].upper() == "SIP/":
+        return _read(_response(first), fields, body)
+    return _request(first, fields, body)
+
+
+def _tidied(text: str) -> str:
+    """Unfold, and put right line ends and the space before a colon (RFC 3261 7.3.1)."""
+    text = _FOLD.sub(" ", text.replace("\r\n", "\n"))
+    first, newline, rest = text.partition("\n")
+    return (first + newline + _SPACED_NAME.sub(r"\1:", rest)).replace("\n", "\r\n")
+
+
+def _response(line: str) -> Response:
+    found = _STATUS_LINE.fullmatch(line)
+    if found is None:
+        raise BadMessage(f"{shown(line)} is not a status line: {VERSION}, three digits, a reason", None)
+    version, status, reason = found.groups()
+    if version.upper() != VERSION:
+        raise BadMessage(f"version {shown(version)}; legal: {VERSION}", None)
+    if not 100 <= int(status) <= 699:
+        raise BadMessage(f"status {status}; legal: 100 to 699", None)
+    return Response(int(status), reason or "", ())
+
+
+def _request(line: str, fields: list[str], body: bytes) -> Request:
+    request = Request("", "", ())
+    try:
+        _read_request_line(request, line)
+        _read(request, fields, body)
+        _check_request(request)
+    except BadMessage as error:
+        raise _answerable(error, request, fields) from error.__cause__
+    return request
+
+
+def _check_request(request: Request) -> None:
+    if request.cseq.method != request.method:
+        raise BadMessage(f"CSeq is of {shown(request.cseq.method)}, the request is {shown(request.method)}")
+    if request.uri.headers:
+        raise BadMessage("the Request-URI has headers (RFC 3261 19.1.1)")
+
+
+def _read_request_line(request: Request, line: str) -> None:
+    found = _REQUEST_LINE.fullmatch(line)
+    if found is None:
+        # Enough to know whether it may be answered at all.
+        request.method = line.split(" ", 1)[0]
+        raise BadMessage(f"{shown(line)} is not a request line: method, URI and {VERSION}, one space between")
+    request.method, request.uri_text, version = found.groups()
+    if version.upper() != VERSION:
+        if _IS_VERSION.fullmatch(version):
+            raise BadMessage(f"version {shown(version)}; legal: {VERSION}", 505)
+        raise BadMessage(f"{shown(version)} is no SIP version")
+    if not is_token(request.method):
+        raise BadMessage(f"method {shown(request.method)} is no token")
+
+
+def _answerable(error: BadMessage, request: Request, fields: list[str]) -> BadMessage:
+    """Give `error` what an answer needs, or take its status: an ACK, or nothing to route the answer by."""
+    headers = [(name.strip(), value.strip()) for name, _colon, value in (line.partition(":") for line in fields)]
+    error.headers = [(name, value) for name, value in headers if key_of(name) in _ANSWERED]
+    keys = {key_of(name) for name, _value in error.headers}
+    routable = "via" in keys and is_token(request.method) and request.method != "ACK"
+    if routable:
+        try:
+            Message(error.headers).top_via  # noqa: B018 - asks only whether there is one to answer by
+        except BadMessage:
+            routable = False
+    if not routable:
+        error.status = None
+    return error
+
+
+def _read(message: _M, fields: list[str], body: bytes) -> _M:
+    headers: list[Header] = []
+    index: dict[str, list[str]] = {}
+    for line in fields:
+        name, colon, value = line.partition(":")
+        if not colon or not is_field_name(name):
+            if not line:
+                continue
+            raise BadMessage(f"{shown(line)} is no header field: name, colon, value")
+        value = value.strip(" \t")
+        headers.append((name, value))
+        key = key_of(name)
+        if key in index:
+            index[key].append(value)
+        else:
+            index[key] = [value]
+    message.headers = headers
+    message._index = index  # noqa: SLF001 - this function is the constructor that parses
+    message.body = _cut(index, body)
+    _check_routing(message, index)
+    return message
+
+
+def _cut(index: dict[str, list[str]], body: bytes) -> bytes:
+    lengths = index.get("content-length")
+    if lengths is None:
+        return body
+    if len(lengths) > 1 and len(set(lengths)) > 1:
+        raise BadMessage("Content-Length is given twice, and differs")
+    length = parse_number(lengths[0], "Content-Length")
+    if length > len(body):
+        raise BadMessage(f"Content-Length is {length}, the body has {len(body)} octets")
+    return body if length == len(body) else body[:length]
+
+
+def _check_routing(message: Message, index: dict[str, list[str]]) -> None:
+    """Read what routes the message; what is read is kept. A response that fails must not be answered."""
+    try:
+        if len(index) != len(message.headers):
+            _check_once(index)
+        message.top_via, message.from_, message.to, message.cseq, message.call_id  # noqa: B018 - reads and keeps
+    except BadMessage as error:
+        if isinstance(message, Response):
+            error.status = None
+        raise
+
+
+def _check_once(index: dict[str, list[str]]) -> None:
+    for key in _ONCE:
+        if len(index.get(key, ())) > 1:
+            raise BadMessage(f"{key} is given more than once")
+
+
+def _indexed(headers: Iterable[Header]) -> dict[str, list[str]]:
+    index: dict[str, list[str]] = {}
+    for name, value in headers:
+        index.setdefault(key_of(name), []).append(value)
+    return index
+
+
+def serialise(message: Request | Response) -> bytes:
+    """Return `message` as it goes on the wire; a Content-Length is added where there is none.
+
+    LocalProtocolError when it would be none: an illegal name or method, a line break in a value, a wrong length.
+    """
+    headers, body = message.headers, message.body
+    lines = [message.start_line()]
+    length = None
+    for name, value in headers:
+        lines.append(f"{name}: {value}")
+        if not is_field_name(name):
+            raise LocalProtocolError(f"{shown(name)} is no header field name")
+        if key_of(name) == "content-length":
+            length = value
+    if length is None:
+        lines.append(f"Content-Length: {len(body)}")
+    elif length != str(len(body)):
+        raise LocalProtocolError(f"Content-Length says {shown(length)}, the body has {len(body)} octets")
+    lines.append("\r\n")
+    text = "\r\n".join(lines)
+    if text.count("\n") != len(lines) or text.count("\r") != len(lines):
+        raise LocalProtocolError("a line break in the start line or in a header field")
+    if isinstance(message, Request) and not _REQUEST_LINE.fullmatch(lines[0]):
+        raise LocalProtocolError(f"{shown(lines[0])} is no request line")
+    return text.encode("utf-8", "surrogateescape") + body

@@ -31,12 +31,14 @@ from harness.calibrate.behaviour import HEARINGS, SILENCES, Behaviour
 from harness.calibrate.desk import Desk
 from harness.calibrate.rtp_calls import SignalledRtpCalls, StaticRtpCalls
 from harness.calibrate.webrtc_calls import WebRtcCalls
+from harness.engine.health import sleep_and_measure_lag
 from harness.media.loop import MediaLoop
 from harness.media.priority import raise_priority
 from harness.model.errors import GeneratorError, RemoteProtocolError
 from harness.protocols import audio_sdp, small_webrtc
 
 _CAPACITY = 8192
+_LAG_INTERVAL_S = 0.05
 SOURCE_PORTS = ("per_call", "shared")
 
 
@@ -51,6 +53,9 @@ class Responder:
         self._rtp = SignalledRtpCalls(self._desk, source_ports=source_ports)
         self._static = StaticRtpCalls(self._desk)
         self._runner: web.AppRunner | None = None
+        # The longest since it was last asked for.
+        self._lag_ms = 0.0
+        self._lag_watch: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, str]:
         """Listen; return the offer endpoint's URL and the one of the fixed RTP port.
@@ -61,6 +66,7 @@ class Responder:
         self._media_loop.compile()
         raise_priority()
         self._media_loop.start()
+        self._lag_watch = asyncio.create_task(self._watch_lag())
         app = web.Application()
         app.router.add_post("/api/offer", self._offer)
         app.router.add_post("/offer", self._offer)
@@ -76,6 +82,8 @@ class Responder:
 
     async def aclose(self) -> None:
         """End every call and stop listening."""
+        if self._lag_watch is not None:
+            self._lag_watch.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
         await self._desk.aclose()
@@ -89,7 +97,12 @@ class Responder:
         )
 
     async def _stats(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._desk.stats())
+        lag_ms, self._lag_ms = self._lag_ms, 0.0
+        return web.json_response({**self._desk.stats(), "loop_lag_ms": lag_ms})
+
+    async def _watch_lag(self) -> None:
+        while True:
+            self._lag_ms = max(self._lag_ms, await sleep_and_measure_lag(_LAG_INTERVAL_S))
 
     async def _offer(self, request: web.Request) -> web.Response:
         try:

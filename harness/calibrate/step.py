@@ -242,6 +242,8 @@ class StepRun:
             packets_lost=self._lost(calls, hold),
             responder_cpu_ratio=hold.responder_cpu_s / held_s if held_s > 0 else None,
             responder_tick_lateness_p99_ms=_responder_lateness(hold),
+            responder_loop_lag_ms=float(hold.responder_after["loop_lag_ms"]),
+            responder_overflows=int(hold.responder_after["overflows"]) - int(hold.responder_before["overflows"]),
             descriptors=hold.descriptors,
             first_failure=next((f"{c.cause.value}: {c.detail}" for c in failed), ""),
         )

@@ -25,6 +25,8 @@ MAX_ERROR_P99_MS = 5.0
 LOSS_ALLOWANCE_MS = 20.0
 MAX_TICK_LATENESS_P99_MS = 2.0
 MAX_CPU_RATIO = 0.9
+# A second late, and callers begin to give up what would still have been answered.
+MAX_RESPONDER_LAG_MS = 1000.0
 # Of the turns that the responder answered.
 MAX_MISSED_RATIO = 0.01
 P99 = 0.99
@@ -191,6 +193,10 @@ class Step:
     packets_lost: int
     responder_cpu_ratio: float | None
     responder_tick_lateness_p99_ms: float | None
+    # The longest that the responder's event loop, which plans its answers, was held up.
+    responder_loop_lag_ms: float | None = None
+    # What the responder's media loop could not tell it, its rings being full: answers that were never planned.
+    responder_overflows: int = 0
     descriptors: int | None = None
     first_failure: str = ""
     limits: tuple[str, ...] = ()
@@ -243,6 +249,14 @@ def limits_of(step: Step, engine_cpus: int, loss_ratio: float = 0.0) -> tuple[st
             (
                 f"the responder used {step.responder_cpu_ratio or 0:.0%} of its core, bound {MAX_CPU_RATIO:.0%}: "
                 "it is the limit here, not the engine"
+            ),
+        ),
+        (
+            step.responder_overflows > 0 or _over(step.responder_loop_lag_ms, MAX_RESPONDER_LAG_MS),
+            (
+                f"the responder was held up for {step.responder_loop_lag_ms or 0:.0f} ms, bound "
+                f"{MAX_RESPONDER_LAG_MS:.0f} ms, and missed {step.responder_overflows} events: answers that "
+                "came late or never are its own doing"
             ),
         ),
         (step.failed > 0, f"{step.failed} of {step.callers} calls failed; first: {step.first_failure or 'unknown'}"),

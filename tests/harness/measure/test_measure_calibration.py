@@ -88,6 +88,11 @@ def test_a_few_turns_have_no_interval_and_none_no_figures():
         ({"packets_lost": 1}, "lost 1 packets"),
         ({"cpu_ratio_mean": 0.91}, "91% of a core, bound 90%"),
         ({"responder_cpu_ratio": 0.95}, "it is the limit here, not the engine"),
+        (
+            {"responder_loop_lag_ms": 1001.0},
+            "the responder was held up for 1001 ms, bound 1000 ms, and missed 0 events",
+        ),
+        ({"responder_overflows": 3}, "missed 3 events"),
         ({"failed": 2, "first_failure": "ice_failed: none"}, "2 of 100 calls failed; first: ice_failed: none"),
         ({"n_missed": 10}, "10 of 910 answers were not heard"),
         ({"n_mismatched": 1}, "1 turns were counted differently"),

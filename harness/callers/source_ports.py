@@ -4,11 +4,8 @@ Sharing saves the system calls (one sendmmsg for many calls), but what comes bac
 peer's port, where it has one for every call, or by SSRC, where the peer announced its own or sends ours back.
 """
 
-import contextlib
-import ipaddress
 import itertools
 import secrets
-import socket
 from dataclasses import dataclass, field
 
 from harness.media.loop import MediaLoop
@@ -84,28 +81,3 @@ class SourcePorts:
 
 def _ignore(_data: bytes, _source: Address, _at_ns: int) -> None:
     """STUN, DTLS and the like: nothing of an RTP call."""
-
-
-def local_address_towards(remote: Address) -> str:
-    """Return the local address from which `remote` is reached; OSError where there is no way."""
-    family = socket.AF_INET6 if ":" in remote[0] else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        # Connecting a UDP socket sends nothing.
-        probe.connect(remote)
-        address: str = probe.getsockname()[0]
-        return address
-
-
-def check_reachable(port: MediaPort, remote: Address) -> None:
-    """Raise OSError where a socket bound like `port` cannot send to `remote` (loopback to elsewhere, no route)."""
-    family = socket.AF_INET6 if ":" in port.address[0] else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.bind((port.address[0], 0))
-        probe.connect(remote)
-
-
-def as_literal(host: str) -> str | None:
-    """Return `host` where it is an IP address already, None for a name."""
-    with contextlib.suppress(ValueError):
-        return str(ipaddress.ip_address(host))
-    return None

@@ -9,9 +9,9 @@ import pytest
 from rtp_agent import RtpAgent
 from rtp_bench import Bench
 
-from harness.callers import http_signalling, rtp, sdp_signalling
+from harness.callers import addresses, audio_leg, http_signalling, sdp_signalling
+from harness.callers.audio_leg import format_of
 from harness.callers.exhaustion import raise_if_ours
-from harness.callers.rtp import format_of
 from harness.callers.setup_failure import SetupFailure
 from harness.media.codecs import PCMU
 from harness.model.errors import GeneratorError
@@ -62,10 +62,10 @@ def test_signalling_tells_our_exhaustion_from_a_closed_port(signalling, number, 
 def test_no_socket_to_probe_the_way_with_is_ours(url, monkeypatch):
     async def main():
         async with Bench() as bench:
-            monkeypatch.setattr(rtp, "local_address_towards", failing(errno.EMFILE))
+            monkeypatch.setattr(addresses, "local_address_towards", failing(errno.EMFILE))
             with pytest.raises(GeneratorError, match="EMFILE"):
                 await bench.connect(url, codec="PCMU")
-            monkeypatch.setattr(rtp, "local_address_towards", failing(errno.ENETUNREACH))
+            monkeypatch.setattr(addresses, "local_address_towards", failing(errno.ENETUNREACH))
             with pytest.raises(SetupFailure, match="no way to"):
                 await bench.connect(url, codec="PCMU")
 
@@ -75,10 +75,10 @@ def test_no_socket_to_probe_the_way_with_is_ours(url, monkeypatch):
 def test_no_socket_to_check_the_answers_address_with_is_ours(monkeypatch):
     async def main():
         async with Bench() as bench, RtpAgent([format_of(PCMU)]) as agent:
-            monkeypatch.setattr(rtp, "check_reachable", failing(errno.ENFILE))
+            monkeypatch.setattr(audio_leg, "check_reachable", failing(errno.ENFILE))
             with pytest.raises(GeneratorError, match="ENFILE"):
                 await bench.connect(agent.url, codec="PCMU")
-            monkeypatch.setattr(rtp, "check_reachable", failing(errno.EHOSTUNREACH))
+            monkeypatch.setattr(audio_leg, "check_reachable", failing(errno.EHOSTUNREACH))
             with pytest.raises(SetupFailure) as caught:
                 await bench.connect(agent.url, codec="PCMU")
             assert caught.value.cause is Cause.SIGNALLING_REFUSED

@@ -8,7 +8,8 @@ import pytest
 from rtp_agent import RtpAgent, open_line
 from rtp_bench import Bench, is_echo, plan, say_and_hear, utterance
 
-from harness.callers.rtp import RtpCaller, format_of
+from harness.callers.audio_leg import format_of
+from harness.callers.rtp import RtpCaller
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.source_ports import SHARED_PORTS
 from harness.media.codecs import CODECS, OPUS, PCMU, codec_named
@@ -269,7 +270,7 @@ def test_ports_of_calls_are_closed_and_shared_ones_stay(tmp_path):
                     agent.url, f"call-{i}", codec="PCMU", source_ports="per_call", record=True
                 )
                 await say_and_hear(caller, events, PCMU)
-                own = caller._source.port
+                own = caller._leg.source.port
                 await caller.close()
                 assert own.is_closed
             caller.recorder.write(tmp_path / "call.flac")

@@ -10,7 +10,7 @@ import pytest
 from rtp_agent import RtpAgent
 from rtp_bench import Bench, utterance
 
-from harness.callers.rtp import format_of
+from harness.callers.audio_leg import format_of
 from harness.media.codecs import CODECS, G722, OPUS, PCMA, PCMU
 from harness.media.events import SpeechEnded
 from harness.protocols import audio_sdp

@@ -6,6 +6,7 @@ Lenient where senders are known to be: a parameter value may hold any octet that
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from harness.model.errors import RemoteProtocolError
@@ -17,6 +18,8 @@ QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 
 _TOKEN = re.compile(WORD)
 _PARAM = re.compile(rf"[ \t]*;[ \t]*({WORD})[ \t]*(?:=[ \t]*({QUOTED}|[^\s;,\"<>]+)[ \t]*)?", re.DOTALL)
+# Parameters that take more than cutting at each semicolon.
+_ODD = re.compile(r"""[\s"<>,]|^[^;]""")
 _LIST_ITEM = re.compile(rf'(?:[^,"<]+|{QUOTED}|<[^>]*>)+', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _MUST_ESCAPE = re.compile(r'(["\\])')
@@ -47,6 +50,12 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
+@lru_cache(1024)
+def is_name(text: str) -> bool:
+    """Tell the same of a name, of which few are in use: kept."""
+    return _TOKEN.fullmatch(text) is not None
+
+
 def unquote(text: str) -> str:
     """Return what a quoted string says; text without quotes as it is."""
     if text[:1] != '"':
@@ -67,6 +76,13 @@ def parse_params(text: str, what: str) -> dict[str, str | None]:
     Of a name given twice the first counts. BadMessage when something else is found; `what` names the header field.
     """
     params: dict[str, str | None] = {}
+    if _ODD.search(text) is None:
+        for part in text[1:].split(";"):
+            name, equals, value = part.partition("=")
+            if not is_name(name) or (equals and not value):
+                raise BadMessage(f"{what}: {shown(part)} is no parameter")
+            params.setdefault(name.lower(), value if equals else None)
+        return params
     at, end = 0, len(text)
     while at < end:
         found = _PARAM.match(text, at)

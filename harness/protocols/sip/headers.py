@@ -38,6 +38,9 @@ _SEQUENCE_LIMIT = 1 << 31
 _AUTH_PARAM = re.compile(rf"[ \t,]*({WORD}){_WS}={_WS}({QUOTED}|[^\s,\"]+)", re.DOTALL)
 _AUTH_SCHEME = re.compile(rf"[ \t,]*({WORD})(?=[ \t]|$)(?!{_WS}=)")
 
+# A call's messages repeat their addresses, Via and CSeq: what was read last is kept, for some thousand calls.
+_KEPT = 8192
+
 # What makes a branch unique in space and time (RFC 3261 8.1.1.7).
 MAGIC_COOKIE = "z9hG4bK"
 
@@ -61,6 +64,7 @@ class NameAddr(NamedTuple):
         return f"{display}<{self.uri.text}>{format_params(self.params)}"
 
 
+@lru_cache(_KEPT)
 def parse_name_addr(value: str, what: str = "address") -> NameAddr:
     """Return the name-addr or addr-spec in `value` (one of a list: see `grammar.split_list`)."""
     found = _NAME_ADDR.fullmatch(value)
@@ -164,6 +168,7 @@ class Via(NamedTuple):
         return f"SIP/2.0/{self.transport} {self.host}{port}{format_params(self.params)}"
 
 
+@lru_cache(_KEPT)
 def parse_via(value: str) -> Via:
     """Return one Via (of a list: see `grammar.split_list`)."""
     found = _VIA.fullmatch(value)
@@ -186,6 +191,7 @@ class CSeq(NamedTuple):
         return f"{self.number} {self.method}"
 
 
+@lru_cache(_KEPT)
 def parse_cseq(value: str) -> CSeq:
     """Return the CSeq; its number must be below 2^31 (RFC 3261 8.1.1.5)."""
     found = _CSEQ.fullmatch(value)
@@ -291,12 +297,6 @@ COMPACT = {
 
 @lru_cache(1024)
 def key_of(name: str) -> str:
-    """Return the name a header field is found by: long form, lower case."""
-    lower = name.strip().lower()
-    return COMPACT.get(lower, lower)
-
-
-@lru_cache(1024)
-def is_field_name(name: str) -> bool:
-    """Tell whether `name` may name a header field."""
-    return is_token(name)
+    """Return the name a header field is found by, long form and lower case; "" for what can name no field."""
+    lower = name.lower()
+    return COMPACT.get(lower, lower) if is_token(name) else ""

@@ -6,18 +6,17 @@ Tolerated: folded fields, bare LF, white space before a colon, compact and oddly
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Collection, Iterable, Sequence
+from typing import Literal, overload
 
 from harness.model.errors import LocalProtocolError
-from harness.protocols.sip.grammar import BadMessage, is_token, shown, split_list
+from harness.protocols.sip.grammar import BadMessage, is_name, is_token, shown, split_list
 from harness.protocols.sip.headers import (
     Auth,
     CSeq,
     NameAddr,
     Valued,
     Via,
-    is_field_name,
     key_of,
     parse_auth,
     parse_cseq,
@@ -46,21 +45,20 @@ _IS_VERSION = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
 # Fields of which two make a message ambiguous (RFC 4475 3.3.8).
 _ONCE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length")
 _ANSWERED = ("via", "from", "to", "call-id", "cseq")
-_MAX_FORWARDS = 1 << 32
-
-_M = TypeVar("_M", bound="Message")
 
 
 class Message:
     """What requests and responses share. Not changed after construction: build another."""
 
-    __slots__ = ("_cseq", "_from", "_index", "_to", "_via", "body", "headers")
+    __slots__ = ("_cseq", "_first", "_from", "_repeated", "_to", "_via", "body", "headers")
 
     def __init__(self, headers: Sequence[Header], body: bytes = b"") -> None:
         # In order, names as written.
         self.headers = headers
         self.body = body
-        self._index: dict[str, list[str]] | None = None
+        # Of each name the first value, and the names that occur again.
+        self._first: dict[str, str] | None = None
+        self._repeated: Collection[str] = ()
         self._via: Via | None = None
         self._from: NameAddr | None = None
         self._to: NameAddr | None = None
@@ -68,32 +66,36 @@ class Message:
 
     def get(self, name: str) -> str | None:
         """Return the first field of that name (any case, long or compact form), None = none."""
-        values = self._fields().get(key_of(name))
-        return values[0] if values else None
+        return self._fields().get(key_of(name))
 
     def get_all(self, name: str) -> list[str]:
         """Return every field of that name, in order, comma lists not split."""
-        return list(self._fields().get(key_of(name), ()))
+        key = key_of(name)
+        first = self._fields().get(key)
+        if first is None:
+            return []
+        if key not in self._repeated:
+            return [first]
+        return [value for written, value in self.headers if key_of(written) == key]
 
     def values(self, name: str) -> list[str]:
         """Return every value of a field that is a comma list, in order."""
-        fields = self._fields().get(key_of(name), ())
-        return [value for line in fields for value in split_list(line, name)]
+        return [value for line in self.get_all(name) for value in split_list(line, name)]
 
     def tokens(self, name: str) -> set[str]:
         """Return the values of a list of words in lower case: Supported, Require ..."""
         return {value.lower() for value in self.values(name)}
 
-    def _fields(self) -> dict[str, list[str]]:
-        if self._index is None:
-            self._index = _indexed(self.headers)
-        return self._index
+    def _fields(self) -> dict[str, str]:
+        if self._first is None:
+            self._first, self._repeated = _index(self.headers)
+        return self._first
 
     def _must(self, key: str, name: str) -> str:
-        values = self._fields().get(key)
-        if not values or not values[0]:
+        value = self._fields().get(key)
+        if not value:
             raise BadMessage(f"{name} is missing")
-        return values[0]
+        return value
 
     @property
     def call_id(self) -> str:
@@ -157,10 +159,7 @@ class Message:
         return self._addresses("record-route", "Record-Route")
 
     def _addresses(self, key: str, name: str) -> list[NameAddr]:
-        fields = self._fields().get(key)
-        if not fields:
-            return []
-        return [parse_name_addr(value, name) for line in fields for value in split_list(line, name)]
+        return [parse_name_addr(value, name) for line in self.get_all(key) for value in split_list(line, name)]
 
     def address(self, name: str) -> NameAddr | None:
         """Return a field of one address: Refer-To, Referred-By, Reply-To ..."""
@@ -179,7 +178,7 @@ class Message:
 
     def auths(self, name: str) -> list[Auth]:
         """Return every challenge, or every credentials, of fields of that name."""
-        return [auth for value in self._fields().get(key_of(name), ()) for auth in parse_auth(value, name)]
+        return [auth for value in self.get_all(name) for auth in parse_auth(value, name)]
 
     @property
     def content_type(self) -> str:
@@ -252,32 +251,30 @@ def parse(data: bytes) -> Request | Response:
     if data[:1] in (b"\r", b"\n"):
         data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n\r\n")
-    head = data[:end] if end >= 0 else data
-    lines = head.count(b"\n")
-    if end < 0 or lines != head.count(b"\r\n"):
+    text = data[:end].decode("utf-8", "surrogateescape") if end >= 0 else ""
+    first, *fields = text.split("\r\n")
+    if end < 0 or text.count("\n") != len(fields):
+        # Bare line feeds: the head may end earlier than at the first empty line that is written right.
         found = _END.search(data)
         if found is None:
             raise BadMessage("no empty line ends the header fields", None)
-        head, body = data[: found.start()], data[found.end() :]
+        text = data[: found.start()].decode("utf-8", "surrogateescape")
+        first, *fields = text.replace("\r\n", "\n").split("\n")
+        body = data[found.end() :]
     else:
         body = data[end + 4 :]
-    text = head.decode("utf-8", "surrogateescape")
-    if "\n " in text or "\n\t" in text or " :" in text or "\t:" in text or lines != text.count("\r\n"):
-        text = _tidied(text)
-    first, *fields = text.split("\r\n")
-    if first[:4].upper() == "SIP/":
-        return _read(_response(first), fields, body)
-    return _request(first, fields, body)
+    if first[:4] == "SIP/" or first[:4].upper() == "SIP/":
+        return _read_response(first, fields, body)
+    return _read_request(first, fields, body)
 
 
-def _tidied(text: str) -> str:
-    """Unfold, and put right line ends and the space before a colon (RFC 3261 7.3.1)."""
-    text = _FOLD.sub(" ", text.replace("\r\n", "\n"))
-    first, newline, rest = text.partition("\n")
-    return (first + newline + _SPACED_NAME.sub(r"\1:", rest)).replace("\n", "\r\n")
+def _tidied(fields: list[str]) -> list[str]:
+    """Unfold, and drop the white space before a colon (RFC 3261 7.3.1)."""
+    text = _FOLD.sub(" ", "\n".join(fields))
+    return _SPACED_NAME.sub(r"\1:", text).split("\n")
 
 
-def _response(line: str) -> Response:
+def _read_response(line: str, fields: list[str], body: bytes) -> Response:
     found = _STATUS_LINE.fullmatch(line)
     if found is None:
         raise BadMessage(f"{shown(line)} is not a status line: {VERSION}, three digits, a reason", None)
@@ -286,25 +283,25 @@ def _response(line: str) -> Response:
         raise BadMessage(f"version {shown(version)}; legal: {VERSION}", None)
     if not 100 <= int(status) <= 699:
         raise BadMessage(f"status {status}; legal: 100 to 699", None)
-    return Response(int(status), reason or "", ())
+    response = Response(int(status), reason or "", ())
+    try:
+        _read(response, fields, body)
+    except BadMessage as error:
+        error.status = None
+        raise
+    return response
 
 
-def _request(line: str, fields: list[str], body: bytes) -> Request:
+def _read_request(line: str, fields: list[str], body: bytes) -> Request:
     request = Request("", "", ())
     try:
         _read_request_line(request, line)
         _read(request, fields, body)
         _check_request(request)
     except BadMessage as error:
-        raise _answerable(error, request, fields) from error.__cause__
+        _say_how_to_answer(error, request.method, fields)
+        raise
     return request
-
-
-def _check_request(request: Request) -> None:
-    if request.cseq.method != request.method:
-        raise BadMessage(f"CSeq is of {shown(request.cseq.method)}, the request is {shown(request.method)}")
-    if request.uri.headers:
-        raise BadMessage("the Request-URI has headers (RFC 3261 19.1.1)")
 
 
 def _read_request_line(request: Request, line: str) -> None:
@@ -314,88 +311,95 @@ def _read_request_line(request: Request, line: str) -> None:
         request.method = line.split(" ", 1)[0]
         raise BadMessage(f"{shown(line)} is not a request line: method, URI and {VERSION}, one space between")
     request.method, request.uri_text, version = found.groups()
-    if version.upper() != VERSION:
+    if version != VERSION and version.upper() != VERSION:
         if _IS_VERSION.fullmatch(version):
             raise BadMessage(f"version {shown(version)}; legal: {VERSION}", 505)
         raise BadMessage(f"{shown(version)} is no SIP version")
-    if not is_token(request.method):
+    if not is_name(request.method):
         raise BadMessage(f"method {shown(request.method)} is no token")
 
 
-def _answerable(error: BadMessage, request: Request, fields: list[str]) -> BadMessage:
-    """Give `error` what an answer needs, or take its status: an ACK, or nothing to route the answer by."""
-    headers = [(name.strip(), value.strip()) for name, _colon, value in (line.partition(":") for line in fields)]
-    error.headers = [(name, value) for name, value in headers if key_of(name) in _ANSWERED]
-    keys = {key_of(name) for name, _value in error.headers}
-    routable = "via" in keys and is_token(request.method) and request.method != "ACK"
-    if routable:
-        try:
-            Message(error.headers).top_via  # noqa: B018 - asks only whether there is one to answer by
-        except BadMessage:
-            routable = False
-    if not routable:
+def _check_request(request: Request) -> None:
+    if request.cseq.method != request.method:
+        raise BadMessage(f"CSeq is of {shown(request.cseq.method)}, the request is {shown(request.method)}")
+    if request.uri.headers:
+        raise BadMessage("the Request-URI has headers (RFC 3261 19.1.1)")
+
+
+def _say_how_to_answer(error: BadMessage, method: str, fields: list[str]) -> None:
+    """Give `error` what an answer repeats, or take its status: an ACK, or nothing to route the answer by."""
+    split = (line.partition(":") for line in _tidied(fields))
+    error.headers = [(name, value.strip(" \t")) for name, _colon, value in split if key_of(name) in _ANSWERED]
+    try:
+        via = Message(error.headers).top_via
+    except BadMessage:
+        via = None
+    if via is None or method == "ACK" or not is_token(method):
         error.status = None
-    return error
 
 
-def _read(message: _M, fields: list[str], body: bytes) -> _M:
+def _read(message: Message, fields: list[str], body: bytes) -> None:
+    """Fill in header fields and body, and read what routes the message."""
+    headers, first, repeated = _split_fields(fields) or _split_fields(_tidied(fields), must=True)
+    message.headers, message._first, message._repeated = headers, first, repeated  # noqa: SLF001 - made here
+    message.body = _cut(first.get("content-length"), body)
+    if repeated:
+        for key in _ONCE:
+            if key in repeated:
+                raise BadMessage(f"{key} is given more than once")
+    message.top_via, message.from_, message.to, message.cseq, message.call_id  # noqa: B018 - reads and keeps
+
+
+_Fields = tuple[list[Header], dict[str, str], Collection[str]]
+
+
+@overload
+def _split_fields(fields: list[str]) -> _Fields | None: ...
+@overload
+def _split_fields(fields: list[str], *, must: Literal[True]) -> _Fields: ...
+def _split_fields(fields: list[str], *, must: bool = False) -> _Fields | None:
+    """Return the fields in order, the first value of each name, the names that repeat.
+
+    None for a line that is no field as it stands: it may be folded. With `must` it may not, and BadMessage is raised.
+    """
     headers: list[Header] = []
-    index: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
+    repeated: list[str] = []
     for line in fields:
         name, colon, value = line.partition(":")
-        if not colon or not is_field_name(name):
-            if not line:
-                continue
+        key = key_of(name)
+        if not key or not colon:
+            if not must:
+                return None
             raise BadMessage(f"{shown(line)} is no header field: name, colon, value")
         value = value.strip(" \t")
         headers.append((name, value))
-        key = key_of(name)
-        if key in index:
-            index[key].append(value)
+        if key in first:
+            repeated.append(key)
         else:
-            index[key] = [value]
-    message.headers = headers
-    message._index = index  # noqa: SLF001 - this function is the constructor that parses
-    message.body = _cut(index, body)
-    _check_routing(message, index)
-    return message
+            first[key] = value
+    return headers, first, repeated
 
 
-def _cut(index: dict[str, list[str]], body: bytes) -> bytes:
-    lengths = index.get("content-length")
-    if lengths is None:
+def _cut(length: str | None, body: bytes) -> bytes:
+    if length is None or length == str(len(body)):
         return body
-    if len(lengths) > 1 and len(set(lengths)) > 1:
-        raise BadMessage("Content-Length is given twice, and differs")
-    length = parse_number(lengths[0], "Content-Length")
-    if length > len(body):
-        raise BadMessage(f"Content-Length is {length}, the body has {len(body)} octets")
-    return body if length == len(body) else body[:length]
+    wanted = parse_number(length, "Content-Length")
+    if wanted > len(body):
+        raise BadMessage(f"Content-Length is {wanted}, the body has {len(body)} octets")
+    return body[:wanted]
 
 
-def _check_routing(message: Message, index: dict[str, list[str]]) -> None:
-    """Read what routes the message; what is read is kept. A response that fails must not be answered."""
-    try:
-        if len(index) != len(message.headers):
-            _check_once(index)
-        message.top_via, message.from_, message.to, message.cseq, message.call_id  # noqa: B018 - reads and keeps
-    except BadMessage as error:
-        if isinstance(message, Response):
-            error.status = None
-        raise
-
-
-def _check_once(index: dict[str, list[str]]) -> None:
-    for key in _ONCE:
-        if len(index.get(key, ())) > 1:
-            raise BadMessage(f"{key} is given more than once")
-
-
-def _indexed(headers: Iterable[Header]) -> dict[str, list[str]]:
-    index: dict[str, list[str]] = {}
+def _index(headers: Iterable[Header]) -> tuple[dict[str, str], Collection[str]]:
+    first: dict[str, str] = {}
+    repeated = set()
     for name, value in headers:
-        index.setdefault(key_of(name), []).append(value)
-    return index
+        key = key_of(name)
+        if key in first:
+            repeated.add(key)
+        else:
+            first[key] = value
+    return first, repeated
 
 
 def serialise(message: Request | Response) -> bytes:
@@ -408,9 +412,10 @@ def serialise(message: Request | Response) -> bytes:
     length = None
     for name, value in headers:
         lines.append(f"{name}: {value}")
-        if not is_field_name(name):
+        key = key_of(name)
+        if not key:
             raise LocalProtocolError(f"{shown(name)} is no header field name")
-        if key_of(name) == "content-length":
+        if key == "content-length":
             length = value
     if length is None:
         lines.append(f"Content-Length: {len(body)}")

@@ -1,6 +1,7 @@
 """SDP for one audio stream (RFC 8866), written and read; offer_answer.py has what two of them agree on.
 
-Formats are those of RFC 3551, keys SDES (RFC 4568), announced SSRCs RFC 5576, RTP and RTCP on one port RFC 5761.
+Formats are those of RFC 3551, keys SDES (RFC 4568), announced SSRCs RFC 5576, RTP and RTCP on one port RFC 5761 or
+on two (a=rtcp, RFC 3605).
 
 Read widely: any line end, unknown lines, other media, attributes in any order. Written narrowly: CRLF, the lines in
 the RFC's order, every format with its rtpmap. Errors name the line and never hold a key.
@@ -43,9 +44,12 @@ class Format:
         return is_alike and (self.channels == other.channels or name == "opus")
 
 
+# RFC 3389.
+COMFORT_NOISE = Format(13, "CN", 8000)
 # Payload types that need no rtpmap line (RFC 3551, table 4).
 STATIC_FORMATS = {
-    f.payload_type: f for f in (Format(0, "PCMU", 8000), Format(8, "PCMA", 8000), Format(9, "G722", 8000))
+    f.payload_type: f
+    for f in (Format(0, "PCMU", 8000), Format(8, "PCMA", 8000), Format(9, "G722", 8000), COMFORT_NOISE)
 }
 
 
@@ -65,10 +69,15 @@ class AudioSdp:
     ptime_ms: int | None = None
     longest_packet_ms: int | None = None
     rtcp_mux: bool = False
+    # Where its writer wants RTCP, where it says so; without a host, at `host`.
+    rtcp_port: int | None = None
+    rtcp_host: str = ""
     # The SSRC its writer will send with, where it says so.
     ssrc: int | None = None
     cname: str = ""
     session_id: int = 0
+    # Grows with every change within a dialog; None = as the session's number.
+    session_version: int | None = None
     # The m= lines before and after the audio, which an answer must repeat with port 0.
     media_before: tuple[str, ...] = ()
     media_after: tuple[str, ...] = ()
@@ -87,8 +96,9 @@ class AudioSdp:
 def build(sdp: AudioSdp) -> str:
     """Write a session description; LocalProtocolError when it would be none."""
     _check_ours(sdp)
-    family = "IP6" if ":" in sdp.host else "IP4"
-    lines = ["v=0", f"o=- {sdp.session_id} {sdp.session_id} IN {family} {sdp.host}", "s=-"]
+    family = _family(sdp.host)
+    version = sdp.session_id if sdp.session_version is None else sdp.session_version
+    lines = ["v=0", f"o=- {sdp.session_id} {version} IN {family} {sdp.host}", "s=-"]
     lines += [f"c=IN {family} {sdp.host}", "t=0 0"]
     lines += [_refused(media) for media in sdp.media_before]
     lines.append(f"m=audio {sdp.port} {sdp.profile} {' '.join(str(f.payload_type) for f in sdp.formats)}")
@@ -96,6 +106,9 @@ def build(sdp: AudioSdp) -> str:
     if sdp.ptime_ms is not None:
         lines.append(f"a=ptime:{sdp.ptime_ms}")
     lines += [f"a=crypto:{sdes.build(crypto)}" for crypto in sdp.crypto]
+    if sdp.rtcp_port is not None:
+        where = f" IN {_family(sdp.rtcp_host)} {sdp.rtcp_host}" if sdp.rtcp_host else ""
+        lines.append(f"a=rtcp:{sdp.rtcp_port}{where}")
     if sdp.rtcp_mux:
         lines.append("a=rtcp-mux")
     if sdp.ssrc is not None:
@@ -103,6 +116,10 @@ def build(sdp: AudioSdp) -> str:
     lines.append(f"a={sdp.direction}")
     lines += [_refused(media) for media in sdp.media_after]
     return "".join(f"{line}\r\n" for line in lines)
+
+
+def _family(host: str) -> str:
+    return "IP6" if ":" in host else "IP4"
 
 
 def _format_lines(form: Format) -> list[str]:
@@ -117,9 +134,10 @@ def _refused(media: str) -> str:
 
 
 def _check_ours(sdp: AudioSdp) -> None:
-    if not _HOST.fullmatch(sdp.host):
-        raise LocalProtocolError(f"{sdp.host!r} is no address to put into SDP")
-    if not 0 <= sdp.port <= 65_535 or not sdp.formats:
+    for host in (sdp.host, sdp.rtcp_host or sdp.host):
+        if not _HOST.fullmatch(host):
+            raise LocalProtocolError(f"{host!r} is no address to put into SDP")
+    if not all(0 <= port <= 65_535 for port in (sdp.port, sdp.rtcp_port or 0)) or not sdp.formats:
         raise LocalProtocolError(f"SDP needs a port of 0 to 65535 and a format, got {sdp.port}, {sdp.formats}")
     if sdp.profile not in _PROFILES or sdp.direction not in DIRECTIONS:
         raise LocalProtocolError(f"SDP of profile {sdp.profile!r}, direction {sdp.direction!r}")
@@ -145,6 +163,8 @@ class _Stream:
     ptime_ms: int | None = None
     longest_packet_ms: int | None = None
     rtcp_mux: bool = False
+    rtcp_port: int | None = None
+    rtcp_host: str = ""
     ssrc: int | None = None
     cname: str = ""
 
@@ -159,6 +179,7 @@ class _Draft:
     session: _Stream = field(default_factory=_Stream)
     stream: _Stream = field(default_factory=_Stream)
     session_id: int = 0
+    session_version: int | None = None
 
     def target(self) -> _Stream | None:
         """Return what a line at this place speaks of; None = another medium."""
@@ -196,8 +217,7 @@ def _read_line(draft: _Draft, line: str) -> None:
     if kind == "m":
         _read_media(draft, value)
     elif kind == "o" and not draft.media:
-        words = value.split()
-        draft.session_id = int(words[1]) if len(words) > 1 and _SESSION_ID.fullmatch(words[1]) else 0
+        _read_origin(draft, value.split())
     elif kind == "c" and target is not None:
         _read_connection(target, value)
     elif kind == "a" and target is not None:
@@ -207,6 +227,12 @@ def _read_line(draft: _Draft, line: str) -> None:
             target.direction = name
         elif name in _READERS:
             _READERS[name](target, content.strip())
+
+
+def _read_origin(draft: _Draft, words: Sequence[str]) -> None:
+    numbers = [int(word) for word in words[1:3] if _SESSION_ID.fullmatch(word)]
+    if len(numbers) == 2:
+        draft.session_id, draft.session_version = numbers
 
 
 def _read_media(draft: _Draft, value: str) -> None:
@@ -223,13 +249,17 @@ def _read_media(draft: _Draft, value: str) -> None:
 
 
 def _read_connection(stream: _Stream, value: str) -> None:
+    stream.host = _address("c=", value)
+
+
+def _address(what: str, value: str) -> str:
     words = value.split()
     if len(words) != 3 or words[0].upper() != "IN" or words[1].upper() not in ("IP4", "IP6"):
-        raise RemoteProtocolError(f"c={value[:40]}; legal: c=IN IP4 ADDRESS or c=IN IP6 ADDRESS")
+        raise RemoteProtocolError(f"{what}{value[:40]}; legal: {what}IN IP4 ADDRESS or {what}IN IP6 ADDRESS")
     host = words[2].partition("/")[0]
     if not _HOST.fullmatch(host):
-        raise RemoteProtocolError(f"c={value[:40]}: no address")
-    stream.host = host
+        raise RemoteProtocolError(f"{what}{value[:40]}: no address")
+    return host
 
 
 def _read_rtpmap(stream: _Stream, content: str) -> None:
@@ -267,6 +297,12 @@ def _read_rtcp_mux(stream: _Stream, _content: str) -> None:
     stream.rtcp_mux = True
 
 
+def _read_rtcp(stream: _Stream, content: str) -> None:
+    number, _space, address = content.partition(" ")
+    stream.rtcp_port = _whole("a=rtcp", number, 65_535)
+    stream.rtcp_host = _address(f"a=rtcp:{number} ", address) if address.strip() else ""
+
+
 def _read_ssrc(stream: _Stream, content: str) -> None:
     number, _space, attribute = content.partition(" ")
     ssrc = _whole("a=ssrc", number, 2**32 - 1)
@@ -283,6 +319,7 @@ _READERS: dict[str, Callable[[_Stream, str], None]] = {
     "crypto": _read_crypto,
     "ptime": _read_ptime,
     "maxptime": _read_maxptime,
+    "rtcp": _read_rtcp,
     "rtcp-mux": _read_rtcp_mux,
     "ssrc": _read_ssrc,
 }
@@ -319,9 +356,12 @@ def _finish(draft: _Draft) -> AudioSdp:
         ptime_ms=stream.ptime_ms,
         longest_packet_ms=stream.longest_packet_ms,
         rtcp_mux=stream.rtcp_mux,
+        rtcp_port=stream.rtcp_port,
+        rtcp_host=stream.rtcp_host,
         ssrc=stream.ssrc,
         cname=stream.cname,
         session_id=draft.session_id,
+        session_version=draft.session_version,
         media_before=tuple(draft.media[: draft.audio]),
         media_after=tuple(draft.media[draft.audio + 1 :]),
         unusable_crypto=tuple(stream.unusable),

@@ -64,6 +64,7 @@ def test_a_foreign_offer_is_read():
     assert (read.formats[0].channels, read.formats[0].parameters) == (2, "minptime=10;useinbandfec=1")
     assert (read.crypto[0].tag, len(read.crypto), read.ssrc, read.cname) == (2, 1, 314159, "me")
     assert (read.ptime_ms, read.longest_packet_ms, read.rtcp_mux, read.session_id) == (20, 60, False, 20518)
+    assert (read.rtcp_port, read.rtcp_host, read.session_version) == (49171, "", 0)
     assert "F8_128_HMAC_SHA1_80" in read.unusable_crypto[0]
 
 
@@ -100,6 +101,8 @@ descriptions = st.builds(
     direction=st.sampled_from(audio_sdp.DIRECTIONS),
     ptime_ms=st.none() | st.integers(1, 200),
     rtcp_mux=st.booleans(),
+    rtcp_port=st.none() | st.integers(0, 65_535),
+    session_version=st.integers(0, 2**63),
     ssrc=st.none() | st.integers(0, 2**32 - 1),
     cname=st.just("call-1"),
     session_id=st.integers(0, 2**63),
@@ -135,6 +138,8 @@ WRONG = {
     "rtpmap": ("v=0\nc=IN IP4 1.2.3.4\nm=audio 4 RTP/AVP 96\na=rtpmap:96 opus", "line 4: a=rtpmap:96 opus; legal"),
     "rtpmap number": ("v=0\nm=audio 4 RTP/AVP 96\na=rtpmap:x opus/1", "payload type 'x'; legal: 0 to 127"),
     "crypto": ("v=0\nm=audio 4 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AA", "the key has 1 bytes"),
+    "rtcp": ("v=0\nm=audio 4 RTP/AVP 0\na=rtcp:5 IN IP4", "a=rtcp:5 IN IP4; legal: a=rtcp:5 IN IP4 ADDRESS"),
+    "rtcp port": ("v=0\nm=audio 4 RTP/AVP 0\na=rtcp:x", "a=rtcp 'x'; legal: 0 to 65535"),
     "ssrc": ("v=0\nm=audio 4 RTP/AVP 0\na=ssrc:4294967296 cname:x", "a=ssrc '4294967296'"),
     "endless": ("v=0\n" + "a=x\n" * 20_000, "legal: at most 65536"),
 }

@@ -83,7 +83,7 @@ def _routes(value: str, name: str) -> None:
 
 
 def _small_number(value: str, name: str) -> None:
-    """A number that may be followed by parameters and a comment: Session-Expires, Retry-After, Min-SE."""
+    """Read a number that parameters and a comment may follow: Session-Expires, Retry-After, Min-SE."""
     parse_number(parse_valued(value, name).value, name)
 
 

@@ -70,7 +70,7 @@ class StreamFramer:
     def _next(self) -> bytes | KeepAlive | None:
         buffer = self._buffer
         if self._wanted is None:
-            if buffer[:1] in (b"\r", b"\n"):
+            if buffer.startswith((b"\r", b"\n")):
                 return self._keep_alive()
             end = self._end_of_head()
             if end is None:

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -33,9 +34,10 @@ from harness.media.loop import MediaLoop
 from harness.media.peer.host import PeerHost
 from harness.media.timers import Timer, Timers
 from harness.model.clock import monotonic_ns, ms_between
-from harness.model.errors import CallquakeError, GeneratorError
+from harness.model.errors import CallquakeError, GeneratorError, LocalProtocolError
 from harness.model.plan import CallPlan, TargetSpec, impairments_of
 from harness.model.records import CallRecord, Cause, MediaStats, Outcome, TurnRecord
+from harness.model.secrets import with_secrets
 
 RECORDINGS = "audio"
 # The goodbye to the media loop (2 s) and to the agent (3 s) have limits of their own.
@@ -70,14 +72,17 @@ def codec_of(target: TargetSpec) -> Codec:
 def _caller_of(plan: CallPlan, context: CallContext, post: Callable[[CallEvent], None]) -> Caller:
     if plan.target.transport == "rtp":
         return RtpCaller(plan, context.http, context.media_loop, context.source_ports, post)
-    return WebRtcCaller(plan, context.http, context.peers, context.media_loop, post)
+    if plan.target.transport == "webrtc":
+        return WebRtcCaller(plan, context.http, context.peers, context.media_loop, post)
+    raise LocalProtocolError(f"call {plan.call_id}: no caller for the transport {plan.target.transport!r}")
 
 
 class Call:
     """Runs one plan to its CallRecord; never raises but for cancellation."""
 
     def __init__(self, plan: CallPlan, due_at_ns: int | None, context: CallContext) -> None:
-        self._plan = plan
+        target, self._secrets = with_secrets(plan.target, os.environ)
+        self._plan = plan = replace(plan, target=target)
         self._due_at_ns = due_at_ns
         self._context = context
         self._caller = _caller_of(plan, context, self._on_event)
@@ -129,7 +134,7 @@ class Call:
             persona=self._plan.persona,
             outcome=end.outcome,
             cause=end.cause,
-            detail=end.detail,
+            detail=self._secrets.hide(end.detail),
             transport=self._plan.target.transport,
             codec=self._codec.name if self._connected_at_ns is not None else None,
             due_at_ns=self._due_at_ns,

@@ -14,7 +14,7 @@ def retarget(prepared: Prepared, url: str | None) -> Prepared:
     if not url or url == prepared.url:
         return prepared
     try:
-        prepared.loaded.scenario.target.check_override(url)
+        prepared.loaded.scenario.target.at(url)
     except ValueError as error:
         logger.warning("host: %s; calling %s", error, prepared.url)
         return prepared

@@ -13,22 +13,21 @@ from harness.measure import normaliser
 from harness.model.clock import monotonic_ns
 from harness.model.codec import to_json
 from harness.model.errors import ScenarioError
+from harness.model.secrets import redact
 from harness.scenario.check import Prepared
 from harness.scenario.run_dir import utc_now
 
 SCHEMA_VERSION = 1
 _PACKAGES = ("locust", "gevent", "aiortc", "aioice", "av", "jiwer", "whisper-normalizer", "numpy", "pydantic", "faker")
-_HIDDEN = "(hidden)"
 
 
 def describe_run(
     prepared: Prepared, run_id: str, target_info: Mapping[str, Any] | None, argv: Sequence[str]
 ) -> dict[str, Any]:
-    """Return run.json as it stands at the start. Header values may be secrets and are left out."""
+    """Return run.json as it stands at the start. What may be a secret is left out."""
     scenario = prepared.loaded.scenario.model_dump(mode="json", by_alias=True)
-    scenario["target"] |= {"url": prepared.url, "headers": dict.fromkeys(scenario["target"]["headers"], _HIDDEN)}
-    target = to_json(prepared.loaded.scenario.target_spec(prepared.url))
-    target["headers"] = dict.fromkeys(target["headers"], _HIDDEN)
+    scenario["target"] = redact(scenario["target"] | {"url": prepared.url})
+    target = redact(to_json(prepared.target))
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,

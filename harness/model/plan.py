@@ -44,22 +44,85 @@ class PlannedTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class SipSpec:
+    """What calls over SIP have besides an address."""
+
+    # The caller's own address; None = sip:callquake@ and the address that calls leave from.
+    from_uri: str | None = None
+    # Outbound proxy, a SIP URI; None = the target itself.
+    proxy: str | None = None
+    username: str | None = None
+    password: str | None = None
+    # REGISTER before the first call, at the proxy or the target.
+    register: bool = False
+    # "udp", "tcp" or "tls": what the first hop is reached by.
+    transport: str = "udp"
+    # File of PEM certificates to trust instead of the system's.
+    tls_ca: str | None = None
+    tls_verify: bool = True
+    # RFC 4028; None = no session timer is asked for.
+    session_expires_s: int | None = None
+    # Reliable provisional responses (RFC 3262) are supported.
+    prack: bool = True
+    # Offered codecs, the best first; empty = the target's `codec` alone.
+    codecs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IceServer:
+    """A STUN or TURN server, as WebRTC writes it (RFC 7064, RFC 7065)."""
+
+    urls: tuple[str, ...]
+    username: str | None = None
+    credential: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IceSpec:
+    """Which candidates a WebRTC call may use."""
+
+    # "all", "relay" or "host".
+    policy: str = "all"
+    servers: tuple[IceServer, ...] = ()
+    # File of PEM certificates to trust for turns:, instead of the system's.
+    tls_ca: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """What a media stream has besides an address."""
+
+    # Told to the agent in the dialect's start message.
+    parameters: dict[str, str] = field(default_factory=dict)
+    # File of PEM certificates to trust for wss://, instead of the system's.
+    ca: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TargetSpec:
-    """Where to call and how."""
+    """Where to call and how. Its texts may name secrets as ${NAME}; harness/model/secrets.py puts them in."""
 
     url: str
+    # "webrtc", "rtp", "sip" or "media_stream".
     transport: str = "webrtc"
-    # webrtc: "pipecat" (SmallWebRTC offer + RTVI) or "json" (plain {sdp, type} both ways).
+    # webrtc: "pipecat" (SmallWebRTC offer + RTVI), "json" (plain {sdp, type} both ways), "whip" or "openai";
+    # media_stream: "twilio", "telnyx", "plivo", "exotel", "vonage", "jambonz" or "audiosocket"; others have none: "".
     dialect: str = "pipecat"
     headers: dict[str, str] = field(default_factory=dict)
-    # rtp: PCMU, PCMA, G722 or opus; webrtc speaks opus.
+    # rtp, sip: PCMU, PCMA, G722 or opus; webrtc speaks opus; media_stream: what its dialect knows.
     codec: str = "opus"
-    # rtp: "off", "offered" (SDES keys beside RTP/AVP; the answer decides) or "required" (RTP/SAVP).
+    # rtp, sip: "off", "offered" (SDES keys beside RTP/AVP; the answer decides) or "required" (RTP/SAVP).
     srtp: str = "off"
-    # rtp: SDES crypto suites offered, the best first; empty = all we know.
+    # rtp, sip: SDES crypto suites offered, the best first; empty = all we know.
     srtp_suites: tuple[str, ...] = ()
-    # rtp: "auto", "shared" (a few sockets an engine) or "per_call".
+    # webrtc, rtp, sip: "auto", "shared" (a few sockets an engine) or "per_call".
     source_ports: str = "auto"
+    # Always there for sip, None for the others.
+    sip: SipSpec | None = None
+    # webrtc; None = all candidates of this machine, no server.
+    ice: IceSpec | None = None
+    # Always there for media_stream, None for the others.
+    stream: StreamSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

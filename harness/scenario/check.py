@@ -5,6 +5,7 @@ One entrance, `prepare`, used by every command and by the locustfile, so that al
 
 import difflib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,15 @@ from typing import Any
 
 from harness.corpus.manifest import Corpus, load_corpus
 from harness.model.errors import ScenarioError
+from harness.model.plan import TargetSpec
 from harness.scenario.loader import LoadedScenario, load_scenario
 from harness.scenario.plans import Planner, by_accent, utterances_of
 from harness.scenario.schema import Caller
-from harness.scenario.target import Target
+from harness.scenario.target.block import NO_PACKETS, Target
 from harness.verdict.thresholds import parse
+
+# Transports with a caller in harness/callers.
+BUILT_TRANSPORTS = ("webrtc", "rtp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,11 @@ class Prepared:
     # Most calls of a closed-loop run; None where only time ends it.
     max_calls: int | None
 
+    @property
+    def target(self) -> TargetSpec:
+        """Where calls go, with the command line's address."""
+        return self.loaded.scenario.target_spec(self.url)
+
 
 def prepare(
     path: Path | str,
@@ -41,14 +51,19 @@ def prepare(
     seed: int | None = None,
     corpus_dir: Path | str | None = None,
     calls: int | None = None,
+    folder: Path | None = None,
 ) -> Prepared:
-    """Load and check a scenario with the command line's overrides; raises ScenarioError listing every problem."""
-    loaded = load_scenario(path)
+    """Load and check a scenario with the command line's overrides; raises ScenarioError listing every problem.
+
+    Secrets that the file names must be set in the environment. `folder` is where its files are, if not beside it.
+    """
+    loaded = load_scenario(path, environ=os.environ, folder=folder)
     corpus = _corpus_of(loaded, corpus_dir)
     problems = [
         *_selection_problems(loaded, corpus),
         *_threshold_problems(loaded, corpus),
         *_option_problems(loaded.scenario.target, url, seed, calls),
+        *_transport_problems(loaded, url),
     ]
     if problems:
         raise ScenarioError("\n".join(problems))
@@ -79,13 +94,27 @@ def _corpus_of(loaded: LoadedScenario, corpus_dir: Path | str | None) -> Corpus:
 def _option_problems(target: Target, url: str | None, seed: int | None, calls: int | None) -> Iterator[str]:
     if url is not None:
         try:
-            target.check_override(url)
+            target.at(url)
         except ValueError as error:
             yield f"--target: {error}"
     if seed is not None and not 0 <= seed <= 2**53:
         yield f"--seed: got {seed}; legal: a whole number from 0 to 2^53"
     if calls is not None and calls < 1:
         yield f"--calls: got {calls}; legal: a whole number of at least 1"
+
+
+def _transport_problems(loaded: LoadedScenario, url: str | None) -> Iterator[str]:
+    try:
+        transport = loaded.scenario.target_spec(url).transport
+    except ValueError:
+        # Told as the option's problem.
+        return
+    if transport not in BUILT_TRANSPORTS:
+        message = f"calls over {transport} cannot be placed by this version; legal: {', '.join(BUILT_TRANSPORTS)}"
+        yield loaded.problem(("target", "transport"), message)
+    for i, caller in enumerate(loaded.scenario.callers):
+        if transport == "media_stream" and caller.impairments is not None:
+            yield loaded.problem(("callers", i, "impairments"), f"{NO_PACKETS}; legal: none")
 
 
 def _selection_problems(loaded: LoadedScenario, corpus: Corpus) -> Iterator[str]:

@@ -5,7 +5,7 @@ All problems of a file are told at once, in the order of its lines.
 
 import difflib
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,14 @@ class LoadedScenario:
         return _word(self.path, self.document.line_of(place), place, message)
 
 
-def load_scenario(path: Path | str) -> LoadedScenario:
-    """Read and check a scenario file; raises ScenarioError listing every problem, one a line."""
+def load_scenario(
+    path: Path | str, *, environ: Mapping[str, str] | None = None, folder: Path | None = None
+) -> LoadedScenario:
+    """Read and check a scenario file; raises ScenarioError listing every problem, one a line.
+
+    Where `environ` is given, the secrets that the file names must be in it. `folder` is where the files that it names
+    are, by default its own.
+    """
     file = Path(path)
     try:
         document = yaml_lines.parse(file.read_text(encoding="utf-8"))
@@ -54,7 +60,9 @@ def load_scenario(path: Path | str) -> LoadedScenario:
         legal = ", ".join(_names(Scenario))
         raise ScenarioError(f"{file}:{document.line_of(())}: {found}; a scenario is a mapping with the keys {legal}")
     try:
-        scenario = Scenario.model_validate(document.value)
+        scenario = Scenario.model_validate(
+            document.value, context={"environ": environ, "folder": folder or file.parent}
+        )
     except ValidationError as error:
         raise ScenarioError(_word_all(file, document, error.errors())) from error
     return LoadedScenario(scenario, file, document)
@@ -97,7 +105,7 @@ def _explain(error: ErrorDetails) -> tuple[Place, str]:
     if kind == "literal_error":
         legal = context["expected"].replace("'", "").replace(" or ", ", ")
         return place, f"got {error['input']!r}; legal: {legal}{_closest(error['input'], legal.split(', '))}"
-    return place, f"got {_short(error['input'])}; legal: {_legal(kind, context, error['msg'])}"
+    return place, f"got {_shown(place, error['input'])}; legal: {_legal(kind, context, error['msg'])}"
 
 
 def _unknown_key(place: Place) -> str:
@@ -110,6 +118,8 @@ def _closest(value: Any, legal: Iterable[str]) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
+# Keys at or below which a value may be a secret.
+_SECRET = frozenset(("headers", "password", "credential", "parameters"))
 _WORDS = {
     "greater_than": "a number above {gt}",
     "greater_than_equal": "a number of at least {ge}",
@@ -170,6 +180,12 @@ def _kind(value: Any) -> str:
     return {list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false"}.get(
         type(value), type(value).__name__
     )
+
+
+def _shown(place: Place, value: Any) -> str:
+    """Return the value in short, but of what may be a secret its kind alone."""
+    is_secret = not _SECRET.isdisjoint(place) and not isinstance(value, dict | list)
+    return _kind(value) if is_secret else _short(value)
 
 
 def _short(value: Any) -> str:

@@ -17,7 +17,7 @@ def needs_of(prepared: Prepared, engines: int = 1) -> Needs:
     """Return the needs of each of `engines` engines that share the run."""
     scenario = prepared.loaded.scenario
     calls = math.ceil(peak_calls(prepared) / engines)
-    target = scenario.target_spec(prepared.url)
+    target = prepared.target
     return Needs(
         calls=calls,
         is_certain=scenario.load.users is not None,

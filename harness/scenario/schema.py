@@ -19,7 +19,7 @@ from harness.model.plan import CallLimits, TargetSpec
 from harness.scenario.arrivals import Stage
 from harness.scenario.impairments import Impairments
 from harness.scenario.strict_model import StrictModel
-from harness.scenario.target import Target
+from harness.scenario.target.block import Target
 
 PATIENCE_SCALES = {"impatient": 2.0, "normal": 1.0, "patient": 0.3, "unlimited": 0.0}
 PATIENCE_REPEATS = {"impatient": 1, "normal": 1, "patient": 2, "unlimited": 2}

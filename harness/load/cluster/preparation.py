@@ -21,6 +21,7 @@ def description_of(prepared: Prepared, calls: int | None) -> dict[str, Any]:
     corpus = prepared.corpus
     return {
         "file": prepared.loaded.path.name,
+        "folder": str(prepared.loaded.path.parent.resolve()),
         "scenario": prepared.loaded.path.read_text(encoding="utf-8"),
         "url": prepared.url,
         "seed": prepared.seed,
@@ -36,7 +37,12 @@ def prepare_from(description: dict[str, Any], corpus_dir: Path | None) -> Prepar
         path = Path(folder) / Path(description["file"]).name
         path.write_text(description["scenario"], encoding="utf-8")
         return prepare(
-            path, url=description["url"], seed=description["seed"], corpus_dir=corpus, calls=description["calls"]
+            path,
+            url=description["url"],
+            seed=description["seed"],
+            corpus_dir=corpus,
+            calls=description["calls"],
+            folder=Path(description["folder"]),
         )
 
 

@@ -76,7 +76,12 @@ def test_every_suite_we_have_is_legal(tmp_path, suite):
 RTP = "transport: rtp"
 # Address, lines, line of the error, what the message must hold.
 WRONG = {
-    "webrtc by rtp": ("rtp://h:1", [], 2, ["target.transport: got webrtc", "legal for the address rtp://h:1: rtp"]),
+    "webrtc by rtp": (
+        "rtp://h:1",
+        ["transport: webrtc"],
+        4,
+        ["target.transport: got webrtc", "legal for the address rtp://h:1: rtp"],
+    ),
     "no port": ("rtp://h", [RTP], 3, ["target.url", "legal: rtp://host:port"]),
     "path": ("rtp://h:1/x?y", [RTP], 3, ["target.url", "rtp://"]),
     "port out of range": ("rtp://h:70000", [RTP], 3, ["target.url", "Port out of range", "port 1 to 65535"]),
@@ -131,9 +136,21 @@ def test_what_may_not_be_said_names_line_path_and_legal_values(name, tmp_path):
 @pytest.mark.parametrize(
     ("more", "override", "expected"),
     [
-        ([], "rtp://h:1", "--target: got rtp://h:1, but the scenario's transport is webrtc"),
-        ([RTP, "srtp: required"], "rtp://h:1", "no signalling for the scenario's srtp"),
-        ([RTP, "headers: {a: b}"], "rtp://h:1", "no signalling for the scenario's headers"),
+        (
+            ["transport: webrtc"],
+            "rtp://h:1",
+            "--target: got rtp://h:1, which does not go with the scenario's target.transport: got webrtc; legal",
+        ),
+        (
+            [RTP, "srtp: required"],
+            "rtp://h:1",
+            "the scenario's target.srtp: got required; an rtp:// address has no signalling",
+        ),
+        (
+            [RTP, "headers: {a: b}"],
+            "rtp://h:1",
+            "the scenario's target.headers: an rtp:// address is called without any request",
+        ),
         ([RTP], "rtp://h", "--target: got 'rtp://h'"),
     ],
 )

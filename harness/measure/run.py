@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.measure import calls as call_metrics
 from harness.measure import drop_off, generator_health, stages, ttfb, wer
+from harness.measure import sip as sip_metrics
 from harness.measure.distribution import Sample
 from harness.model.records import CallRecord, HealthSample, TurnRecord
 
@@ -28,6 +29,8 @@ class Measured:
     # Whether callers awaited a greeting, None when nothing says so.
     expects_greeting: bool | None
     health: generator_health.HealthResult
+    # None = no call went over SIP.
+    sip: sip_metrics.SipResult | None = None
 
 
 def measure(
@@ -68,6 +71,7 @@ def measure(
         health=generator_health.measure(
             health, calls, counts, engine_died, locust_died, turns, worker_faults, why_engine_died
         ),
+        sip=sip_metrics.measure(calls),
     )
 
 

@@ -233,7 +233,7 @@ class SipFacts:
     # 2xx -> the BYE that ended the session, or what took its place.
     session_ms: float | None = None
     bye: Bye = Bye.NONE
-    # BYE -> its answer.
+    # BYE -> its answer; of an unanswered one, how long it was waited for.
     disconnect_delay_ms: float | None = None
     # The agent's audio began before the call was answered; and, where it was audible, when it first was.
     early_media: bool = False

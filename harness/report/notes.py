@@ -158,6 +158,11 @@ def _media_timeout_ns(run: StoredRun) -> int:
 
 def _not_measured(measured: Measured) -> list[str]:
     notes = []
+    if measured.sip is not None and measured.sip.without_media:
+        notes.append(
+            f"{_calls(measured.sip.without_media)} carried no audio (target.sip.media: false): nothing of media, TTFB "
+            "or WER was measured on them."
+        )
     if measured.wer.overall is None and measured.turns:
         notes.append(f"WER was not measured: {measured.wer.reason}.")
     if measured.ttfb.n_answered and not measured.stages.n:

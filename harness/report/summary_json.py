@@ -11,6 +11,7 @@ from harness.model.codec import to_json
 from harness.report.analysis import Analysis
 from harness.report.calibration_words import error_json
 from harness.report.impairment_notes import impaired_callers, loss_of
+from harness.report.sip_words import sip_json
 
 SCHEMA_VERSION = 1
 
@@ -46,6 +47,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "wer": _wer(analysis),
         "drop_off": _drop_off(analysis),
         "error_rate": _round(measured.error_rate, 6),
+        "sip": sip_json(measured.sip),
         "thresholds": [threshold_row(r) for r in analysis.thresholds],
         "runbook": _runbook(analysis),
         "generator": _generator(analysis),

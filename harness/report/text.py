@@ -7,6 +7,8 @@ from harness.measure.bands import DROP_OFF, TTFB_MS, WER, band_of
 from harness.measure.stages import STAGES
 from harness.report.analysis import Analysis
 from harness.report.calibration_words import error_words
+from harness.report.causes import remedy_of
+from harness.report.sip_words import text_lines as sip_lines
 from harness.report.words import NOT_MEASURED, bounded_ms, interval, ms, percent, seconds, words
 from harness.verdict.runbook import FIRED
 from harness.verdict.thresholds import ThresholdVerdict
@@ -25,6 +27,7 @@ def render(analysis: Analysis, report_path: str) -> str:
         _stages(analysis),
         _wer(analysis),
         _calls(analysis),
+        sip_lines(analysis.measured.sip),
         _runbook(analysis),
         _generator(analysis),
         _workers(analysis),
@@ -133,11 +136,12 @@ def _cause(analysis: Analysis, cause: str, n: int) -> list[str]:
     line = f"       {words(cause):<28}{n:>5}"
     details = (" ".join(c.detail.split()) for c in analysis.run.calls if c.cause.value == cause)
     example = next((f"e.g. {detail}" for detail in details if detail), "")
+    remedy = _wrap(remedy_of(cause), " " * 9) if remedy_of(cause) else []
     beside = f"{line}   {example}".rstrip()
     if len(beside) <= WIDTH:
-        return [beside]
+        return [beside, *remedy]
     below = f"         {example}"
-    return [line, below if len(below) <= WIDTH else f"{below[: WIDTH - 1].rstrip()}…"]
+    return [line, below if len(below) <= WIDTH else f"{below[: WIDTH - 1].rstrip()}…", *remedy]
 
 
 def _runbook(analysis: Analysis) -> list[str]:

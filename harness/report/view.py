@@ -11,9 +11,11 @@ from harness.measure.ttfb import UNDECIDED
 from harness.measure.wer import WerResult
 from harness.report.analysis import Analysis
 from harness.report.calibration_words import error_words
+from harness.report.causes import remedy_of
 from harness.report.charts import health as health_chart
 from harness.report.charts import response, shares
 from harness.report.health_rows import health_rows
+from harness.report.sip_words import delay_rows, facts_of, ratio_rows
 from harness.report.view_calls import call_rows, turn_points
 from harness.report.words import NOT_MEASURED, bounded_ms, interval, ms, percent
 
@@ -53,6 +55,8 @@ def view_of(analysis: Analysis) -> dict[str, Any]:
         "normaliser": identity(),
         "worst_utterances": _worst_utterances(analysis.measured.wer),
         "health_rows": health_rows(analysis.measured.health),
+        "sip": _sip(analysis),
+        "remedies": [(cause, remedy_of(cause)) for cause in analysis.measured.drop_off.by_cause if remedy_of(cause)],
         "calls": rows[:MAX_CALLS_SHOWN],
         "n_calls": len(rows),
         "notes": analysis.notes,
@@ -78,6 +82,13 @@ def _charts(analysis: Analysis) -> dict[str, Any]:
         "causes": shares.cause_bars(measured.drop_off.by_cause, measured.drop_off.n),
         "lateness": health_chart.lateness(measured.health.timeline, started),
     }
+
+
+def _sip(analysis: Analysis) -> dict[str, Any] | None:
+    result = analysis.measured.sip
+    if result is None:
+        return None
+    return {"result": result, "delays": delay_rows(result), "ratios": ratio_rows(result), "facts": facts_of(result)}
 
 
 def _outcomes(analysis: Analysis) -> list[tuple[str, str, int]]:

@@ -1,15 +1,29 @@
 """Thresholds against a measured run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.measure import calls as call_metrics
-from harness.measure import drop_off, stages, ttfb
+from harness.measure import drop_off, sip, stages, ttfb
 from harness.measure.distribution import Estimate, Sample
 from harness.measure.run import Measured
 from harness.measure.segments import call_tags, turn_tags
 from harness.model.records import CallRecord, Outcome, TurnRecord
 from harness.verdict.thresholds import Threshold, ThresholdVerdict
+
+_SIP_DELAYS: Mapping[str, Callable[[Sequence[CallRecord]], Sample]] = {
+    "sip_rrd_ms": sip.registration_delay,
+    "sip_srd_ms": sip.request_delay,
+    "sip_sdd_ms": sip.disconnect_delay,
+    "sip_sdt_ms": sip.session_duration,
+}
+_SIP_RATIOS: Mapping[str, Callable[[Sequence[CallRecord]], sip.Ratio]] = {
+    "sip_ira": sip.ira,
+    "sip_ser": sip.ser,
+    "sip_seer": sip.seer,
+    "sip_isa": sip.isa,
+    "sip_scr": sip.scr,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +120,11 @@ def _of_calls(threshold: Threshold, run: Measured) -> tuple[Estimate | None, int
         case "error_rate":
             rate, n = call_metrics.error_rate(calls)
             return _exact(rate), n
+        case name if name in _SIP_DELAYS:
+            return _aggregate(threshold, _SIP_DELAYS[name](calls))
+        case name if name in _SIP_RATIOS:
+            ratio = _SIP_RATIOS[name](calls)
+            return _exact(ratio.value), ratio.n
         case _:
             completed = sum(c.outcome is Outcome.COMPLETED for c in calls)
             return _exact(completed), completed

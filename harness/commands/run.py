@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     print_hint(prepared)
     print_calibration(prepared)
     _check_run_dir(options.run_dir)
-    probe(prepared.url)
+    probe(prepared.target)
     run_id = new_run_id(prepared.loaded.scenario.name)
     run_dir = options.run_dir or Path("reports") / run_id
     if options.web:

@@ -107,18 +107,25 @@ def shortages(needs: Needs, room: Room) -> list[Shortage]:
 def check(needs: Needs, room: Room) -> list[str]:
     """Return warnings; raises GeneratorError where calls would certainly find no place, descriptor or port."""
     found = shortages(needs, room)
-    fatal = {_PLACES, _DESCRIPTORS, _PORTS} if needs.source_ports == "per_call" else {_PLACES}
+    fatal = {_PLACES, _DESCRIPTORS, _PORTS} if _has_port_per_call(needs) else {_PLACES}
     certain = [s for s in found if needs.is_certain and s.is_certain and s.what in fatal]
     if certain:
         raise GeneratorError("; ".join(shortage.words(needs) for shortage in certain))
     return [shortage.words(needs) for shortage in found]
 
 
-_PLACES, _DESCRIPTORS, _PORTS = "places in the media loop", "open files", "UDP ports"
+_PLACES, _DESCRIPTORS, _PORTS = "places in the media loop", "open files", "local ports"
+
+
+def _has_port_per_call(needs: Needs) -> bool:
+    return needs.source_ports == "per_call" or needs.transport == "media_stream"
 
 
 def _may_have_port_per_call(needs: Needs) -> bool:
-    """Tell whether calls may need a port each: with "auto" it shows only when the target has answered two."""
+    """Tell whether calls may need a port each: with "auto" it shows only when the target has answered two.
+
+    A media stream is a TCP connection of its own, with a descriptor and a port.
+    """
     return needs.source_ports != "shared"
 
 
@@ -143,9 +150,10 @@ def _ports(needs: Needs, room: Room) -> Shortage | None:
     needed = needs.calls if _may_have_port_per_call(needs) else 0
     if room.ports is None or needed <= room.ports:
         return None
+    share = "set target.source_ports: shared where the target has a port for each call, "
     remedy = (
-        "`sysctl -w net.ipv4.ip_local_port_range='1024 65535'`, set target.source_ports: shared where the target has a "
-        "port for each call, or add workers on other machines"
+        "`sysctl -w net.ipv4.ip_local_port_range='1024 65535'`, "
+        f"{'' if needs.transport == 'media_stream' else share}or add workers on other machines"
     )
     return Shortage(_PORTS, needed, room.ports, " free", remedy)
 
@@ -160,7 +168,7 @@ def _memory(needs: Needs, room: Room) -> Shortage | None:
 
 def _buffer(needs: Needs, room: Room) -> Shortage | None:
     """Judge a port that all calls share; a port of one call never holds more than a few packets."""
-    if needs.source_ports == "per_call":
+    if _has_port_per_call(needs):
         return None
     needed = needs.calls * BUFFERED_PACKETS_PER_CALL * DATAGRAM_CHARGE_BYTES // 2
     if needed <= room.receive_buffer_bytes:

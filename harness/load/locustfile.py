@@ -56,7 +56,7 @@ def _prepare(environment: Any) -> runs.Runs:
         chosen.scenario, url=chosen.target, seed=chosen.seed, corpus_dir=chosen.corpus, calls=chosen.calls
     )
     runs.check_run_dir(chosen.run_dir)
-    return runs.Runs(environment, prepared, chosen, reachability.probe(prepared.url))
+    return runs.Runs(environment, prepared, chosen, reachability.probe(prepared.target))
 
 
 def _refuse(message: str, code: ExitCode) -> NoReturn:

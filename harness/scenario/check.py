@@ -14,6 +14,7 @@ from typing import Any
 from harness.corpus.manifest import Corpus, load_corpus
 from harness.model.errors import ScenarioError
 from harness.model.plan import TargetSpec
+from harness.scenario.actions import problem_with
 from harness.scenario.loader import LoadedScenario, load_scenario
 from harness.scenario.plans import Planner, by_accent, utterances_of
 from harness.scenario.schema import Caller
@@ -113,6 +114,10 @@ def _transport_problems(loaded: LoadedScenario, url: str | None) -> Iterator[str
         message = f"calls over {transport} cannot be placed by this version; legal: {', '.join(BUILT_TRANSPORTS)}"
         yield loaded.problem(("target", "transport"), message)
     for i, caller in enumerate(loaded.scenario.callers):
+        for j, action in enumerate(caller.actions):
+            problem = problem_with(action, transport, caller.turns[0])
+            if problem is not None:
+                yield loaded.problem(("callers", i, "actions", j), problem)
         if transport == "media_stream" and caller.impairments is not None:
             yield loaded.problem(("callers", i, "impairments"), f"{NO_PACKETS}; legal: none")
 

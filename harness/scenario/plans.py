@@ -16,7 +16,7 @@ from itertools import accumulate
 from harness.corpus.manifest import Corpus, Utterance
 from harness.model.impairment import Direction, Impairment, direction_seed
 from harness.model.plan import CallPlan, Patience, PlannedTurn, TargetSpec
-from harness.scenario import arrivals, personas
+from harness.scenario import actions, arrivals, personas
 from harness.scenario.schema import MAX_CALLS, Caller, Scenario
 
 _GOLDEN = 0.6180339887498949
@@ -58,7 +58,10 @@ class Planner:
             caller=caller.name,
             persona=personas.invent(accent, patience.name, seed),
             patience=Patience(patience.name, patience.scale, rng.expovariate(1.0), patience.max_repeats),
-            turns=tuple(PlannedTurn(u.id, round(rng.uniform(*caller.think_ms), 1)) for u in spoken),
+            turns=tuple(
+                PlannedTurn(u.id, round(rng.uniform(*caller.think_ms), 1), actions.before(caller.actions, i))
+                for i, u in enumerate(spoken, 1)
+            ),
             target=self._target,
             limits=self._limits,
             expect_greeting=self._scenario.target.expect_greeting,

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from harness.model.plan import CallLimits, TargetSpec
+from harness.scenario.actions import CallerAction
 from harness.scenario.arrivals import Stage
 from harness.scenario.impairments import Impairments
 from harness.scenario.strict_model import StrictModel
@@ -145,6 +146,7 @@ class Caller(StrictModel):
     impairments: Impairments | None = Field(
         default=None, description="a bad network on purpose; a direction said here replaces the target's"
     )
+    actions: list[CallerAction] = Field(default_factory=list, description="keys pressed, the agent put on hold")
 
 
 class ArrivalStage(StrictModel):

@@ -41,6 +41,13 @@ class Sip(StrictModel):
         default=None, ge=_SHORTEST_SESSION_S, le=86_400, description="asks for a session timer (RFC 4028)"
     )
     prack: bool = Field(default=True, description="take reliable provisional responses (RFC 3262)")
+    media: bool = Field(default=True, description="false: signalling only, without any audio")
+    hold_s: float | None = Field(
+        default=None, ge=0, le=86_400, description="with media: false, how long an answered call lasts; default 5"
+    )
+    honour_retry_after: bool = Field(
+        default=True, description="after a 503 with Retry-After, place no call there before its time"
+    )
     codecs: list[Annotated[CodecName, BeforeValidator(codec_name)]] | None = Field(
         default=None, min_length=1, description="offered codecs, the best first; default target.codec alone"
     )
@@ -58,6 +65,15 @@ class Sip(StrictModel):
         if not verify and info.data.get("tls_ca") is not None:
             raise ValueError("got false, so that tls_ca would not be looked at; legal: one of the two")
         return verify
+
+    @field_validator("hold_s")
+    @classmethod
+    def _length_is_ours_to_say(cls, hold_s: float | None, info: ValidationInfo) -> float | None:
+        if hold_s is not None and info.data.get("media", True):
+            raise ValueError(
+                f"got {hold_s:g}, but a call with audio lasts as long as its turns; legal: with media: false"
+            )
+        return hold_s
 
     @field_validator("codecs")
     @classmethod
@@ -105,4 +121,7 @@ def sip_spec(url: str, block: Sip | None) -> SipSpec:
         session_expires_s=said.session_expires_s,
         prack=said.prack,
         codecs=tuple(said.codecs or ()),
+        media=said.media,
+        hold_ms=(5.0 if said.hold_s is None else said.hold_s) * 1000,
+        honour_retry_after=said.honour_retry_after,
     )

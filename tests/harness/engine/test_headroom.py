@@ -49,7 +49,7 @@ def test_ample_room_has_no_shortage():
         (
             needs(20_000, transport="rtp", source_ports="per_call"),
             room(ports=10_000),
-            ["20,000 UDP ports", "10,000 free", "sysctl -w net.ipv4.ip_local_port_r", "target.source_ports: shared"],
+            ["20,000 local ports", "10,000 free", "sysctl -w net.ipv4.ip_local_port_r", "target.source_ports: shared"],
         ),
     ],
 )
@@ -124,3 +124,14 @@ def test_the_soft_limit_is_raised_to_the_hard_one_and_no_further():
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(told.stdout) == [900, [900, 900]]
+
+
+def test_media_streams_take_a_descriptor_and_a_port_each_and_share_no_buffer():
+    asked = needs(20_000, transport="media_stream")
+    with pytest.raises(GeneratorError) as caught:
+        headroom.check(asked, room(ports=10_000, descriptors=100_000, memory_mib=10**6, calls=10**6))
+    assert "20,000 local ports" in str(caught.value)
+    assert "source_ports" not in str(caught.value)
+    streams, calls = needs(2000, transport="media_stream"), needs(2000, source_ports="shared")
+    assert headroom.check(streams, room(receive_buffer_bytes=0)) == []
+    assert headroom.check(calls, room(receive_buffer_bytes=0)) != []

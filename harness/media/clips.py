@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.media import opus
-from harness.media.codecs import G722, OPUS, PACKET_MS, PCMA, PCMU, Codec
+from harness.media.codecs import G722, L16_8K, L16_16K, OPUS, PACKET_MS, PCMA, PCMU, Codec
 from harness.media.hot.g711 import ALAW, ULAW
 
 Pcm = npt.NDArray[np.int16]
@@ -86,6 +86,10 @@ def _encode_alaw(samples: Pcm) -> tuple[bytes, ...]:
     return _in_packets(_ALAW_CODES[samples.view(np.uint16)].tobytes(), PCMA.packet_samples)
 
 
+def _encode_l16(packet_samples: int) -> Callable[[Pcm], tuple[bytes, ...]]:
+    return lambda samples: _in_packets(samples.astype("<i2").tobytes(), 2 * packet_samples)
+
+
 def _encode_g722(samples: Pcm) -> tuple[bytes, ...]:
     encoder = av.CodecContext.create("g722", "w")
     if not isinstance(encoder, av.AudioCodecContext):
@@ -111,4 +115,6 @@ _ENCODERS: dict[Codec, Callable[[Pcm], tuple[bytes, ...]]] = {
     PCMU: _encode_ulaw,
     PCMA: _encode_alaw,
     G722: _encode_g722,
+    L16_8K: _encode_l16(L16_8K.packet_samples),
+    L16_16K: _encode_l16(L16_16K.packet_samples),
 }

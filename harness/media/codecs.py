@@ -46,6 +46,9 @@ PCMA = Codec("PCMA", 2, 8, 8_000, 8_000, b"\xd5" * 160)
 # -60 dBFS from the second packet on.
 G722 = Codec("G722", 3, 9, 8_000, 16_000, b"\xfd" * 160, delay=22)
 CODECS = (OPUS, PCMU, PCMA, G722)
+# 16-bit linear PCM, little-endian, as media streams carry it; not of RTP, where it is big-endian (RFC 3551 4.5.11).
+L16_8K = Codec("L16/8000", 4, -1, 8_000, 8_000, b"\0" * 320)
+L16_16K = Codec("L16/16000", 5, -1, 16_000, 16_000, b"\0" * 640)
 
 
 def codec_named(name: str) -> Codec:

@@ -19,6 +19,8 @@ class AgentOnset:
 
     at_ns: int
     decided_at_ns: int
+    # When the caller heard it, where a carrier's playout buffer stands in between.
+    heard_at_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class OnsetDetector:
     def is_speaking(self) -> bool:
         """Whether the agent is audible."""
         return bool(self._row.is_speaking)
+
+    @property
+    def last_voiced_at_ns(self) -> int:
+        """The time of the last audible packet since the agent became audible; 0 = it never did."""
+        return int(self._row.last_voiced_at_ns)
 
     @property
     def gate_dbfs(self) -> float:

@@ -5,9 +5,9 @@ import numpy as np
 
 from harness.media import opus
 from harness.media.clips import Pcm
-from harness.media.codecs import G722, OPUS, PCMA, PCMU, Codec
+from harness.media.codecs import G722, L16_8K, L16_16K, OPUS, PCMA, PCMU, Codec
 
-_NAMES = {PCMU: "pcm_mulaw", PCMA: "pcm_alaw", G722: "g722"}
+_NAMES = {PCMU: "pcm_mulaw", PCMA: "pcm_alaw", G722: "g722", L16_8K: "pcm_s16le", L16_16K: "pcm_s16le"}
 
 
 class PayloadDecoder:

@@ -21,8 +21,10 @@ from harness.callers.exchange import (
     CallEvent,
     Disconnected,
     HangUp,
+    Hold,
     MediaView,
     Milestone,
+    Press,
     Speak,
     Spoken,
     TranscriptChannel,
@@ -41,6 +43,8 @@ from harness.model.records import Cause, Outcome, TurnRecord
 SPEAKING_GRACE_NS = 10_000 * NS_PER_MS
 # An agent that cut in and still spoke this long after the user's end has answered; a shorter tail is a yield.
 EARLY_ANSWER_NS = 500 * NS_PER_MS
+# A key is heard for 100 ms, and another 100 ms pass before the next one.
+KEY_MS = 200
 
 
 class State(Enum):
@@ -49,6 +53,7 @@ class State(Enum):
     GREETING = auto()
     LISTENING = auto()
     THINKING = auto()
+    ACTING = auto()
     SPEAKING = auto()
     AWAITING = auto()
     OVER = auto()
@@ -71,6 +76,9 @@ class Conversation:
         self._side_speaking = False
         self._agent_is_speaking = False
         self._timed_out = False
+        # Of the next turn's actions.
+        self._done = 0
+        self._is_holding = False
         self._quiet_since_ns: int | None = None
         self._ends_at_ns = 0
         self.deadline_ns: int | None = None
@@ -118,7 +126,7 @@ class Conversation:
             case MediaFailed():
                 return self._end(Outcome.LOST, Cause.GENERATOR_ERROR, now_ns, event.detail)
             case Disconnected():
-                return self._end(Outcome.DROPPED, Cause.AGENT_HUNG_UP, now_ns, event.detail)
+                return self._end(Outcome.DROPPED, event.cause, now_ns, event.detail)
             case RemoteBye():
                 return self._end(Outcome.DROPPED, Cause.AGENT_HUNG_UP, now_ns, "RTCP BYE")
 
@@ -133,7 +141,9 @@ class Conversation:
             case State.GREETING:
                 return self._greeting_missed(now_ns)
             case State.THINKING:
-                return self._speak(now_ns)
+                return self._act(now_ns) or self._speak(now_ns)
+            case State.ACTING:
+                return self._acted(now_ns)
             case State.AWAITING:
                 return self._answer_missed(now_ns)
             case State.LISTENING:
@@ -164,6 +174,29 @@ class Conversation:
         self._arm(max(now_ns, since_ns + int(self._plan.turns[self._next].think_ms * NS_PER_MS)))
         return []
 
+    def _act(self, now_ns: int) -> list[Action]:
+        """Begin the next of the turn's actions; [] when all of them are done."""
+        planned = self._plan.turns[self._next].actions
+        if self._done >= len(planned):
+            return []
+        action = planned[self._done]
+        self._done += 1
+        self._state = State.ACTING
+        length_ms = action.hold_ms or KEY_MS * len(action.dtmf)
+        self._arm(now_ns + int(length_ms * NS_PER_MS))
+        self._is_holding = not action.dtmf
+        return [Press(action.dtmf) if action.dtmf else Hold(on=True)]
+
+    def _acted(self, now_ns: int) -> list[Action]:
+        """End an action: what the agent began to say over it is heard out, then the caller thinks again."""
+        actions: list[Action] = [Hold(on=False)] if self._is_holding else []
+        self._is_holding = False
+        if self._agent_is_speaking:
+            self._state = State.LISTENING
+            self._arm(None)
+            return actions
+        return actions + self._think(now_ns, now_ns)
+
     def _speak(self, now_ns: int) -> list[Action]:
         actions = self._close_turn()
         planned = self._plan.turns[self._next]
@@ -171,6 +204,7 @@ class Conversation:
         if self._turn is not None and self._turn.number == self._next + 1:
             attempt = self._turn.attempt + 1
         self._turn = Turn(self._next + 1, attempt, planned, out_of_step=self._timed_out)
+        self._done = 0
         self._state = State.SPEAKING
         self._arm(None)
         return [*actions, Speak(planned.utterance_id), Milestone("turn_started", now_ns)]

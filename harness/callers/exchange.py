@@ -78,9 +78,10 @@ class TranscriptChannel:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The agent ended the connection."""
+    """The agent ended the connection, or is known to be gone."""
 
     detail: str
+    cause: Cause = Cause.AGENT_HUNG_UP
 
 
 # The nearest to what was spoken first; a turn's record quotes one source only.
@@ -95,6 +96,20 @@ class Speak:
     """Play this utterance."""
 
     utterance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """Press these keys (DTMF)."""
+
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Put the agent on hold, or take the call up again."""
+
+    on: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +137,7 @@ class Milestone:
     value_ms: float | None = None
 
 
-Action = Speak | TurnEnded | HangUp | Milestone
+Action = Speak | Press | Hold | TurnEnded | HangUp | Milestone
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,12 +35,23 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedAction:
+    """Something a caller does besides speaking: keys pressed, or the agent put on hold; one of the two."""
+
+    # Of 0-9 * # A-D.
+    dtmf: str = ""
+    hold_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedTurn:
     """One utterance to be spoken."""
 
     utterance_id: str
     # Pause between the agent's end of speech and the start of this utterance.
     think_ms: float
+    # Done after that pause and before the utterance, each with another such pause behind it.
+    actions: tuple[PlannedAction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,11 @@ class SipSpec:
     prack: bool = True
     # Offered codecs, the best first; empty = the target's `codec` alone.
     codecs: tuple[str, ...] = ()
+    # False: signalling only; a call is answered, held for `hold_ms` and hung up, and carries no audio.
+    media: bool = True
+    hold_ms: float = 5_000
+    # After a 503 with Retry-After, no further INVITE is sent there before its time.
+    honour_retry_after: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from harness.model.plan import PlannedAction
+from harness.model.plan import PlannedAction, TargetSpec
 from harness.scenario.strict_model import StrictModel
 
 # Which transports carry which action.
@@ -50,11 +50,13 @@ def before(actions: Sequence[CallerAction], turn: int) -> tuple[PlannedAction, .
     return tuple(action.to_plan() for action in actions if action.before_turn == turn)
 
 
-def problem_with(action: CallerAction, transport: str, least_turns: int) -> str | None:
-    """Say why calls of `least_turns` turns and more over `transport` cannot do it, None when they can."""
+def problem_with(action: CallerAction, target: TargetSpec, least_turns: int) -> str | None:
+    """Say why calls of `least_turns` turns and more to `target` cannot do it, None when they can."""
     legal = CARRIED_BY[action.kind]
-    if transport not in legal:
-        return f"{action.kind} cannot be done over {transport}; legal: with transport {' or '.join(legal)}"
+    if target.transport not in legal:
+        return f"{action.kind} cannot be done over {target.transport}; legal: with transport {' or '.join(legal)}"
+    if target.sip is not None and not target.sip.media:
+        return f"{action.kind} needs a call with audio; legal: with target.sip.media: true"
     if action.before_turn > least_turns:
         return (
             f"before_turn: got {action.before_turn}, but a call may have {least_turns} turns; legal: 1 to {least_turns}"

@@ -106,16 +106,17 @@ def _option_problems(target: Target, url: str | None, seed: int | None, calls: i
 
 def _transport_problems(loaded: LoadedScenario, url: str | None) -> Iterator[str]:
     try:
-        transport = loaded.scenario.target_spec(url).transport
+        target = loaded.scenario.target_spec(url)
     except ValueError:
         # Told as the option's problem.
         return
+    transport = target.transport
     if transport not in BUILT_TRANSPORTS:
         message = f"calls over {transport} cannot be placed by this version; legal: {', '.join(BUILT_TRANSPORTS)}"
         yield loaded.problem(("target", "transport"), message)
     for i, caller in enumerate(loaded.scenario.callers):
         for j, action in enumerate(caller.actions):
-            problem = problem_with(action, transport, caller.turns[0])
+            problem = problem_with(action, target, caller.turns[0])
             if problem is not None:
                 yield loaded.problem(("callers", i, "actions", j), problem)
         if transport == "media_stream" and caller.impairments is not None:

@@ -10,8 +10,10 @@ from harness.callers.exchange import (
     AgentText,
     Disconnected,
     HangUp,
+    Hold,
     MediaView,
     Milestone,
+    Press,
     Speak,
     TranscriptChannel,
     TurnEnded,
@@ -19,7 +21,7 @@ from harness.callers.exchange import (
 )
 from harness.media.events import MediaLost, RemoteBye, SpeechEnded, SpeechStarted
 from harness.media.onset import AgentOnset, AgentStopped
-from harness.model.plan import CallLimits, CallPlan, Patience, Persona, PlannedTurn, TargetSpec
+from harness.model.plan import CallLimits, CallPlan, Patience, Persona, PlannedAction, PlannedTurn, TargetSpec
 from harness.model.records import Cause, Outcome, StageTimes
 
 pytestmark = pytest.mark.unit
@@ -376,3 +378,59 @@ def test_misheard_turns_wear_patience_down():
     caller.onset(300)
     caller.quiet()
     assert caller.end.cause is Cause.PATIENCE_MISHEARD
+
+
+ACTING = replace(
+    PLAN,
+    expect_greeting=False,
+    turns=(
+        PlannedTurn("u1", 300, (PlannedAction(dtmf="12#"), PlannedAction(hold_ms=5_000))),
+        PlannedTurn("u2", 300, (PlannedAction(hold_ms=2_000),)),
+    ),
+)
+
+
+def test_a_caller_presses_keys_and_holds_before_it_speaks():
+    caller = Caller(ACTING)
+    began = caller.now
+    assert caller.wait() == [Press("12#")]
+    # 300 ms to think, 3 keys of 200 ms, to think again, then on hold.
+    assert caller.wait() == []
+    assert caller.wait() == [Hold(on=True)]
+    assert (caller.now - began) / MS == 300 + 600 + 300
+    assert caller.wait() == [Hold(on=False)]
+    assert (caller.now - began) / MS == 300 + 600 + 300 + 5_000
+    assert [type(a) for a in caller.wait()] == [Speak, Milestone]
+    caller.speak()
+    caller.onset(600)
+    caller.quiet()
+    assert caller.wait() == [Hold(on=True)]
+    assert caller.wait() == [Hold(on=False)]
+    assert [type(a) for a in caller.wait()] == [Speak, Milestone]
+
+
+def test_what_the_agent_says_to_a_key_is_heard_out():
+    caller = Caller(replace(ACTING, turns=(PlannedTurn("u1", 300, (PlannedAction(dtmf="5"),)),)))
+    assert caller.wait() == [Press("5")]
+    caller.onset(100)
+    assert caller.wait() == []
+    assert caller.talk.state is State.LISTENING
+    caller.quiet(2_000)
+    assert [type(a) for a in caller.wait()] == [Speak, Milestone]
+
+
+def test_a_repeat_presses_no_key_again():
+    caller = Caller(replace(ACTING, turns=(PlannedTurn("u1", 300, (PlannedAction(dtmf="5"),)),)))
+    caller.wait()
+    caller.wait()
+    caller.wait()
+    caller.speak()
+    again = caller.wait()
+    assert Speak("u1") in again
+    assert not any(isinstance(action, Press) for action in again)
+
+
+def test_a_lost_connection_names_its_own_cause():
+    caller = Caller(ACTING)
+    ended = caller.after(10, Disconnected("the connection was cut", Cause.SIP_TRANSPORT_LOST))
+    assert ended == [HangUp(Outcome.DROPPED, Cause.SIP_TRANSPORT_LOST, "the connection was cut")]

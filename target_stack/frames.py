@@ -158,6 +158,9 @@ class AgentSession(Protocol):
     def push_audio(self, samples: Pcm, arrived_at_ns: int) -> None:
         """Take the next int16 mono samples at INPUT_RATE, any length; never blocks, never raises on a slow pipeline."""
 
+    def push_digit(self, digit: str, duration_ms: float, at_ns: int) -> None:
+        """Take note that the user pressed a key (0-9, *, #, A-D) for `duration_ms`."""
+
     def playout_started(self, turn: int, at_ns: int) -> None:
         """Take note that the first audible packet of `turn` was handed to the network."""
 

@@ -38,6 +38,12 @@ class EndReason(StrEnum):
     SHUTDOWN = "shutdown"
     HUNG_UP = "hung_up"
     EDGE_FAILED = "edge_failed"
+    # Of telephone calls.
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+    NO_ACK = "no_ack"
+    SESSION_EXPIRED = "session_expired"
+    SIGNALLING_LOST = "signalling_lost"
 
 
 # Ends of which the peer does not know yet.
@@ -61,6 +67,8 @@ class AgentCall:
         self.channel = RtviChannel(call_id, lambda: self.hang_up(EndReason.CLIENT_DISCONNECTED))
         # False while the peer is not supposed to send (hold): its silence then ends nothing.
         self.expects_media = True
+        # Set once nothing is left of the greeting, or there is none.
+        self.greeted = asyncio.Event()
         self._sessions = sessions
         self._limits = limits
         self._session: AgentSession | None = None
@@ -91,6 +99,11 @@ class AgentCall:
         if self._is_fed and self._session is not None and len(samples):
             self._session.push_audio(samples, at_ns)
 
+    def press(self, digit: str, duration_ms: float) -> None:
+        """Give a key the caller pressed to the session."""
+        if self._is_fed and self._session is not None:
+            self._session.push_digit(digit, duration_ms, time.monotonic_ns())
+
     def announce(self, frame: Frame, at_ns: int) -> None:
         """Take note that `frame` of the playout was handed to the network at `at_ns`."""
         if frame.started is not None:
@@ -106,6 +119,7 @@ class AgentCall:
 
     def playout_drained(self, turn: int, at_ns: int) -> None:
         """Tell client and session that nothing is left of `turn`."""
+        self.greeted.set()
         self.channel.send(rtvi.BotStoppedSpeaking())
         if self._session is not None:
             self._session.playout_drained(turn, at_ns)
@@ -156,6 +170,8 @@ class AgentCall:
         self._session = self._sessions(self.call_id, self)
         await self._session.start()
         self._is_fed = True
+        if self.playout.is_idle:
+            self.greeted.set()
 
     async def _watch(self) -> EndReason:
         limit_ns = self._limits.media_silence_s * 1e9
@@ -195,6 +211,7 @@ class AgentCall:
         """Drop all speech not yet sent; return how many seconds of the current turn had been played."""
         was_speaking = self.playout.speaking_turn is not None
         played_s = self.playout.flush()
+        self.greeted.set()
         if was_speaking:
             self.channel.send(rtvi.BotStoppedSpeaking())
         return played_s

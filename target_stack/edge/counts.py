@@ -1,7 +1,9 @@
-"""What the edge counts; touched on the event loop only."""
+"""What the edges count; touched on the event loop only."""
 
 from collections import Counter
 from dataclasses import dataclass, field
+
+from target_stack.edge.rtp.line import LineCounts
 
 
 @dataclass
@@ -13,3 +15,25 @@ class EdgeCounts:
     offers: Counter[int] = field(default_factory=Counter)
     # Ended calls by EndReason.
     calls_ended: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class SipCounts:
+    """Gauges: `active_calls`, `trunk_calls` (the limit), `connections`; the rest only grows."""
+
+    trunk_calls: int = 0
+    active_calls: int = 0
+    connections: int = 0
+    # INVITEs and OPTIONS by the status they were answered with.
+    answers: Counter[int] = field(default_factory=Counter)
+    options: Counter[int] = field(default_factory=Counter)
+    # Ended calls by EndReason.
+    calls_ended: Counter[str] = field(default_factory=Counter)
+    renegotiations: int = 0
+    digits: int = 0
+    messages: int = 0
+    malformed: int = 0
+    resent: int = 0
+    skipped_ticks: int = 0
+    # RTP of the calls that have ended.
+    lines: LineCounts = field(default_factory=LineCounts)

@@ -49,6 +49,11 @@ class Playout:
         """The turn that is audible now, None between turns."""
         return self._turn if self._is_audible else None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is queued."""
+        return not self._pieces
+
     def play(self, speech: SpeechOut) -> None:
         """Queue a piece."""
         self._pieces.append(speech)

@@ -6,6 +6,7 @@ POST /api/offer                   Pipecat SmallWebRTC                -> {sdp, ty
 PATCH /api/offer                  late candidates                    -> {status}
 POST /start                       Pipecat, optional                  -> {sessionId, iceConfig}
 POST, PATCH /sessions/{id}/api/offer   as /api/offer
+GET  /calls/{token}/events        WebSocket: RTVI of a call that has no data channel (SIP)
 GET  /healthz  /readyz  /metrics
 """
 
@@ -26,6 +27,7 @@ from target_stack.edge.agent_call import CallLimits
 from target_stack.edge.call_names import CallNames
 from target_stack.edge.calls import MAX_CALLS, Calls, RequestRefusedError
 from target_stack.edge.counts import EdgeCounts
+from target_stack.edge.event_streams import EventStreams
 from target_stack.edge.rtvi_channel import library_name
 from target_stack.frames import SessionFactory
 from target_stack.readiness import Readiness
@@ -62,6 +64,7 @@ class EdgeServer:
     ) -> None:
         self.counts = EdgeCounts()
         self.names = names or CallNames()
+        self.streams = EventStreams()
         self._sessions = sessions
         self._host, self._port = host, port
         self._readiness = readiness
@@ -112,6 +115,7 @@ class EdgeServer:
             web.post("/start", self._post_start),
             web.post("/sessions/{session_id}/api/offer", self._counted(self._post_session_offer)),
             web.patch("/sessions/{session_id}/api/offer", self._patch_offer),
+            web.get("/calls/{token}/events", self.streams.serve),
             web.get("/healthz", self._get_health),
             web.get("/readyz", self._get_ready),
             web.get("/metrics", self._get_metrics),

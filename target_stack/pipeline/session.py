@@ -38,7 +38,7 @@ from target_stack.stages.prompt import Message
 from target_stack.stages.stt import SpeechToText
 from target_stack.stages.tts import TextToSpeech
 from target_stack.stages.vad import VoiceActivity
-from target_stack.telemetry.events import BargedIn, CallEnded, CallStarted, Outcome, TurnFinished
+from target_stack.telemetry.events import BargedIn, CallEnded, CallStarted, DigitHeard, Outcome, TurnFinished
 from target_stack.telemetry.record import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -122,6 +122,10 @@ class Session:
             self._telemetry.stats.refused["audio"] += 1
         self._audio.append((samples, arrived_at_ns))
         self._audio_came.set()
+
+    def push_digit(self, digit: str, duration_ms: float, at_ns: int) -> None:
+        """Record it: this agent asks for no keys."""
+        self._telemetry.digit_heard(DigitHeard(self._call_id, at_ns, digit, duration_ms))
 
     async def aclose(self) -> None:
         """Cancel what runs and wait for it."""

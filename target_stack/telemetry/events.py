@@ -48,6 +48,16 @@ class BargedIn:
 
 
 @dataclass(frozen=True, slots=True)
+class DigitHeard:
+    """The user pressed a key of the telephone."""
+
+    call_id: str
+    at_ns: int
+    digit: str
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """The session closed."""
 
@@ -56,12 +66,13 @@ class CallEnded:
     turns: int
 
 
-Event = CallStarted | TurnFinished | BargedIn | CallEnded
+Event = CallStarted | TurnFinished | BargedIn | DigitHeard | CallEnded
 
 NAMES: dict[type, str] = {
     CallStarted: "call_started",
     TurnFinished: "turn_finished",
     BargedIn: "barged_in",
+    DigitHeard: "digit_heard",
     CallEnded: "call_ended",
 }
 

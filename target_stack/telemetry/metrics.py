@@ -25,6 +25,47 @@ class EdgeNumbers(Protocol):
         """Ended calls by reason."""
 
 
+class LineNumbers(Protocol):
+    """What RTP lines count."""
+
+    sent: int
+    heard: int
+    lost: int
+    late: int
+    strays: int
+    srtp_failures: int
+
+
+class SipNumbers(Protocol):
+    """What a SIP edge counts."""
+
+    trunk_calls: int
+    active_calls: int
+    connections: int
+    renegotiations: int
+    digits: int
+    messages: int
+    malformed: int
+    resent: int
+    skipped_ticks: int
+
+    @property
+    def answers(self) -> Mapping[int, int]:
+        """INVITEs by the status they were answered with."""
+
+    @property
+    def options(self) -> Mapping[int, int]:
+        """OPTIONS by the status they were answered with."""
+
+    @property
+    def calls_ended(self) -> Mapping[str, int]:
+        """Ended calls by reason."""
+
+    @property
+    def lines(self) -> LineNumbers:
+        """RTP of the calls that have ended."""
+
+
 def render_stats(stats: Stats) -> str:
     """Return the pipeline's numbers."""
     return "".join(
@@ -34,6 +75,7 @@ def render_stats(stats: Stats) -> str:
             _counter("turns", "Turns by outcome.", _by("outcome", stats.turns)),
             _counter("barge_ins", "Replies the user interrupted.", [({}, stats.barge_ins)]),
             _counter("merged_turns", "Turns the user went on with before a reply.", [({}, stats.merged_turns)]),
+            _counter("digits", "Keys the user pressed.", [({}, stats.digits)]),
             _counter("llm_fallbacks", "Stock sentences in place of a reply.", [({}, stats.llm_fallbacks)]),
             _counter("refused", "Work refused because a queue was full.", _by("queue", stats.refused)),
             _counter("stage_failures", "Turns a stage gave up on.", _by("stage", stats.stage_failures)),
@@ -51,6 +93,31 @@ def render_edge(edge: EdgeNumbers) -> str:
             _gauge("active_calls", "Calls now.", [({}, edge.active_calls)]),
             _counter("offers", "Offers by HTTP status.", _by("status", offers)),
             _counter("calls_ended", "Ended calls by reason.", _by("reason", edge.calls_ended)),
+        )
+    )
+
+
+def render_sip(sip: SipNumbers) -> str:
+    """Return a SIP edge's numbers."""
+    lines = sip.lines
+    packets = {"sent": lines.sent, "heard": lines.heard, "lost": lines.lost, "late": lines.late}
+    packets |= {"stray": lines.strays, "srtp_failed": lines.srtp_failures}
+    answers, options = ({str(s): n for s, n in by.items()} for by in (sip.answers, sip.options))
+    return "".join(
+        (
+            _gauge("sip_trunk_limit", "SIP calls taken at once.", [({}, sip.trunk_calls)]),
+            _gauge("sip_calls", "SIP calls now.", [({}, sip.active_calls)]),
+            _gauge("sip_connections", "Open TCP and TLS connections.", [({}, sip.connections)]),
+            _counter("sip_invites", "INVITEs by the status they were answered with.", _by("status", answers)),
+            _counter("sip_options", "OPTIONS by the status they were answered with.", _by("status", options)),
+            _counter("sip_calls_ended", "Ended SIP calls by reason.", _by("reason", sip.calls_ended)),
+            _counter("sip_renegotiations", "Offers answered within calls.", [({}, sip.renegotiations)]),
+            _counter("sip_digits", "Keys heard.", [({}, sip.digits)]),
+            _counter("sip_messages", "SIP messages received.", [({}, sip.messages)]),
+            _counter("sip_malformed", "Of these, messages that were no SIP.", [({}, sip.malformed)]),
+            _counter("sip_resent", "SIP messages sent again.", [({}, sip.resent)]),
+            _counter("sip_rtp_packets", "RTP of SIP calls that have ended.", _by("kind", packets)),
+            _counter("sip_skipped_ticks", "20 ms ticks skipped by a stall.", [({}, sip.skipped_ticks)]),
         )
     )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from target_stack.telemetry.events import BargedIn, CallEnded, CallStarted, EventLog, TurnFinished
+from target_stack.telemetry.events import BargedIn, CallEnded, CallStarted, DigitHeard, EventLog, TurnFinished
 from target_stack.telemetry.stats import Stats
 
 CONSECUTIVE = ("endpointing_ms", "stt_ms", "llm_ms", "tts_ms", "playout_ms")
@@ -29,6 +29,11 @@ class Telemetry:
     def barged_in(self, event: BargedIn) -> None:
         """Count a barge-in."""
         self.stats.barge_ins += 1
+        self.events.write(event)
+
+    def digit_heard(self, event: DigitHeard) -> None:
+        """Count a key press."""
+        self.stats.digits += 1
         self.events.write(event)
 
     def turn_finished(self, event: TurnFinished) -> None:

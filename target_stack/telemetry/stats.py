@@ -50,6 +50,7 @@ class Stats:
     barge_ins: int = 0
     # The user went on speaking before any reply was heard: the two halves became one turn.
     merged_turns: int = 0
+    digits: int = 0
     # Replies that are the stock sentence because the language model gave nothing usable or failed.
     llm_fallbacks: int = 0
     # Work refused because a bounded queue was full, by queue: audio, stt, tts.

@@ -54,6 +54,7 @@ class ScriptedSession:
         self.quiet_samples = None
         self.playout = []
         self.arrivals_ns = []
+        self.digits = []
 
     async def start(self):
         self.starts += 1
@@ -86,6 +87,9 @@ class ScriptedSession:
         tell(LlmText(self.turn, "Nine to five.", started=True, stopped=True))
         tell(TtsText(self.turn, "Nine to five.", started=True, stopped=True))
         self.sink.play(SpeechOut(self.turn, "Nine to five.", tone(self.answer_s), is_last=True))
+
+    def push_digit(self, digit, duration_ms, at_ns):
+        self.digits.append((digit, duration_ms))
 
     def playout_started(self, turn, at_ns):
         self.playout.append(("started", turn))

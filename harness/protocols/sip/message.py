@@ -42,6 +42,8 @@ _SPACED_NAME = re.compile(r"^([^:\s]+)[ \t]+:", re.MULTILINE)
 _REQUEST_LINE = re.compile(r"(\S+) (\S+) (\S+)")
 _STATUS_LINE = re.compile(r"(\S+) ([0-9]{3})(?: (.*))?", re.DOTALL)
 _IS_VERSION = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
+# Enough of a Via for the sender to know its own again.
+_VIA_BEGINS = re.compile(r"SIP[ \t]*/[ \t]*[0-9.]+[ \t]*/[ \t]*\S+[ \t]+\S", re.IGNORECASE)
 # Fields of which two make a message ambiguous (RFC 4475 3.3.8).
 _ONCE = ("from", "to", "call-id", "cseq", "max-forwards", "content-length")
 _ANSWERED = ("via", "from", "to", "call-id", "cseq")
@@ -330,11 +332,8 @@ def _say_how_to_answer(error: BadMessage, method: str, fields: list[str]) -> Non
     """Give `error` what an answer repeats, or take its status: an ACK, or nothing to route the answer by."""
     split = (line.partition(":") for line in _tidied(fields))
     error.headers = [(name, value.strip(" \t")) for name, _colon, value in split if key_of(name) in _ANSWERED]
-    try:
-        via = Message(error.headers).top_via
-    except BadMessage:
-        via = None
-    if via is None or method == "ACK" or not is_token(method):
+    via = next((value for name, value in error.headers if key_of(name) == "via"), "")
+    if not _VIA_BEGINS.match(via) or method == "ACK" or not is_token(method):
         error.status = None
 
 

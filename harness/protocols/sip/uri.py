@@ -124,11 +124,11 @@ def build_uri(
 @lru_cache(_CACHED)
 def parse_uri(text: str) -> Uri:
     """Return the URI in `text`; BadMessage says what is wrong with it. URIs met before come from a cache."""
+    if _ILLEGAL.search(text):
+        raise BadMessage(f"URI {shown(text)} holds white space, quotes or angle brackets")
     scheme = _SCHEME.match(text)
     if scheme is None:
         raise BadMessage(f"URI {shown(text)} has no scheme")
-    if _ILLEGAL.search(text):
-        raise BadMessage(f"URI {shown(text)} holds white space, quotes or angle brackets")
     name = scheme[1].lower()
     if name in ("sip", "sips"):
         return _parse_sip(text, name)

@@ -1,0 +1,225 @@
+"""One RTP line against a socket of the test's own."""
+
+import asyncio
+import contextlib
+
+import numpy as np
+import pytest
+from edge_peer import Sessions, rms, tone, until
+
+from harness.media.codecs import CODECS, PCMA, PCMU
+from harness.media.sdes_srtp import incoming_session, outgoing_session
+from harness.protocols import dtmf, sdes
+from harness.protocols.audio_sdp import Format
+from harness.protocols.offer_answer import Agreed
+from target_stack.edge.agent_call import AgentCall, CallLimits, EndReason
+from target_stack.edge.caller_audio import CallerAudio
+from target_stack.edge.rtp import packet as rtp
+from target_stack.edge.rtp import rtcp
+from target_stack.edge.rtp.line import RtpLine
+from target_stack.edge.rtp.ticker import Ticker
+from target_stack.edge.speech_encoder import SpeechEncoder
+
+pytestmark = pytest.mark.loopback
+
+
+class Peer(asyncio.DatagramProtocol):
+    """The caller's socket."""
+
+    def __init__(self):
+        self.got = []
+        self.sequence = 100
+
+    async def open(self):
+        loop = asyncio.get_running_loop()
+        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        self.address = self.transport.get_extra_info("sockname")
+        return self
+
+    def datagram_received(self, data, addr):
+        self.got.append((data, addr))
+
+    def send(self, to, payload_type, payload, timestamp=None, protect=lambda data: data):
+        self.sequence += 1
+        timestamp = self.sequence * 160 if timestamp is None else timestamp
+        data = rtp.build(rtp.Packet(payload_type, False, self.sequence, timestamp, 77, payload))
+        self.transport.sendto(protect(data), to)
+
+    def packets(self, opened=lambda data: data):
+        return [rtp.parse(opened(data)) for data, _ in self.got if not rtp.is_rtcp(data)]
+
+
+def agreed(peer, codec=PCMU, **changes):
+    form = Format(codec.payload_type, codec.name, codec.clock_rate)
+    fields = {
+        "host": peer.address[0],
+        "port": peer.address[1],
+        "form": form,
+        "outgoing": None,
+        "incoming": None,
+        "ssrc": None,
+        "rtcp_mux": True,
+        "heard_payload_type": codec.payload_type,
+        "events_in": 101,
+    }
+    return Agreed(**(fields | changes))
+
+
+@contextlib.asynccontextmanager
+async def line_to(peer, agreed_now, **script):
+    """Yield (line, its address, session, agent call); the session has begun."""
+    sessions, ticker = Sessions(**script), Ticker()
+    call = AgentCall("c", sessions, CallLimits())
+    digits = []
+    line = RtpLine(call, ticker, digits.append)
+    address = await line.open("127.0.0.1")
+    line.agree(agreed_now, peer.address)
+    line.speak()
+    call.connected()
+
+    async def release(_reason):
+        await line.close()
+
+    running = asyncio.create_task(call.run(release))
+    try:
+        await until(lambda: call.listening is not None, "listening")
+        yield line, address, sessions.made[0], digits
+    finally:
+        call.hang_up(EndReason.HUNG_UP)
+        await running
+        await ticker.aclose()
+        peer.transport.close()
+
+
+def in_packets(codec, seconds=0.4):
+    encoder = SpeechEncoder(codec)
+    return [encoder.encode(frame) for frame in tone(seconds).reshape(-1, 480)]
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+def test_speech_goes_both_ways(codec):
+    async def scenario():
+        peer = await Peer().open()
+        async with line_to(peer, agreed(peer, codec), greeting_s=0.3) as (line, address, session, _):
+            await until(lambda: ("drained", 0) in session.playout, "greeted")
+            for index, payload in enumerate(in_packets(codec)):
+                peer.send(address, codec.payload_type, payload, timestamp=index * codec.ticks_per_packet)
+            await until(lambda: session.audio_samples > 0.35 * 16_000, "heard")
+            assert session.loud_samples > 0.35 * 16_000
+            counts = line.counts
+        packets = peer.packets()
+        assert [p.payload_type for p in packets] == [codec.payload_type] * len(packets)
+        assert {p.ssrc for p in packets} == {line.ssrc}
+        steps = np.diff([p.sequence for p in packets])
+        assert set(steps) == {1}
+        assert set(np.diff([p.timestamp for p in packets])) == {codec.ticks_per_packet}
+        ear = CallerAudio(codec)
+        spoken = np.concatenate([ear.take(p.sequence, p.timestamp, p.payload) for p in packets])
+        loud = sum(rms(part) > 1000 for part in np.array_split(spoken, len(packets)))
+        assert 14 <= loud <= 17
+        # The marker bit says where a talkspurt begins.
+        assert sum(p.marker for p in packets) == 1
+        assert (counts.heard, counts.lost, counts.strays, counts.srtp_failures) == (20, 0, 0, 0)
+        assert rtcp.parse(next(data for data, _ in reversed(peer.got) if rtp.is_rtcp(data))).is_bye
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("suite", sdes.SUITES, ids=lambda suite: suite.name)
+def test_srtp_with_keys_from_sdp(suite):
+    async def scenario():
+        ours, theirs = (sdes.Crypto(1, suite, bytes([seed]) * suite.material_bytes) for seed in (1, 2))
+        peer = await Peer().open()
+        protect, opened = outgoing_session(theirs).protect, incoming_session(ours).unprotect
+        now = agreed(peer, outgoing=ours, incoming=theirs)
+        async with line_to(peer, now) as (line, address, session, _):
+            for payload in in_packets(PCMU):
+                peer.send(address, 0, payload, protect=protect)
+            await until(lambda: session.audio_samples > 0.35 * 16_000, "heard")
+            peer.send(address, 0, b"not encrypted")
+            await until(lambda: line.counts.srtp_failures == 1, "a bad packet counted")
+            # A re-INVITE that changes nothing lets the keys' counters go on.
+            line.agree(now, peer.address)
+            before = len(peer.got)
+            await until(lambda: len(peer.got) > before + 3, "still speaking")
+            assert session.loud_samples > 0.35 * 16_000
+        assert all(packet.payload_type == 0 for packet in peer.packets(opened))
+
+    asyncio.run(scenario())
+
+
+def test_keys_become_events_and_leave_no_hole_in_what_is_heard():
+    async def scenario():
+        peer = await Peer().open()
+        async with line_to(peer, agreed(peer)) as (line, address, session, digits):
+            for payload in in_packets(PCMU, 0.1):
+                peer.send(address, 0, payload)
+            for is_end in (False, False, True, True, True):
+                event = dtmf.EventPacket(9, 480, is_end=is_end)
+                peer.send(address, 101, dtmf.pack(event), timestamp=50_000)
+            for payload in in_packets(PCMU, 0.1):
+                peer.send(address, 0, payload)
+            await until(lambda: line.counts.heard == 15, "all heard")
+            assert [(d.digit, d.duration_ms) for d in digits] == [("9", 60.0)]
+            assert session.audio_samples == pytest.approx(0.2 * 16_000, abs=40)
+            assert line.counts.strays == 0
+
+    asyncio.run(scenario())
+
+
+def test_hold_silences_the_agent_and_keeps_its_words():
+    async def scenario():
+        peer = await Peer().open()
+        async with line_to(peer, agreed(peer), greeting_s=3.0) as (line, _, session, _):
+            await until(lambda: len(peer.packets()) > 5, "speaking")
+            line.agree(agreed(peer, sends=False, hears=False), peer.address)
+            await asyncio.sleep(0.05)
+            held = len(peer.packets())
+            await asyncio.sleep(0.2)
+            assert len(peer.packets()) == held
+            line.agree(agreed(peer, PCMA), peer.address)
+            await until(lambda: len(peer.packets()) > held + 5, "speaking again")
+            packets = peer.packets()
+            assert packets[held].payload_type == PCMA.payload_type
+            # Time went on, sequence numbers did not.
+            assert packets[held].sequence == packets[held - 1].sequence + 1
+            assert packets[held].timestamp - packets[held - 1].timestamp >= 9 * 160
+            assert ("drained", 0) not in session.playout
+
+    asyncio.run(scenario())
+
+
+def test_a_caller_behind_a_nat_is_answered_to_where_it_comes_from_until_sdp_moves_it():
+    async def scenario():
+        announced, nat, moved, stranger = [await Peer().open() for _ in range(4)]
+        async with line_to(announced, agreed(announced)) as (line, address, _, _):
+            await until(announced.packets, "spoken to where SDP says")
+            nat.send(address, 0, b"\xff" * 160)
+            await until(nat.packets, "spoken to where it comes from")
+            stranger.send(address, 0, b"\xff" * 160)
+            await until(lambda: line.counts.strays == 1, "a stranger ignored")
+            line.agree(agreed(moved), moved.address)
+            await until(moved.packets, "moved")
+            nat.send(address, 0, b"\xff" * 160)
+            await until(lambda: line.counts.strays == 2, "the place left is left")
+            for peer in (nat, moved, stranger):
+                peer.transport.close()
+        assert not stranger.got
+
+    asyncio.run(scenario())
+
+
+def test_a_line_on_shared_time_survives_a_neighbour_that_fails():
+    async def scenario():
+        ticker, seen = Ticker(), []
+
+        def broken(_number):
+            raise ValueError("broken")
+
+        ticker.add(broken)
+        ticker.add(seen.append)
+        await until(lambda: len(seen) > 3, "ticks")
+        await ticker.aclose()
+        assert seen == list(range(len(seen)))
+
+    asyncio.run(scenario())

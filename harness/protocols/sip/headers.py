@@ -35,8 +35,11 @@ _VIA = re.compile(
 _CSEQ = re.compile(rf"([0-9]+)[ \t]+({WORD})")
 _DIGITS = re.compile(r"[0-9]+")
 _SEQUENCE_LIMIT = 1 << 31
+_VALUED = re.compile(r"([^;()]*)(?:\([^()]*\)[ \t]*)?(;.*)?", re.DOTALL)
 _AUTH_PARAM = re.compile(rf"[ \t,]*({WORD}){_WS}={_WS}({QUOTED}|[^\s,\"]+)", re.DOTALL)
-_AUTH_SCHEME = re.compile(rf"[ \t,]*({WORD})(?=[ \t]|$)(?!{_WS}=)")
+_AUTH_SCHEME = re.compile(rf"[ \t,]*({WORD})(?=[ \t,]|$)(?!{_WS}=)")
+# What Basic and Bearer have in place of parameters (RFC 7235 2.1).
+_TOKEN68 = re.compile(r"[ \t]+([A-Za-z0-9\-._~+/]+=*)[ \t]*(?=,|$)")
 
 # A call's messages repeat their addresses, Via and CSeq: what was read last is kept, for some thousand calls.
 _KEPT = 8192
@@ -224,11 +227,11 @@ class Valued(NamedTuple):
 
 def parse_valued(value: str, what: str) -> Valued:
     """Return `value;name=value...`; a comment in parentheses behind the value is left out (Retry-After)."""
-    head, semicolon, tail = value.partition(";")
-    head, _parenthesis, _comment = head.partition("(")
-    if not head.strip():
-        raise BadMessage(f"{what}: {shown(value)} begins with no value")
-    return Valued(head.strip(), parse_params(semicolon + tail, what) if semicolon else _NONE)
+    found = _VALUED.fullmatch(value)
+    if found is None or not found[1].strip(" \t"):
+        raise BadMessage(f"{what}: {shown(value)} is not a value and its parameters")
+    head, tail = found.groups()
+    return Valued(head.strip(" \t"), parse_params(tail, what) if tail else _NONE)
 
 
 class Auth(NamedTuple):
@@ -236,7 +239,7 @@ class Auth(NamedTuple):
 
     # As written: Digest, Bearer ...; "" in Authentication-Info.
     scheme: str
-    # Names in lower case, values unquoted.
+    # Names in lower case, values unquoted; `token68` is what Basic and Bearer have instead.
     params: Params
 
     @property
@@ -253,7 +256,12 @@ def parse_auth(value: str, what: str) -> list[Auth]:
         scheme = _AUTH_SCHEME.match(value, at)
         if scheme is None:
             raise BadMessage(f"{what}: no scheme at {shown(value[at:])}")
-        params, at = _auth_params(value, scheme.end(), what)
+        at = scheme.end()
+        if (whole := _TOKEN68.match(value, at)) is not None:
+            found.append(Auth(scheme[1], {"token68": whole[1]}))
+            at = whole.end()
+            continue
+        params, at = _auth_params(value, at, what)
         found.append(Auth(scheme[1], params))
     if not found:
         raise BadMessage(f"{what} is empty")

@@ -60,6 +60,8 @@ class Cause(StrEnum):
     SIP_TRANSPORT_LOST = "sip_transport_lost"
     SIP_SESSION_EXPIRED = "sip_session_expired"
     SIP_DIALOG_GONE = "sip_dialog_gone"
+    # Media streams: the connection broke (reset, or ended without the protocol's goodbye), or closed with an error.
+    CONNECTION_LOST = "connection_lost"
     # Not the agent's.
     OPERATOR = "operator"
     ENGINE_DIED = "engine_died"
@@ -160,6 +162,10 @@ class TurnRecord:
     network_ms: float | None = None
     # Packets of the agent's stream missing between end of speech and onset.
     lost_packets: int = 0
+    # Where a carrier's playout buffer stands between agent and caller (media streams): when the caller heard the onset,
+    # and the TTFB at the ear. `onset_at_ns` and `ttfb_ms` are by arrival there as everywhere.
+    heard_at_ns: int | None = None
+    heard_ttfb_ms: float | None = None
     # An earlier saying of this call had timed out, so speech heard here may be the late answer to that one.
     out_of_step: bool = False
     # Whose clock the times are on; "" in a run of one process.
@@ -248,6 +254,39 @@ class SipFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """What a media stream went through; the playout buffer is the carrier's, which the caller emulates."""
+
+    # "twilio", "telnyx", "plivo", "exotel", "vonage", "jambonz" or "audiosocket".
+    dialect: str
+    # Who stamped the agent's audio as it came: "kernel", "read" (no stamp: when it was read, later by our own delay) or
+    # "mixed"; "" = none came.
+    arrival_clock: str = ""
+    # Messages no carrier could use, and what was wrong with the first; the call went on.
+    bad_messages: int = 0
+    first_bad: str = ""
+    # Well-formed messages that mean nothing to a media stream.
+    other_messages: int = 0
+    # How much audio came, and how much of it was heard before a clear or the end.
+    audio_ms: float = 0.0
+    heard_ms: float = 0.0
+    # The most that ever waited in the buffer.
+    longest_buffer_ms: float = 0.0
+    # Marks the agent set, and those of them that a clear or the end of the call overtook.
+    marks: int = 0
+    marks_unreached: int = 0
+    clears: int = 0
+    flushed_ms: float = 0.0
+    # Audible speech the caller heard while it spoke itself and after the agent had cleared: the agent talked on.
+    talk_over_after_clear_ms: float = 0.0
+    # How often, and for how long, the buffer ran dry in the middle of the agent's speech.
+    underruns: int = 0
+    underrun_ms: float = 0.0
+    # Keys the caller pressed.
+    digits_sent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CallRecord:
     """One call from its due time to its end."""
 
@@ -280,6 +319,8 @@ class CallRecord:
     impairments: dict[str, str] = field(default_factory=dict)
     # None = the call was not over SIP.
     sip: SipFacts | None = None
+    # None = the call was no media stream, or never came up.
+    stream: StreamFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,8 @@ class StreamSpec:
     parameters: dict[str, str] = field(default_factory=dict)
     # File of PEM certificates to trust for wss://, instead of the system's.
     ca: str | None = None
+    # Of L16, in Hz; None = what the dialect does by default.
+    sample_rate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,7 @@ class Target(StrictModel):
             case Ice():
                 block.check(info.data.get("dialect") or "")
             case Stream():
-                block.check(info.data["url"])
+                block.check(info.data["url"], info.data.get("codec"))
         return block
 
     def at(self, url: str) -> "Target":

@@ -1,5 +1,7 @@
 """`target.stream`: what a media stream over a WebSocket has besides an address."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from harness.model.plan import StreamSpec
@@ -15,9 +17,14 @@ class Stream(StrictModel):
         default_factory=dict, description="told to the agent in the start message; ${NAME} is a variable"
     )
     ca: CertificateFile | None = Field(default=None, description="PEM file to trust for wss://")
+    sample_rate: Literal[8000, 16000] | None = Field(
+        default=None, description="of codec L16, in Hz; by default 16000 for vonage, 8000 for the others"
+    )
 
-    def check(self, url: str) -> None:
-        """Raise ValueError unless this block goes with the address."""
+    def check(self, url: str, codec: str | None) -> None:
+        """Raise ValueError unless this block goes with the address and the codec."""
+        if self.sample_rate == 16_000 and codec not in (None, "L16"):
+            raise ValueError(f"sample_rate: {codec} has 8000 Hz; legal with 16000: codec L16")
         if self.parameters and scheme_of(url) == "audiosocket":
             raise ValueError("parameters: AudioSocket has no message that could carry them; legal: none")
         if self.ca is not None and scheme_of(url) != "wss":
@@ -25,4 +32,4 @@ class Stream(StrictModel):
 
     def to_plan(self) -> StreamSpec:
         """Return the same as a plan says it."""
-        return StreamSpec(dict(self.parameters), self.ca)
+        return StreamSpec(dict(self.parameters), self.ca, self.sample_rate)

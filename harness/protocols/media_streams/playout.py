@@ -61,14 +61,16 @@ class Playout(Generic[T]):
         self._end_ns = 0
         self.longest_ns = 0
 
-    def arrive(self, content: T, duration_ns: int, at_ns: int) -> int:
-        """Take a piece that came at `at_ns`; return for how long the buffer had run dry before it, 0 = it had not."""
-        dry_ns = at_ns - self._end_ns if 0 < self._end_ns < at_ns else 0
+    def dry_ns(self, at_ns: int) -> int:
+        """Return for how long the buffer has run dry at `at_ns`; 0 = it has not, or nothing ever came."""
+        return at_ns - self._end_ns if 0 < self._end_ns < at_ns else 0
+
+    def arrive(self, content: T, duration_ns: int, at_ns: int) -> None:
+        """Take a piece that came at `at_ns`."""
         start_ns = max(at_ns, self._end_ns)
         self._end_ns = start_ns + duration_ns
         self._pieces.append(Piece(at_ns, start_ns, self._end_ns, content))
         self.longest_ns = max(self.longest_ns, self._end_ns - at_ns)
-        return dry_ns
 
     def mark(self, name: str, at_ns: int) -> None:
         """Take a mark: it is reached when what is in the buffer was heard, at once where that is nothing."""

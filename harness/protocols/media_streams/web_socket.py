@@ -55,6 +55,8 @@ class Closed:
 class Alive:
     """A ping or a pong."""
 
+    is_pong: bool
+
 
 Event = Opened | Refused | Closed | Alive | str | bytes
 
@@ -126,9 +128,9 @@ class WebSocketClient:
                 return [self._refused()] if event.body_finished else []
             case ws.Ping():
                 self._answers.append(self._connection.send(event.response()))
-                return [Alive()]
+                return [Alive(is_pong=False)]
             case ws.Pong():
-                return [Alive()]
+                return [Alive(is_pong=True)]
             case ws.CloseConnection():
                 return [self._closed(event)]
         return []

@@ -1,7 +1,7 @@
 """What a carrier's end writes to its TCP connection and reads from it, for WebSocket streams and AudioSocket alike."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,18 +42,27 @@ class Ended:
 WireEvent = AgentMessage | Other | Bad | Ended | Alive
 
 
+def in_base64(payload: bytes) -> Payload:
+    """Return audio as text."""
+    return base64.b64encode(payload).decode()
+
+
+def as_it_is(payload: bytes) -> Payload:
+    """Return audio as bytes."""
+    return payload
+
+
 class Wire(Protocol):
     """One call's wire. What the methods return is to be sent at once; None or nothing: there is nothing to say."""
 
     audio_format: AudioFormat
     packets_per_message: int
     on_clear: OnClear
+    # Makes audio what `audio` takes: `in_base64` or `as_it_is`; to be done once for audio that is sent often.
+    prepare: Callable[[bytes], Payload]
 
     def open(self) -> bytes:
         """Begin the stream."""
-
-    def prepare(self, payload: bytes) -> Payload:
-        """Return audio as `audio` takes it: to be done once for audio that is sent often."""
 
     def audio(self, payload: Payload, timestamp_ms: int) -> bytes:
         """Say a piece; `timestamp_ms` is its place in the stream."""
@@ -87,14 +96,11 @@ class WebSocketWire:
         self.audio_format = stream.audio_format
         self.packets_per_message = stream.dialect.packets_per_message
         self.on_clear = stream.dialect.on_clear
+        self.prepare: Callable[[bytes], Payload] = as_it_is if stream.dialect.is_binary else in_base64
 
     def open(self) -> bytes:
         """Begin the stream."""
         return b"".join(self._web_socket.message(text) for text in self._stream.open())
-
-    def prepare(self, payload: bytes) -> Payload:
-        """Return base64 where the dialect is one of text."""
-        return payload if self._stream.dialect.is_binary else base64.b64encode(payload).decode()
 
     def audio(self, payload: Payload, timestamp_ms: int) -> bytes:
         """Say a piece."""
@@ -177,14 +183,11 @@ class AudioSocketWire:
         self._frames = audiosocket.FrameReader()
         self._is_over = False
         self.audio_format = stream.audio_format
+        self.prepare: Callable[[bytes], Payload] = as_it_is
 
     def open(self) -> bytes:
         """Begin the stream."""
         return self._stream.open()
-
-    def prepare(self, payload: bytes) -> Payload:
-        """Return it as it is."""
-        return payload
 
     def audio(self, payload: Payload, timestamp_ms: int) -> bytes:
         """Say a piece; AudioSocket has no time stamps."""

@@ -1,0 +1,288 @@
+"""A TCP or TLS connection read with the kernel's receive times, whatever we were busy with when data came.
+
+The stamp of a read is that of its last segment (Linux 4.13 and newer, SO_TIMESTAMPNS on TCP): what else it holds came
+earlier, but after the read before. Where there is no stamp, the time of the read stands in for it.
+"""
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.callers.exhaustion import raise_if_ours
+from harness.callers.setup_failure import SetupFailure
+from harness.media.kernel_time import SO_TIMESTAMPNS
+from harness.media.spec import Address
+from harness.model.clock import NS_PER_MS, monotonic_ns
+from harness.model.records import Cause
+
+_READ_BYTES = 65_536
+_CONTROL_BYTES = socket.CMSG_SPACE(16)
+_TIMESPEC = struct.Struct("=qq")
+# What one wake-up may read before other calls have their turn.
+_READS = 8
+# Not much waits unseen in the kernel: an agent that does not read is noticed sooner.
+_SEND_BUFFER_BYTES = 32_768
+# RFC 5482: data that nobody acknowledges for so long ends the connection.
+_TCP_USER_TIMEOUT = 18
+_OFFSET_REFRESH_NS = 250 * NS_PER_MS
+
+
+class WallClock:
+    """Carries the kernel's stamps, which are wall-clock times, to the monotonic clock."""
+
+    def __init__(self, wall_ns: Callable[[], int], now_ns: Callable[[], int] = monotonic_ns) -> None:
+        self._wall_ns = wall_ns
+        self._now_ns = now_ns
+        self._offset_ns = 0
+        self._due_ns = 0
+        # By how much the wall clock moved against the monotonic one between two looks; the largest since last taken.
+        self.step_ns = 0
+
+    def monotonic(self, stamp_ns: int) -> int:
+        """Return the monotonic time of a stamp; never one that is still to come."""
+        now = self._now_ns()
+        if now >= self._due_ns:
+            self._look(now)
+        return min(now, stamp_ns - self._offset_ns)
+
+    def take_step_ns(self) -> int:
+        """Return the largest step since the last call."""
+        step, self.step_ns = self.step_ns, 0
+        return step
+
+    def _look(self, now: int) -> None:
+        narrowest, found = NS_PER_MS * 1000, self._offset_ns
+        for _ in range(3):
+            before = self._now_ns()
+            wall = self._wall_ns()
+            width = self._now_ns() - before
+            if width < narrowest:
+                narrowest, found = width, wall - before - width // 2
+        if self._due_ns:
+            self.step_ns = max(self.step_ns, abs(found - self._offset_ns))
+        self._offset_ns, self._due_ns = found, now + _OFFSET_REFRESH_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What came, b"" at the end of the connection; `is_stamped`: `at_ns` is the kernel's."""
+
+    data: bytes
+    at_ns: int
+    is_stamped: bool
+
+
+class StreamLink:
+    """One connection that is up. `listen` once; what came before waits in the kernel."""
+
+    def __init__(self, sock: socket.socket, tls: "_Tls | None", clock: WallClock) -> None:
+        self._sock = sock
+        self._tls = tls
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._on_read: Callable[[Read], None] = _ignore
+        self._on_broken: Callable[[OSError], None] = _ignore
+        self._unsent = bytearray()
+        self._flushed: list[Callable[[int], None]] = []
+        self._is_open = True
+        self._is_reading = False
+
+    def listen(self, on_read: Callable[[Read], None], on_broken: Callable[[OSError], None]) -> None:
+        """Tell what comes from now on; `on_broken` is told once, and nothing after it."""
+        self._on_read, self._on_broken = on_read, on_broken
+        if self._is_open and not self._is_reading:
+            self._is_reading = True
+            self._loop.add_reader(self._sock.fileno(), self._on_readable)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the kernel has not taken yet."""
+        return len(self._unsent)
+
+    def send(self, data: bytes) -> bool:
+        """Send; False: the kernel's buffer is full, the rest follows when there is room. Never raises."""
+        if not self._is_open:
+            return True
+        if self._tls is not None:
+            try:
+                data = self._tls.encrypt(data)
+            except ssl.SSLError as error:
+                self._break(error)
+                return True
+        if self._unsent:
+            self._unsent += data
+            return False
+        sent = self._write(data)
+        if sent == len(data):
+            return True
+        if self._is_open:
+            self._unsent += data[sent:]
+            self._loop.add_writer(self._sock.fileno(), self._on_writable)
+        return False
+
+    def when_sent(self, callback: Callable[[int], None]) -> None:
+        """Call back with the time once all that was given to `send` is with the kernel."""
+        self._flushed.append(callback)
+
+    def close(self) -> None:
+        """Let go of the connection; what is unsent is lost."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        fd = self._sock.fileno()
+        self._loop.remove_reader(fd)
+        self._loop.remove_writer(fd)
+        self._sock.close()
+        self._on_read = self._on_broken = _ignore
+        self._flushed.clear()
+
+    def _write(self, data: "bytes | bytearray") -> int:
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            self._break(error)
+            return 0
+
+    def _on_writable(self) -> None:
+        del self._unsent[: self._write(self._unsent)]
+        if self._unsent or not self._is_open:
+            return
+        self._loop.remove_writer(self._sock.fileno())
+        flushed, self._flushed = self._flushed, []
+        now = monotonic_ns()
+        for callback in flushed:
+            callback(now)
+
+    def _on_readable(self) -> None:
+        for _ in range(_READS):
+            if not self._is_open:
+                return
+            try:
+                data, control, _flags, _address = self._sock.recvmsg(_READ_BYTES, _CONTROL_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._break(error)
+                return
+            self._take(data, control)
+            if not data or len(data) < _READ_BYTES:
+                # A short read has emptied the buffer; what comes now wakes us again.
+                return
+
+    def _take(self, data: bytes, control: "list[tuple[int, int, bytes]]") -> None:
+        stamp = _stamp_of(control)
+        at_ns = monotonic_ns() if stamp is None else self._clock.monotonic(stamp)
+        if not data:
+            self._loop.remove_reader(self._sock.fileno())
+        if data and self._tls is not None:
+            try:
+                data, is_over = self._tls.decrypt(data)
+            except ssl.SSLError as error:
+                self._break(error)
+                return
+            if answer := self._tls.pending():
+                self._write(answer)
+            if not data and not is_over:
+                return
+            if is_over:
+                self._loop.remove_reader(self._sock.fileno())
+        self._on_read(Read(data, at_ns, stamp is not None))
+
+    def _break(self, error: OSError) -> None:
+        on_broken = self._on_broken
+        self.close()
+        on_broken(error)
+
+
+def _ignore(_what: object) -> None:
+    """Be what an event of nobody's is told to."""
+
+
+def _stamp_of(control: "list[tuple[int, int, bytes]]") -> int | None:
+    for level, kind, value in control:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+            seconds, nanoseconds = _TIMESPEC.unpack(value[: _TIMESPEC.size])
+            return int(seconds) * 1_000_000_000 + int(nanoseconds)
+    return None
+
+
+class _Tls:
+    """TLS over memory: the socket is read by us, with its stamps."""
+
+    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+
+    async def shake_hands(self, sock: socket.socket) -> None:
+        """Do the handshake. Raises ssl.SSLError, OSError."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await loop.sock_sendall(sock, self._outgoing.read())
+                data = await loop.sock_recv(sock, _READ_BYTES)
+                if not data:
+                    raise ConnectionResetError("the connection ended in the TLS handshake") from None
+                self._incoming.write(data)
+            else:
+                await loop.sock_sendall(sock, self._outgoing.read())
+                return
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Return the records to send."""
+        self._tls.write(data)
+        return self._outgoing.read()
+
+    def decrypt(self, data: bytes) -> tuple[bytes, bool]:
+        """Return what the records hold, and whether the peer has closed. Raises ssl.SSLError."""
+        self._incoming.write(data)
+        parts: list[bytes] = []
+        while True:
+            try:
+                part = self._tls.read(_READ_BYTES)
+            except ssl.SSLWantReadError:
+                return b"".join(parts), False
+            except ssl.SSLZeroReturnError:
+                part = b""
+            if not part:
+                return b"".join(parts), True
+            parts.append(part)
+
+    def pending(self) -> bytes:
+        """Return what TLS itself has to say (a key update, say)."""
+        return self._outgoing.read()
+
+
+async def open_link(
+    remote: Address, tls: tuple[ssl.SSLContext, str] | None, clock: WallClock, silence_ms: float, shown: str
+) -> StreamLink:
+    """Connect; raises SetupFailure, naming `shown`, or GeneratorError. `silence_ms`: of a peer that is gone."""
+    sock = socket.socket(socket.AF_INET6 if ":" in remote[0] else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(silence_ms))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        await asyncio.get_running_loop().sock_connect(sock, remote)
+        if tls is None:
+            return StreamLink(sock, None, clock)
+        records = _Tls(*tls)
+        await records.shake_hands(sock)
+        return StreamLink(sock, records, clock)
+    except ssl.SSLError as error:
+        sock.close()
+        raise SetupFailure(Cause.SIGNALLING_REFUSED, f"{shown}: TLS: {error}") from error
+    except OSError as error:
+        sock.close()
+        raise_if_ours(error, f"connecting to {shown}")
+        raise SetupFailure(Cause.SIGNALLING_UNREACHABLE, f"{shown}: {error.strerror or error}") from error
+    except BaseException:
+        sock.close()
+        raise

@@ -2,8 +2,8 @@
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from harness.callers.addresses import check_reachable, resolve
 from harness.callers.exchange import CallEvent
@@ -117,7 +117,7 @@ class AudioLeg:
         """Return where the answer wants the media; None where a shared port has another call by that mark."""
         source = self._held()
         remote = await resolve(agreed.host, agreed.port)
-        self._check_reachable(source, remote)
+        self.check_reachable(*remote)
         ssrc = agreed.ssrc if source.is_shared else None
         if not source.claim(remote if ssrc is None else ssrc):
             return None
@@ -132,12 +132,14 @@ class AudioLeg:
             "a shared port cannot be told apart; legal for this target: source_ports: auto, per_call",
         )
 
-    def _check_reachable(self, source: SourcePort, remote: Address) -> None:
+    def check_reachable(self, host: str, port: int) -> None:
+        """Raise SetupFailure where the call's port cannot send to an address that the agent named."""
+        local = self._held().port.address[0]
         try:
-            check_reachable(source.port.address[0], remote)
+            check_reachable(local, (host, port))
         except OSError as error:
-            raise_if_ours(error, f"probing the way to {remote[0]}:{remote[1]}")
-            where = f"{remote[0]}:{remote[1]} cannot be reached from {source.port.address[0]}"
+            raise_if_ours(error, f"probing the way to {host}:{port}")
+            where = f"{host}:{port} cannot be reached from {local}"
             detail = f"{self._plan.target.url}: the SDP answer's address {where}: {error.strerror}"
             raise SetupFailure(Cause.SIGNALLING_REFUSED, detail) from error
 
@@ -150,33 +152,42 @@ class AudioLeg:
 
     def begin(self, peer: MediaPeer, at_ns: int) -> None:
         """Hand the call's audio to the media loop; `at_ns` is where its recording begins."""
-        source = self._held()
+        self.start(
+            replace(
+                self.spec(peer, at_ns),
+                outgoing=None if peer.outgoing is None else outgoing_session(peer.outgoing),
+                incoming=None if peer.incoming is None else incoming_session(peer.incoming),
+            )
+        )
+
+    def spec(self, peer: MediaPeer, at_ns: int) -> MediaSpec:
+        """Return what the media loop is to know, but for keys."""
         if self._plan.record:
             self.recorder = Recorder(at_ns, peer.codec)
         limits = self._plan.limits
-        self.media = self._media_loop.add_call(
-            source.port,
-            MediaSpec(
-                remote=peer.remote,
-                ssrc=self.ssrc,
-                first_sequence=secrets.randbits(15),
-                first_timestamp=secrets.randbits(32),
-                cname=self._plan.call_id,
-                quiet_ms=limits.quiet_ms,
-                media_timeout_ms=limits.media_timeout_ms,
-                post=self._post,
-                codec=peer.codec,
-                payload_type=peer.codec.payload_type,
-                outgoing=None if peer.outgoing is None else outgoing_session(peer.outgoing),
-                incoming=None if peer.incoming is None else incoming_session(peer.incoming),
-                by_ssrc=peer.by_ssrc,
-                remote_ssrc=peer.remote_ssrc,
-                any_source=not source.is_shared,
-                recorder=self.recorder,
-                impair_outgoing=self._plan.impair_outgoing,
-                impair_incoming=self._plan.impair_incoming,
-            ),
+        return MediaSpec(
+            remote=peer.remote,
+            ssrc=self.ssrc,
+            first_sequence=secrets.randbits(15),
+            first_timestamp=secrets.randbits(32),
+            cname=self._plan.call_id,
+            quiet_ms=limits.quiet_ms,
+            media_timeout_ms=limits.media_timeout_ms,
+            post=self._post,
+            codec=peer.codec,
+            payload_type=peer.codec.payload_type,
+            by_ssrc=peer.by_ssrc,
+            remote_ssrc=peer.remote_ssrc,
+            any_source=not self._held().is_shared,
+            recorder=self.recorder,
+            impair_outgoing=self._plan.impair_outgoing,
+            impair_incoming=self._plan.impair_incoming,
         )
+
+    def start(self, spec: MediaSpec) -> "MediaCall":
+        """Hand the call's audio to the media loop."""
+        self.media = self._media_loop.add_call(self._held().port, spec)
+        return self.media
 
     async def close(self) -> None:
         """Say goodbye by RTCP, leave the loop and let go of the port; safe to call at any point."""
@@ -185,6 +196,17 @@ class AudioLeg:
                 await self.media.close()
         finally:
             self.release()
+
+
+def agreed_words(leg: AudioLeg, peer: MediaPeer) -> dict[str, Any]:
+    """Return what was agreed on, for a traced call."""
+    local = None if leg.source is None else f"{leg.source.port.address[0]}:{leg.source.port.address[1]}"
+    encryption = "none" if peer.outgoing is None else f"SDES {peer.outgoing.suite.name}"
+    return {
+        "codec": {"name": peer.codec.name, "payload_type": peer.codec.payload_type},
+        "media": {"local": local, "remote": f"{peer.remote[0]}:{peer.remote[1]}"},
+        "srtp": encryption,
+    }
 
 
 def _suites(names: Sequence[str]) -> Sequence[sdes.Suite]:

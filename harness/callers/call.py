@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -150,10 +151,14 @@ class Call:
             candidate_types=self._caller.candidate_types,
             recording=recording,
             impairments=impairments_of(self._plan),
+            details=self._details(),
         )
         # It posts to us: each would hold the other until a collector comes by, which in an engine is after minutes.
         del self._caller
         return record
+
+    def _details(self) -> dict[str, Any]:
+        return self._secrets.hide_all(self._caller.details) if self._plan.trace else {}
 
     async def _place_and_talk(self) -> None:
         self._clips = {t.utterance_id: self._clip(t.utterance_id) for t in self._plan.turns}

@@ -1,6 +1,6 @@
 """What a call asks of its transport."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness.callers.setup_queue import Turn
 from harness.media.media_call import MediaCall
@@ -15,9 +15,18 @@ class Caller(Protocol):
     setup: SetupTimes
     # ICE candidate types, ours and the agent's; None where there are none.
     candidate_types: tuple[str, str] | None
-    recorder: Recorder | None
-    # None before the call is up.
-    media: MediaCall | None
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """What keeps the call's audio, None where nothing does."""
+
+    @property
+    def media(self) -> MediaCall | None:
+        """The call's media, None before it is up."""
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What a traced call (CallPlan.trace) asked, was answered and negotiated, for JSON; also after `close`."""
 
     async def connect(self, turn: Turn) -> int:
         """Set the call up; return the monotonic ns at which media was up. Raises SetupFailure."""

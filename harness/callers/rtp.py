@@ -5,15 +5,16 @@ http://  POST offer -> answer -> agree -> call  SDES keys; an address per call, 
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from harness.callers import sdp_signalling
 from harness.callers.addresses import local_towards, resolve
-from harness.callers.audio_leg import AudioLeg, MediaPeer
+from harness.callers.audio_leg import AudioLeg, MediaPeer, agreed_words
 from harness.callers.exchange import CallEvent
+from harness.callers.http_exchange import Requests
 from harness.callers.setup_queue import Turn
 from harness.callers.source_ports import SourcePorts
 from harness.media.loop import MediaLoop
@@ -41,7 +42,8 @@ class RtpCaller:
         post: Callable[[CallEvent], None],
     ) -> None:
         self._plan = plan
-        self._http = http
+        self._requests = Requests(http, plan.target, plan.trace)
+        self._agreed: dict[str, Any] = {}
         self._leg = AudioLeg(plan, media_loop, ports, post)
         self._call_url: str | None = None
         self.setup = SetupTimes()
@@ -57,6 +59,11 @@ class RtpCaller:
         """What keeps the call's audio, None where nothing does."""
         return self._leg.recorder
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """What a traced call asked, was answered and agreed on."""
+        return {"requests": self._requests.log, **self._agreed}
+
     async def connect(self, turn: Turn) -> int:
         """Set the call up; return the monotonic ns at which media was up. Raises SetupFailure, GeneratorError."""
         started = monotonic_ns()
@@ -70,6 +77,8 @@ class RtpCaller:
             signalling_ms = ms_between(started, monotonic_ns()) - waited_again_ms
         connected = monotonic_ns()
         self._leg.begin(peer, connected)
+        if self._plan.trace:
+            self._agreed = agreed_words(self._leg, peer)
         self.setup = SetupTimes(
             queue_ms=turn.waited_ns / 1e6,
             signalling_ms=signalling_ms,
@@ -116,7 +125,7 @@ class RtpCaller:
         offer = self._leg.offer()
         left_s = max(0.001, (deadline_ns - monotonic_ns()) / 1e9)
         answered = await turn.away(
-            sdp_signalling.offer(self._http, self._plan.target, audio_sdp.build(offer), self._plan.call_id, left_s)
+            sdp_signalling.offer(self._requests, audio_sdp.build(offer), self._plan.call_id, left_s)
         )
         self._call_url = answered.call_url
         return await self._leg.peer_of(self._leg.agree(offer, answered.sdp))
@@ -124,4 +133,4 @@ class RtpCaller:
     async def _end_signalling(self) -> None:
         if self._call_url is not None:
             url, self._call_url = self._call_url, None
-            await sdp_signalling.end(self._http, self._plan.target, url)
+            await self._requests.end(url)

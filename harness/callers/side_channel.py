@@ -1,15 +1,65 @@
-"""RTVI messages to what a conversation understands. Nothing here is used for timing: RTVI carries no server clock."""
+"""What an agent tells beside the audio, as a conversation understands it: what dialects have in common, and RTVI.
+
+Nothing here is used for timing: RTVI carries no server clock.
+"""
+
+import time
+from typing import Protocol
 
 from harness.callers.exchange import (
     AgentSpeaking,
     AgentStages,
     AgentText,
+    Disconnected,
     SideEvent,
     TranscriptChannel,
     UserTranscript,
 )
 from harness.model.records import StageTimes
 from harness.protocols import rtvi
+
+
+class SideChannel(Protocol):
+    """One call's data channel, as its dialect speaks; `label` is what it is opened by."""
+
+    label: str
+    # A text to send this often while the channel is open; None = none.
+    ping_interval_s: float | None
+
+    def hello(self) -> list[str]:
+        """Return what is sent when the channel opens."""
+
+    def ping(self) -> str:
+        """Return what keeps the channel alive."""
+
+    def read(self, text: str | bytes) -> list[SideEvent]:
+        """Return what a message means to the conversation; RemoteProtocolError where it cannot be read."""
+
+
+class RtviChannel:
+    """RTVI on Pipecat's data channel."""
+
+    label = "chat"
+    ping_interval_s: float | None = rtvi.PING_INTERVAL_S
+
+    def __init__(self) -> None:
+        self._meaning = RtviSideChannel()
+
+    def hello(self) -> list[str]:
+        """Return what is sent when the channel opens."""
+        return [rtvi.build(rtvi.ClientReady(id="1", library="callquake"))]
+
+    def ping(self) -> str:
+        """Return what keeps the channel alive."""
+        return rtvi.build(rtvi.Ping(int(time.time() * 1000)))
+
+    def read(self, text: str | bytes) -> list[SideEvent]:
+        """Return what a message means to the conversation; RemoteProtocolError where it cannot be read."""
+        message = rtvi.parse(text)
+        if isinstance(message, rtvi.PeerLeft):
+            return [Disconnected("the agent left (peerLeft)")]
+        return self._meaning.events(message)
+
 
 _NOTHING_TOLD = StageTimes(source="rtvi-metrics")
 

@@ -1,22 +1,21 @@
-"""One WebRTC call: SDP over HTTP, a peer of ours (harness/media/peer), audio by the media loop, RTVI beside it."""
+"""One WebRTC call: SDP over HTTP, a peer of ours (harness/media/peer), audio by the loop, a data channel."""
 
 import asyncio
 import contextlib
 import ipaddress
 import logging
 import secrets
-import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from harness.callers import http_signalling
 from harness.callers.exchange import CallEvent, Disconnected
+from harness.callers.http_exchange import Requests
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.setup_queue import Turn
-from harness.callers.side_channel import RtviSideChannel
 from harness.media.loop import MediaLoop
 from harness.media.peer.connected import DtlsError, IceError, PeerMedia
 from harness.media.peer.host import PeerHost, host_addresses
@@ -27,13 +26,16 @@ from harness.model.clock import monotonic_ns, ms_between
 from harness.model.errors import RemoteProtocolError
 from harness.model.plan import CallPlan
 from harness.model.records import Cause, SetupTimes
-from harness.protocols import rtvi
 
 if TYPE_CHECKING:
+    from harness.callers.side_channel import SideChannel
     from harness.media.media_call import MediaCall
     from harness.media.peer.seam import DataChannel
 
 _logger = logging.getLogger(__name__)
+# Kept of a traced call.
+_MOST_MESSAGES = 2_000
+_MOST_TEXT = 4_000
 
 
 def local_addresses(url: str) -> list[str]:
@@ -59,13 +61,18 @@ class WebRtcCaller:
         post: Callable[[CallEvent], None],
     ) -> None:
         self._plan = plan
-        self._http = http
+        self._requests = Requests(http, plan.target, plan.trace)
         self._peers = peers
         self._media_loop = media_loop
         self._post = post
         self._peer: OfferingPeer | None = None
         self._channel: DataChannel | None = None
-        self._side = RtviSideChannel()
+        side_channel = http_signalling.DIALECTS[plan.target.dialect].side_channel
+        self._side = None if side_channel is None else side_channel()
+        # What the dialect calls this call; deleted when it ends.
+        self._session_url: str | None = None
+        self._agreed: dict[str, Any] = {}
+        self._messages: list[dict[str, Any]] = []
         self._pinger: asyncio.TimerHandle | None = None
         self._closing = False
         self.media: MediaCall | None = None
@@ -78,9 +85,8 @@ class WebRtcCaller:
         limit_s = self._plan.limits.connect_timeout_ms / 1000
         peer = self._offer()
         offered = monotonic_ns()
-        answer = await turn.away(
-            http_signalling.exchange(self._http, self._plan.target, peer.offer_sdp, self._plan.call_id, limit_s)
-        )
+        answer = await turn.away(http_signalling.exchange(self._requests, peer.offer_sdp, self._plan.call_id, limit_s))
+        self._session_url = answer.session_url
         # Without what it took to get a place again: that is ours, and told as queue_ms.
         answered = offered + answer.took_ns
         self.setup = SetupTimes(queue_ms=turn.waited_ns / 1e6, signalling_ms=ms_between(offered, answered))
@@ -95,6 +101,8 @@ class WebRtcCaller:
             total_ms=ms_between(turn.due_at_ns, connected),
         )
         self.candidate_types = media.candidate_types
+        if self._plan.trace:
+            self._agreed = _agreed_words(peer, media)
         self._start_media(media, connected)
         self._open_channel(peer)
         return connected
@@ -106,7 +114,7 @@ class WebRtcCaller:
             target.url,
             local_addresses(target.url),
             source_ports=target.source_ports,
-            with_data=target.dialect == "pipecat",
+            with_data=self._side is not None,
             cname=self._plan.call_id,
             on_closed=self._agent_gone,
         )
@@ -152,32 +160,41 @@ class WebRtcCaller:
     # --- data channel ----------------------------------------------------------------------------------------------
 
     def _open_channel(self, peer: OfferingPeer) -> None:
-        if self._plan.target.dialect == "pipecat" and peer.takes_data:
+        if self._side is not None and peer.takes_data:
             # The agent may hang up in this very moment; then that is the news, and it has been posted.
             with contextlib.suppress(ConnectionError):
-                self._channel = peer.open_channel(self._channel_opened, self._message_arrived, self._channel_closed)
+                self._channel = peer.open_channel(
+                    self._channel_opened, self._message_arrived, self._channel_closed, self._side.label
+                )
 
     def _channel_opened(self) -> None:
-        self._tell(rtvi.ClientReady(id="1", library="callquake"))
-        self._ping()
+        if self._side is None:
+            return
+        for text in self._side.hello():
+            self._tell(text)
+        if self._side.ping_interval_s is not None:
+            self._ping(self._side, self._side.ping_interval_s)
 
-    def _tell(self, message: rtvi.ClientReady | rtvi.Ping) -> None:
+    def _tell(self, text: str) -> None:
         if self._channel is not None and self._channel.is_open:
-            self._channel.send(rtvi.build(message))
+            self._channel.send(text)
 
-    def _ping(self) -> None:
-        self._tell(rtvi.Ping(int(time.time() * 1000)))
-        self._pinger = asyncio.get_running_loop().call_later(rtvi.PING_INTERVAL_S, self._ping)
+    def _ping(self, side: "SideChannel", interval_s: float) -> None:
+        self._tell(side.ping())
+        self._pinger = asyncio.get_running_loop().call_later(interval_s, self._ping, side, interval_s)
 
     def _message_arrived(self, text: str | bytes) -> None:
+        if self._side is None:
+            return
+        if self._plan.trace and len(self._messages) < _MOST_MESSAGES:
+            shown = text if isinstance(text, str) else text.decode(errors="replace")
+            self._messages.append({"at_ns": monotonic_ns(), "text": shown[:_MOST_TEXT]})
         try:
-            message = rtvi.parse(text)
+            events = self._side.read(text)
         except RemoteProtocolError as error:
             _logger.warning("call %s: %s", self._plan.call_id, error)
             return
-        if isinstance(message, rtvi.PeerLeft):
-            self._post(Disconnected("the agent left (peerLeft)"))
-        for event in self._side.events(message):
+        for event in events:
             self._post(event)
 
     def _channel_closed(self) -> None:
@@ -187,6 +204,11 @@ class WebRtcCaller:
         if not self._closing:
             self._post(Disconnected(detail))
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """What a traced call asked, was answered, agreed on and was told on the data channel."""
+        return {"requests": self._requests.log, **self._agreed, "messages": self._messages}
+
     async def close(self) -> None:
         """Hang up and release everything; safe to call at any point of the call."""
         self._closing = True
@@ -195,6 +217,25 @@ class WebRtcCaller:
         try:
             if self.media is not None:
                 await self.media.close()
+            if self._session_url is not None:
+                url, self._session_url = self._session_url, None
+                await self._requests.end(url)
         finally:
             if self._peer is not None:
                 self._peer.close()
+
+
+def _agreed_words(peer: OfferingPeer, media: PeerMedia) -> dict[str, Any]:
+    """Return what was negotiated, for a traced call."""
+    address = media.port.address
+    return {
+        "codec": {"name": media.codec.name, "payload_type": media.payload_type},
+        "ice": {
+            "local": f"{address[0]}:{address[1]}",
+            "remote": f"{media.remote[0]}:{media.remote[1]}",
+            "types": list(media.candidate_types),
+        },
+        "srtp": media.srtp_profile,
+        "dtls": peer.dtls_words(),
+        "data_channel": peer.takes_data,
+    }

@@ -176,6 +176,8 @@ class CallPlan:
     expect_greeting: bool = True
     # Keep both directions of the call's audio in the run directory.
     record: bool = False
+    # Keep what was negotiated and what was said beside the audio: a probe's call.
+    trace: bool = False
     # Seeds what the engine draws for this call (RTP start values are random by RFC 3550 and not drawn from it).
     seed: int = 0
     # The bad network that each direction of the call's RTP and RTCP goes through; None = none.

@@ -5,6 +5,7 @@ All `_ns` fields are CLOCK_MONOTONIC of the host that ran the engine. `None` mea
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from harness.model.plan import Persona
 
@@ -246,6 +247,10 @@ class SipFacts:
     early_onset_ms: float | None = None
     # INVITEs and UPDATEs of the agent that changed the session.
     changes: int = 0
+    # Keys (DTMF) whose event left, and how often the agent was put on hold, or refused to be.
+    digits_sent: int = 0
+    holds: int = 0
+    holds_refused: int = 0
     # Proxies and gateways on the way back, by the Max-Forwards of the agent's own requests; None = it sent none.
     hops: int | None = None
     registrations: tuple[SipRegistration, ...] = ()
@@ -321,6 +326,8 @@ class CallRecord:
     sip: SipFacts | None = None
     # None = the call was no media stream, or never came up.
     stream: StreamFacts | None = None
+    # Of a traced call (CallPlan.trace): what was asked, answered and negotiated, as its transport tells it.
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,14 @@ class Secrets:
                 text = text.replace(value, f"${{{name}}}")
         return text
 
+    def hide_all(self, value: Any) -> Any:
+        """Return JSON-ready `value` with every text in it hidden."""
+        if isinstance(value, dict):
+            return {key: self.hide_all(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.hide_all(inner) for inner in value]
+        return self.hide(value) if isinstance(value, str) else value
+
 
 def with_secrets(target: TargetSpec, environ: Mapping[str, str]) -> tuple[TargetSpec, Secrets]:
     """Return `target` as it is used in a call; raises ScenarioError naming a variable that is not set here."""

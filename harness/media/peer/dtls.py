@@ -189,6 +189,14 @@ class DtlsSession:
         self.state = State.CLOSED
         self.on_data = None
 
+    def words(self) -> dict[str, str]:
+        """Return version, cipher and our role of a connected session, for people."""
+        return {
+            "version": self._ssl.get_protocol_version_name(),
+            "cipher": self._ssl.get_cipher_name() or "",
+            "role": "server" if self.is_server else "client",
+        }
+
     # --- handshake -----------------------------------------------------------------------------------------------
 
     def _shake(self) -> None:

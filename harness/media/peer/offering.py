@@ -90,18 +90,28 @@ class OfferingPeer:
         codec, payload_type = chosen_codec(answer.audio, self._codecs)
         return self.link.media(keys, answer.audio, self.ssrc, codec, payload_type)
 
+    def dtls_words(self) -> dict[str, str]:
+        """Return what DTLS came to, {} before it is up."""
+        return {} if self.link.dtls is None else self.link.dtls.words()
+
     def open_channel(
         self,
         on_open: Callable[[], None],
         on_message: Callable[[str | bytes], None],
         on_close: Callable[[], None],
+        label: str = "chat",
     ) -> DataChannel:
         """Open the data channel of a connected peer that takes one."""
         data = self._answer.data if self._answer is not None else None
         if data is None or self.link.dtls is None:
             raise LocalProtocolError("a data channel needs a connected peer that takes one")
         self._channel = DataChannel(
-            self.link.dtls, data.sctp_port or SCTP_PORT, on_open=on_open, on_message=on_message, on_close=on_close
+            self.link.dtls,
+            data.sctp_port or SCTP_PORT,
+            label=label,
+            on_open=on_open,
+            on_message=on_message,
+            on_close=on_close,
         )
         return self._channel
 

@@ -12,6 +12,7 @@ from rtp_bench import Bench
 from harness.callers import addresses, audio_leg, http_signalling, sdp_signalling
 from harness.callers.audio_leg import format_of
 from harness.callers.exhaustion import raise_if_ours
+from harness.callers.http_exchange import Requests
 from harness.callers.setup_failure import SetupFailure
 from harness.media.codecs import PCMU
 from harness.model.errors import GeneratorError
@@ -20,7 +21,7 @@ from harness.model.records import Cause
 
 pytestmark = pytest.mark.loopback
 
-TARGET = TargetSpec("http://127.0.0.1:9/call", transport="rtp")
+TARGET = TargetSpec("http://127.0.0.1:9/call")
 OURS = ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EADDRNOTAVAIL")
 
 
@@ -52,7 +53,7 @@ def test_signalling_tells_our_exhaustion_from_a_closed_port(signalling, number, 
         monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", start_connection)
         async with aiohttp.ClientSession() as http:
             with pytest.raises((GeneratorError, SetupFailure)) as caught:
-                await signalling(http, TARGET, "v=0", "call-1", 5.0)
+                await signalling(Requests(http, TARGET), "v=0", "call-1", 5.0)
         assert caught.type is expected, caught.value
 
     asyncio.run(main())

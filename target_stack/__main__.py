@@ -7,10 +7,11 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 
 from harness.model.errors import CallquakeError, ScenarioError
-from target_stack import config
+from target_stack import config, sip_config
 from target_stack.models import cli as models_cli
 from target_stack.priority import yield_to_other_sessions
 from target_stack.stages.tts import DEFAULT_VOICE
@@ -31,6 +32,7 @@ speech out. HTTP is up at once; GET /readyz answers 200 when the models are load
   up --llm scripted               fixed replies instead of a language model: less to fetch, same replies every run
   up --llm-url http://host:8000   your own OpenAI-compatible server (key in CALLQUAKE_LLM_API_KEY)
   up --port 0 --events turns.jsonl   any free port; one JSON line a turn with every stage's time
+  up --sip-port 5060                 SIP calls as well, over UDP and TCP; a trunk of 16 (--sip-trunk-calls)
 
 Open http://HOST:PORT/ in a browser to talk to it. Ctrl-C stops it. Every option can also be set in the environment as
 CALLQUAKE_<OPTION>, for example CALLQUAKE_PORT=9000.
@@ -45,6 +47,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "up", help="start the agent", description=UP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     _add_edge_options(up)
+    sip_config.add_options(up)
     _add_llm_options(up)
     _add_model_options(up)
     _add_turn_options(up)
@@ -124,7 +127,9 @@ async def _serve(settings: config.StackConfig) -> int:
     stopping = asyncio.create_task(stopped.wait())
     try:
         port = await stack.start()
-        print(f"up: http://{settings.host}:{port} (loading models)", file=sys.stderr, flush=True)
+        addresses = [f"http://{settings.host}:{port}"]
+        addresses += [uri for uri in astuple(await stack.start_sip()) if uri]
+        print(f"up: {' '.join(addresses)} (loading models)", file=sys.stderr, flush=True)
         loading = asyncio.create_task(stack.load())
         await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not loading.done():
@@ -132,7 +137,7 @@ async def _serve(settings: config.StackConfig) -> int:
             await asyncio.wait({loading})
         else:
             loading.result()
-            print(f"up: ready on http://{settings.host}:{port}", file=sys.stderr, flush=True)
+            print(f"up: ready on {' '.join(addresses)}", file=sys.stderr, flush=True)
             await stopping
         return 0
     finally:

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import threading
 from pathlib import Path
 
+from harness.protocols.sip.flow import host_port
 from target_stack.config import StackConfig
 from target_stack.edge.server import EdgeServer
+from target_stack.edge.sip_edge import SipAddresses, SipEdge
 from target_stack.frames import AgentSession, EdgeSink
 from target_stack.loading import Loading
 from target_stack.models.catalogue import GEMMA, KOKORO, WHISPER, Model
@@ -24,7 +27,7 @@ from target_stack.stages.tts import KokoroTts
 from target_stack.stages.vad import SileroVad
 from target_stack.stages.worker import ModelWorker
 from target_stack.telemetry.events import EventLog
-from target_stack.telemetry.metrics import render_stats
+from target_stack.telemetry.metrics import render_sip, render_stats
 from target_stack.telemetry.record import Telemetry
 from target_stack.telemetry.stats import Stats
 
@@ -54,14 +57,39 @@ class Stack:
             config.host,
             config.port,
             readiness=self.readiness,
-            metrics=lambda: render_stats(self.stats),
+            metrics=self._metrics,
             max_calls=config.max_calls,
         )
+        self._http_port = 0
+        self._sip = self._new_sip_edge() if config.sip.is_on else None
+
+    def _new_sip_edge(self) -> SipEdge:
+        return SipEdge(
+            self.new_session,
+            self._config.sip,
+            readiness=self.readiness,
+            names=self._edge.names,
+            streams=self._edge.streams,
+            events_base=self._events_base,
+        )
+
+    def _events_base(self, our_host: str) -> str:
+        """Return where a caller that reached us at `our_host` finds the HTTP edge."""
+        host = our_host if ipaddress.ip_address(self._config.host).is_unspecified else self._config.host
+        return f"ws://{host_port((host, self._http_port))}"
+
+    def _metrics(self) -> str:
+        return render_stats(self.stats) + (render_sip(self._sip.take_counts()) if self._sip else "")
 
     async def start(self) -> int:
-        """Open the event log and the edge; return the bound port. Raises OSError."""
+        """Open the event log and the HTTP edge; return the bound port. Raises OSError."""
         self._telemetry.events.open()
-        return await self._edge.start()
+        self._http_port = await self._edge.start()
+        return self._http_port
+
+    async def start_sip(self) -> SipAddresses:
+        """Listen for SIP where that is asked for; return where. Raises OSError, ScenarioError."""
+        return await self._sip.start() if self._sip is not None else SipAddresses()
 
     async def load(self) -> None:
         """Find or fetch the weights, load and warm every stage. Raises the first failure; `readiness` keeps it too."""
@@ -93,6 +121,8 @@ class Stack:
     async def aclose(self) -> None:
         """Hang up, stop every thread and process, close the event log."""
         self._stop_fetching.set()
+        if self._sip is not None:
+            await self._sip.aclose()
         await self._edge.aclose()
         if self._llm is not None:
             await self._llm.aclose()

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal, cast
 
 from harness.model.errors import ScenarioError
+from target_stack import sip_config
+from target_stack.edge.sip_options import SipOptions
 from target_stack.models.store import default_cache
 from target_stack.stages.endpointing import EndpointRules
 from target_stack.stages.llm import Style
@@ -55,6 +57,7 @@ class StackConfig:
     # 0: any free port, printed at start-up.
     port: int = 8080
     max_calls: int = 16
+    sip: SipOptions = field(default_factory=SipOptions)
     greeting: str = DEFAULT_GREETING
     voice: str = DEFAULT_VOICE
     endpointing: EndpointRules = field(default_factory=EndpointRules)
@@ -79,6 +82,7 @@ def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         host=options.host,
         port=options.port,
         max_calls=options.max_calls,
+        sip=sip_config.options_from(options),
         greeting=" ".join(options.greeting.split()),
         voice=_voice(options.voice),
         endpointing=_endpointing(options),

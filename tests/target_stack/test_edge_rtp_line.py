@@ -5,7 +5,8 @@ import contextlib
 
 import numpy as np
 import pytest
-from edge_peer import Sessions, rms, tone, until
+from edge_peer import Sessions, rms, until
+from rtp_peer import Peer, in_packets
 
 from harness.media.codecs import CODECS, PCMA, PCMU
 from harness.media.sdes_srtp import incoming_session, outgoing_session
@@ -18,35 +19,8 @@ from target_stack.edge.rtp import packet as rtp
 from target_stack.edge.rtp import rtcp
 from target_stack.edge.rtp.line import RtpLine
 from target_stack.edge.rtp.ticker import Ticker
-from target_stack.edge.speech_encoder import SpeechEncoder
 
 pytestmark = pytest.mark.loopback
-
-
-class Peer(asyncio.DatagramProtocol):
-    """The caller's socket."""
-
-    def __init__(self):
-        self.got = []
-        self.sequence = 100
-
-    async def open(self):
-        loop = asyncio.get_running_loop()
-        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
-        self.address = self.transport.get_extra_info("sockname")
-        return self
-
-    def datagram_received(self, data, addr):
-        self.got.append((data, addr))
-
-    def send(self, to, payload_type, payload, timestamp=None, protect=lambda data: data):
-        self.sequence += 1
-        timestamp = self.sequence * 160 if timestamp is None else timestamp
-        data = rtp.build(rtp.Packet(payload_type, False, self.sequence, timestamp, 77, payload))
-        self.transport.sendto(protect(data), to)
-
-    def packets(self, opened=lambda data: data):
-        return [rtp.parse(opened(data)) for data, _ in self.got if not rtp.is_rtcp(data)]
 
 
 def agreed(peer, codec=PCMU, **changes):
@@ -89,11 +63,6 @@ async def line_to(peer, agreed_now, **script):
         await running
         await ticker.aclose()
         peer.transport.close()
-
-
-def in_packets(codec, seconds=0.4):
-    encoder = SpeechEncoder(codec)
-    return [encoder.encode(frame) for frame in tone(seconds).reshape(-1, 480)]
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)

@@ -1,0 +1,112 @@
+"""A UDP socket for signalling: read in batches, written at once, told of unreachable peers by ICMP."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import struct
+from collections.abc import Callable
+
+# What a wake-up reads at most: then timers and other sockets have their turn.
+_BATCH = 64
+_LARGEST = 65_535
+_BUFFER_BYTES = 4 << 20
+# linux/in.h, linux/in6.h, linux/errqueue.h
+_IP_RECVERR, _IPV6_RECVERR = 11, 25
+_ERRNO = struct.Struct("=I")
+
+Address = tuple[str, int]
+
+
+class UdpSocket:
+    """One bound socket: `on_datagram(data, source)`, `on_batch()` after each wake-up, `on_error(peer, why)`."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        on_datagram: Callable[[bytes, Address], None],
+        on_batch: Callable[[], None],
+        on_error: Callable[[Address, str], None],
+    ) -> None:
+        self._on_datagram = on_datagram
+        self._on_batch = on_batch
+        self._on_error = on_error
+        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._sock = _bound(self._family, host, port)
+        name = self._sock.getsockname()
+        self.address: Address = (name[0], name[1])
+        asyncio.get_running_loop().add_reader(self._sock, self._readable)
+
+    def send(self, data: bytes, to: Address) -> bool:
+        """Send; False when the kernel would not take it: SIP sends again what is not answered."""
+        for _ in range(2):
+            try:
+                self._sock.sendto(data, to)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                # An earlier datagram's ICMP error is told at the next call, whoever that is for.
+                if not self._take_errors():
+                    self._on_error(to, error.strerror or str(error))
+                    return False
+            else:
+                return True
+        return False
+
+    def close(self) -> None:
+        """Stop reading and close."""
+        asyncio.get_running_loop().remove_reader(self._sock)
+        self._sock.close()
+
+    def _readable(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                data, source = self._sock.recvfrom(_LARGEST)
+            except BlockingIOError:
+                break
+            except OSError:
+                self._take_errors()
+                continue
+            self._on_datagram(data, (source[0], source[1]))
+        self._take_errors()
+        self._on_batch()
+
+    def _take_errors(self) -> bool:
+        """Read the socket's error queue, told by ICMP; tell whether there was anything in it."""
+        was_any = False
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                _data, ancillary, _flags, peer = self._sock.recvmsg(64, 512, socket.MSG_ERRQUEUE)
+                was_any = True
+                if peer:
+                    self._on_error((peer[0], peer[1]), _reason(ancillary))
+        return was_any
+
+
+def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+        with contextlib.suppress(OSError):
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+            else:
+                sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _reason(ancillary: list[tuple[int, int, bytes]]) -> str:
+    """Return why, by struct sock_extended_err (its first word is the errno)."""
+    for _level, _kind, data in ancillary:
+        if len(data) >= _ERRNO.size:
+            number = _ERRNO.unpack_from(data)[0]
+            return f"{errno.errorcode.get(number, number)} by ICMP"
+    return "unreachable by ICMP"

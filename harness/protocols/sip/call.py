@@ -1,6 +1,6 @@
-"""What calls of both directions share below offers and answers: their dialog, BYE, INFO, the 2xx and its ACK, the end."""
+"""What calls of both directions share below offers: their dialog, BYE, INFO, the 2xx and its ACK, the end."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.model.errors import LocalProtocolError
 from harness.protocols.sip import compose, handles
@@ -8,7 +8,6 @@ from harness.protocols.sip.compose import Headers
 from harness.protocols.sip.config import EXTENSIONS
 from harness.protocols.sip.dialog import Dialog
 from harness.protocols.sip.dialog_request import DialogRequest
-from harness.protocols.sip.digest import DigestClient
 from harness.protocols.sip.endpoint import ALLOW_LINE, Endpoint, is_same_way
 from harness.protocols.sip.events import Ended, Event, InfoReceived, RequestAnswered
 from harness.protocols.sip.flow import Flow
@@ -17,14 +16,35 @@ from harness.protocols.sip.message import BadMessage, Message, Request, Response
 from harness.protocols.sip.repeater import Repeater
 from harness.protocols.sip.transaction import Transaction
 
+if TYPE_CHECKING:
+    from harness.protocols.sip.digest import DigestClient
+
 
 class BaseCall:
     """A dialog begun by an INVITE; the subclasses know which side began it."""
 
     __slots__ = (
-        "_ack_number", "_answering", "_hang_up_lines", "auth", "challenges", "contact_user", "dialog", "endpoint", "flow",
-        "id", "last_request", "local_body", "local_tag", "owner", "remote_body", "remote_user_agent", "request", "resent",
-        "secure", "state", "__weakref__",
+        "__weakref__",
+        "_ack_number",
+        "_answering",
+        "_hang_up_lines",
+        "auth",
+        "challenges",
+        "contact_user",
+        "dialog",
+        "endpoint",
+        "flow",
+        "id",
+        "last_request",
+        "local_body",
+        "local_tag",
+        "owner",
+        "remote_body",
+        "remote_user_agent",
+        "request",
+        "resent",
+        "secure",
+        "state",
     )  # fmt: skip
 
     outgoing = False
@@ -75,6 +95,11 @@ class BaseCall:
         """The peer's Contact as a URI, "" before there is one."""
         return "" if self.dialog is None else self.dialog.target
 
+    @property
+    def handle(self) -> handles.Call:
+        """The call as the application knows it."""
+        raise NotImplementedError
+
     def contact_line(self) -> str:
         """Return our Contact."""
         return self.endpoint.contact(self.flow, self.contact_user, secure=self.secure)
@@ -114,7 +139,7 @@ class BaseCall:
         """End the call at once for a reason of our own; the BYE goes its way without it."""
         if self.state != ENDED and self.dialog is not None:
             self.bye(now_ns, "")
-            self.finish(Ended(now_ns, self, cause, reason, message))
+            self.finish(Ended(now_ns, self.handle, cause, reason, message))
 
     # Requests of ours.
 
@@ -158,37 +183,7 @@ class BaseCall:
 
     def hung_up(self, reason: str, response: Response | None, now_ns: int) -> Event:
         """Return how a call ends whose BYE was ours."""
-        return Ended(now_ns, self, "local", reason, response)
-
-    # Verbs of one direction only.
-
-    def ring(
-        self,
-        now_ns: int,
-        status: int = 180,
-        *,
-        body: bytes = b"",
-        reliable: bool | None = None,
-        headers: Headers = (),
-        reason: str | None = None,
-    ) -> None:
-        """Incoming calls only."""
-        self._wrong_way("ring")
-
-    def accept(self, body: bytes, now_ns: int, *, headers: Headers = (), content_type: str = "application/sdp") -> None:
-        """Incoming calls only."""
-        self._wrong_way("accept")
-
-    def reject(self, status: int, now_ns: int, *, reason: str | None = None, headers: Headers = ()) -> None:
-        """Incoming calls only."""
-        self._wrong_way("reject")
-
-    def acknowledge(self, body: bytes, now_ns: int) -> None:
-        """Outgoing calls only."""
-        self._wrong_way("acknowledge")
-
-    def _wrong_way(self, verb: str) -> None:
-        raise LocalProtocolError(f"{verb} on an {'outgoing' if self.outgoing else 'incoming'} call")
+        return Ended(now_ns, self.handle, "local", reason, response)
 
     # Requests of the peer.
 
@@ -221,7 +216,7 @@ class BaseCall:
         elif request.method == "INFO":
             kind = request.content_type
             self.endpoint.respond(transaction, 200, now_ns)
-            self.endpoint.tell(InfoReceived(now_ns, self, kind, request.body, request))
+            self.endpoint.tell(InfoReceived(now_ns, self.handle, kind, request.body, request))
         elif request.method == "OPTIONS":
             self.endpoint.respond(transaction, 200, now_ns, lines=ALLOW_LINE)
         else:
@@ -233,11 +228,11 @@ class BaseCall:
         return dialog if dialog is not None and dialog.remote_tag == remote_tag else None
 
     def on_bye(self, _dialog: Dialog, request: Request, now_ns: int) -> None:
-        """The peer hung up; where we did too, we did so first."""
+        """Take BYE; where we sent one too, ours was the first."""
         if self.state == ENDING:
             self.finish(self.hung_up("hung up by both sides", None, now_ns))
         else:
-            self.finish(Ended(now_ns, self, "remote", "hung up by the peer", request))
+            self.finish(Ended(now_ns, self.handle, "remote", "hung up by the peer", request))
 
     # Our 2xx, and the ACK it waits for.
 
@@ -268,11 +263,13 @@ class BaseCall:
             self.bye(now_ns, self._hang_up_lines)
 
     def on_confirmed(self, request: Request, now_ns: int) -> None:
-        """A 2xx of ours is confirmed."""
+        """Take the first ACK of a 2xx of ours."""
 
     # What offers.py adds.
 
-    def on_offer_result(self, request: DialogRequest, transaction: Transaction, response: Response, now_ns: int) -> None:
+    def on_offer_result(
+        self, request: DialogRequest, transaction: Transaction, response: Response, now_ns: int
+    ) -> None:
         """Take a final response to a re-INVITE, UPDATE or PRACK."""
 
     def on_offer_failure(self, request: DialogRequest, status: int, reason: str, now_ns: int) -> None:
@@ -289,7 +286,7 @@ class BaseCall:
             self.endpoint.counts.unacknowledged += 1
 
     def on_flow_failed(self, flow: Flow) -> None:
-        """A connection is gone: requests from now on ask for a new one to the same address."""
+        """Ask for a new connection to the same address from now on."""
         if is_same_way(self.flow, flow):
             self.flow = self.flow._replace(connection=0)
         if self.dialog is not None and is_same_way(self.dialog.flow, flow):

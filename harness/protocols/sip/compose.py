@@ -60,7 +60,8 @@ def stem_of(request: Request, flow: Flow, tag: str) -> str:
     if tag and request.to.tag is None:
         to = f"{to};tag={tag}"
     via = "\r\nVia: ".join(vias)
-    return f"Via: {via}\r\nFrom: {request.get('from')}\r\nTo: {to}\r\nCall-ID: {request.call_id}\r\nCSeq: {request.get('cseq')}\r\n"
+    ids = f"Call-ID: {request.call_id}\r\nCSeq: {request.get('cseq')}\r\n"
+    return f"Via: {via}\r\nFrom: {request.get('from')}\r\nTo: {to}\r\n{ids}"
 
 
 def _stamped(request: Request, text: str, flow: Flow) -> str:

@@ -1,6 +1,7 @@
 """A dialog: who talks to whom, over which hops, with which numbers (RFC 3261 section 12)."""
 
 import ipaddress
+from functools import lru_cache
 
 from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.message import BadMessage, Message, Request, Response
@@ -11,8 +12,19 @@ class Dialog:
     """One peer-to-peer relation; early until a 2xx confirms it. Its call drives it."""
 
     __slots__ = (
-        "_lines", "_request_uri", "confirmed", "flow", "local", "local_cseq", "remote", "remote_cseq", "remote_tag",
-        "rseq", "target", "_routes", "_hop",
+        "_hop",
+        "_lines",
+        "_request_uri",
+        "_routes",
+        "confirmed",
+        "flow",
+        "local",
+        "local_cseq",
+        "remote",
+        "remote_cseq",
+        "remote_tag",
+        "rseq",
+        "target",
     )  # fmt: skip
 
     def __init__(
@@ -39,9 +51,8 @@ class Dialog:
         """Return the start line and the routing fields of a request in this dialog (RFC 3261 12.2.1.1)."""
         if not self._lines:
             self._route()
-            self._lines += (
-                f"Max-Forwards: {max_forwards}\r\nFrom: {self.local}\r\nTo: {self.remote}\r\nCall-ID: {call_id}\r\nCSeq: "
-            )
+            self._lines += f"Max-Forwards: {max_forwards}\r\nFrom: {self.local}\r\nTo: {self.remote}\r\n"
+            self._lines += f"Call-ID: {call_id}\r\nCSeq: "
         return f"{method} {self._request_uri} SIP/2.0\r\n{via_line}{self._lines}{number} {method}\r\n"
 
     @property
@@ -61,7 +72,7 @@ class Dialog:
         self._lines = "".join([f"Route: {route}\r\n" for route in routes])
 
     def retarget(self, message: Message) -> None:
-        """Take over the peer's Contact from a target refresh: a re-INVITE, an UPDATE or a 2xx to one (RFC 3261 12.2)."""
+        """Take over the peer's Contact from a target refresh: re-INVITE, UPDATE, or a 2xx to one (RFC 3261 12.2)."""
         target = target_of(message)
         if target is not None and target != self.target:
             self.target = target
@@ -74,7 +85,7 @@ class Dialog:
             self._lines = ""
 
     def way(self, *, follow_contact: bool) -> Flow:
-        """Return the flow of the next request: a stream's own, else where Route or Contact point if that is an address."""
+        """Return the flow of the next request: a stream's own, else where Route or Contact point to, if an address."""
         if self.flow.transport != "udp" or not follow_contact:
             return self.flow
         if self._hop is None or not self._lines:
@@ -83,13 +94,18 @@ class Dialog:
         return self._hop
 
     def _next_hop(self) -> tuple[str, int] | None:
-        try:
-            uri = parse_uri(_uri_in(self._routes[0]) if self._routes else self.target)
-            host = uri.params.get("maddr") or uri.address
-            ipaddress.ip_address(host)
-        except (BadMessage, ValueError):
-            return None
-        return host, uri.port or (5061 if uri.scheme == "sips" else 5060)
+        return _address_in(_uri_in(self._routes[0]) if self._routes else self.target)
+
+
+@lru_cache(4096)
+def _address_in(uri_text: str) -> tuple[str, int] | None:
+    try:
+        uri = parse_uri(uri_text)
+        host = uri.params.get("maddr") or uri.address
+        ipaddress.ip_address(host)
+    except (BadMessage, ValueError):
+        return None
+    return host, uri.port or (5061 if uri.scheme == "sips" else 5060)
 
 
 def _uri_in(route: str) -> str:

@@ -28,9 +28,21 @@ class Sender(Protocol):
 class DialogRequest:
     """BYE, INFO, PRACK, UPDATE or re-INVITE; `extra` are header lines that stay when it is sent again."""
 
-    __slots__ = ("_attempts", "auth_lines", "body", "call", "content_type", "dialog", "extra", "is_refresh", "method", "number", "owner", "tries")  # fmt: skip
+    __slots__ = (
+        "_attempts", "auth_lines", "body", "call", "content_type", "dialog", "extra", "is_refresh", "method", "number",
+        "owner", "tries",
+    )  # fmt: skip
 
-    def __init__(self, call: Sender, dialog: Dialog, method: str, *, extra: str = "", body: bytes = b"", content_type: str = "application/sdp") -> None:  # fmt: skip
+    def __init__(
+        self,
+        call: Sender,
+        dialog: Dialog,
+        method: str,
+        *,
+        extra: str = "",
+        body: bytes = b"",
+        content_type: str = "application/sdp",
+    ) -> None:
         self.call = call
         self.dialog = dialog
         self.method = method
@@ -62,7 +74,9 @@ class DialogRequest:
         dialog.local_cseq = self.number = dialog.local_cseq + 1
         self.tries += 1
         flow, branch = dialog.way(follow_contact=endpoint.config.follow_contact), endpoint.branch()
-        head = dialog.head(self.method, self.number, f"{endpoint.via(flow)}{branch}\r\n", call.id, endpoint.config.max_forwards)
+        head = dialog.head(
+            self.method, self.number, f"{endpoint.via(flow)}{branch}\r\n", call.id, endpoint.config.max_forwards
+        )
         if call.auth is not None:
             self._attempts = self._attempts or Attempts()
             self.auth_lines = call.auth.header_lines(self.method, dialog.request_uri, self.body, self._attempts)
@@ -73,10 +87,14 @@ class DialogRequest:
     def on_response(self, transaction: Transaction, response: Response, now_ns: int) -> None:
         """Answer a challenge, or hand the response to the call."""
         auth = self.call.auth
-        if response.status in (401, 407) and auth is not None and self._attempts is not None:
-            if take_challenge(auth, self._attempts, self.call.endpoint, response) is None:
-                self.send(now_ns)
-                return
+        if (
+            response.status in (401, 407)
+            and auth is not None
+            and self._attempts is not None
+            and take_challenge(auth, self._attempts, self.call.endpoint, response) is None
+        ):
+            self.send(now_ns)
+            return
         self.call.on_result(self, transaction, response, now_ns)
 
     def on_failure(self, _transaction: Transaction, status: int, reason: str, now_ns: int) -> None:

@@ -280,7 +280,9 @@ class Verifier:
     def _judge(self, method: str, params: Params, body: bytes, now_ns: int) -> Verdict:
         nonce, username = params.get("nonce") or "", params.get("username") or ""
         qop = params.get("qop")
-        challenge = Challenge(self.realm, nonce, params.get("algorithm") or "MD5", () if qop is None else (qop.lower(),))
+        challenge = Challenge(
+            self.realm, nonce, params.get("algorithm") or "MD5", () if qop is None else (qop.lower(),)
+        )
         issued, password = self._issued_ns(nonce), self._password(username)
         if issued is None or password is None or challenge.algorithm not in self._algorithms or not challenge.is_usable:
             return Verdict(accepted=False)

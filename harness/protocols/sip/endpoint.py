@@ -53,7 +53,7 @@ class InDialog(Protocol):
         """Take an ACK of a 2xx; they come as often as they are received."""
 
     def on_flow_failed(self, flow: Flow) -> None:
-        """A connection is gone: what comes next needs another."""
+        """Hear that a connection is gone: what comes next needs another."""
 
 
 class Endpoint:
@@ -126,7 +126,9 @@ class Endpoint:
         """Queue `event` for the application."""
         self.events.append(event)
 
-    def send_request(self, branch: str, method: str, flow: Flow, data: bytes, user: User | None, now_ns: int) -> Transaction:
+    def send_request(
+        self, branch: str, method: str, flow: Flow, data: bytes, user: User | None, now_ns: int
+    ) -> Transaction:
         """Start a client transaction."""
         invite = method == "INVITE"
         key = branch + method

@@ -1,4 +1,4 @@
-"""Where a SIP message came from and where it goes: one UDP pair of addresses or one connection (RFC 5626 calls it a flow)."""
+"""Where a SIP message came from and where it goes: a pair of addresses or a connection (a flow, RFC 5626)."""
 
 from typing import NamedTuple
 

@@ -106,11 +106,9 @@ class Call(Protocol):
         headers: Headers = (),
         reason: str | None = None,
     ) -> None:
-        """Send a provisional response; with `body` it opens early media. `reliable` None: where the peer requires it."""
+        """Send a provisional response; with `body` it opens early media. `reliable` None: if the peer requires it."""
 
-    def accept(
-        self, body: bytes, now_ns: int, *, headers: Headers = (), content_type: str = "application/sdp"
-    ) -> None:
+    def accept(self, body: bytes, now_ns: int, *, headers: Headers = (), content_type: str = "application/sdp") -> None:
         """Answer an incoming call with 200; held back while a reliable 1xx with SDP lacks its PRACK (RFC 3262 3)."""
 
     def reject(self, status: int, now_ns: int, *, reason: str | None = None, headers: Headers = ()) -> None:
@@ -128,9 +126,7 @@ class Call(Protocol):
     def answer_offer(self, body: bytes, now_ns: int, *, headers: Headers = ()) -> None:
         """Accept what Offered told of."""
 
-    def refuse_offer(
-        self, status: int, now_ns: int, *, reason: str | None = None, headers: Headers = ()
-    ) -> None:
+    def refuse_offer(self, status: int, now_ns: int, *, reason: str | None = None, headers: Headers = ()) -> None:
         """Refuse what Offered told of; the session goes on as it was."""
 
     def info(self, body: bytes, content_type: str, now_ns: int) -> ClientRequest:

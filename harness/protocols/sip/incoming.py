@@ -1,10 +1,11 @@
-"""A call of the peer's: its INVITE, our provisional and final responses, PRACK, CANCEL (RFC 3261 8.2, 9.2, 13.3; RFC 3262)."""
+"""A call of the peer's: its INVITE, our provisional and final responses, PRACK, CANCEL (RFC 3261 8.2, 9.2, 13.3)."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from harness.model.clock import NS_PER_MS
 from harness.model.errors import LocalProtocolError
-from harness.protocols.sip import session_timer
+from harness.protocols.sip import handles, session_timer
 from harness.protocols.sip.call import extra_lines
 from harness.protocols.sip.compose import Headers, one_line
 from harness.protocols.sip.dialog import Dialog
@@ -16,8 +17,10 @@ from harness.protocols.sip.message import BadMessage, Request
 from harness.protocols.sip.offers import OfferingCall
 from harness.protocols.sip.repeater import Repeater
 from harness.protocols.sip.status import reason_of
-from harness.protocols.sip.timers import Timer
 from harness.protocols.sip.transaction import Transaction
+
+if TYPE_CHECKING:
+    from harness.protocols.sip.timers import Timer
 
 _RSEQ_LIMIT = 1 << 31
 
@@ -47,7 +50,15 @@ class IncomingCall(OfferingCall):
 
     __slots__ = ("_accepting", "_invite", "_record_routes", "_reliable", "_repeating", "_rseq", "_trying", "_waiting")
 
-    def __init__(self, endpoint: Endpoint, flow: Flow, request: Request, dialog: Dialog, transaction: Transaction, now_ns: int) -> None:  # fmt: skip
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        flow: Flow,
+        request: Request,
+        dialog: Dialog,
+        transaction: Transaction,
+        now_ns: int,
+    ) -> None:
         is_secure = request.uri_text[:5].lower() == "sips:"
         user = request.uri.user or ""
         super().__init__(endpoint, flow, request.call_id, transaction.tag, contact_user=user, secure=is_secure)
@@ -72,6 +83,11 @@ class IncomingCall(OfferingCall):
         elif delay is not None:
             self._trying = endpoint.wheel.start(now_ns + delay * NS_PER_MS, self, "trying")
 
+    @property
+    def handle(self) -> handles.Call:
+        """The call as the application knows it."""
+        return self
+
     def _must_be_unanswered(self) -> None:
         if self.state not in (INVITING, RINGING) or self._accepting is not None:
             raise LocalProtocolError(f"call {self.id} is {self.state} or being accepted; legal: {INVITING}, {RINGING}")
@@ -88,7 +104,7 @@ class IncomingCall(OfferingCall):
         headers: Headers = (),
         reason: str | None = None,
     ) -> None:
-        """Send 101 to 199; reliably where the peer requires it, or we do and it can, or `reliable` says so and it can."""
+        """Send 101 to 199; reliably where the peer requires it, or can and we (or `reliable`) want it."""
         self._must_be_unanswered()
         if not 100 < status < 200:
             raise LocalProtocolError(f"provisional status {status}; legal: 101 to 199")
@@ -120,7 +136,9 @@ class IncomingCall(OfferingCall):
             self._invite, provisional.status, now_ns, reason=provisional.reason, lines=lines, body=provisional.body
         )
         self._reliable = provisional
-        self._repeating = Repeater(self.endpoint, self._invite.flow, data, self._on_no_prack, capped=False, now_ns=now_ns)
+        self._repeating = Repeater(
+            self.endpoint, self._invite.flow, data, self._on_no_prack, capped=False, now_ns=now_ns
+        )
 
     def _on_no_prack(self, now_ns: int) -> None:
         self._refuse(504, "no PRACK in 64 * T1", "timeout", now_ns)
@@ -227,7 +245,7 @@ class IncomingCall(OfferingCall):
             self.bye(now_ns, extra_lines(headers))
 
     def cancel(self, now_ns: int) -> None:
-        """The peer's CANCEL came; it does nothing once we have answered (RFC 3261 9.2)."""
+        """Take the peer's CANCEL; it does nothing once we have answered (RFC 3261 9.2)."""
         if self.state in (INVITING, RINGING):
             self._refuse(487, None, "cancelled", now_ns)
 
@@ -255,3 +273,7 @@ class IncomingCall(OfferingCall):
             self.endpoint.respond(self._invite, 100, now_ns)
         else:
             super().on_timer(name, now_ns)
+
+    def acknowledge(self, *_args: Any, **_named: Any) -> None:
+        """Outgoing calls only."""
+        raise LocalProtocolError(f"call {self.id} is incoming: the peer sends the ACK")

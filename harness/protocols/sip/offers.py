@@ -1,6 +1,6 @@
-"""Offers and answers within a call: re-INVITE, UPDATE, glare, and the session timer that uses them (RFC 3261 14, 3311, 4028)."""
+"""Offers within a call: re-INVITE, UPDATE, glare, and the session timer that uses them (RFC 3261 14, 3311, 4028)."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.model.clock import NS_PER_MS, NS_PER_S
 from harness.model.errors import LocalProtocolError
@@ -10,13 +10,15 @@ from harness.protocols.sip.compose import Headers
 from harness.protocols.sip.dialog import Dialog
 from harness.protocols.sip.dialog_request import DialogRequest
 from harness.protocols.sip.endpoint import ALLOW_LINE, SUPPORTED_LINES, Endpoint
-from harness.protocols.sip.events import AnswerReceived, Event, Offered, OfferAnswered, OfferRefused
+from harness.protocols.sip.events import AnswerReceived, Event, OfferAnswered, Offered, OfferRefused
 from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.handles import ENDED, ENDING, RINGING, UP
 from harness.protocols.sip.message import Message, Request, Response
 from harness.protocols.sip.session_timer import SessionTimer
-from harness.protocols.sip.timers import Timer
 from harness.protocols.sip.transaction import Transaction
+
+if TYPE_CHECKING:
+    from harness.protocols.sip.timers import Timer
 
 # RFC 3261 14.1: who made the Call-ID waits 2.1 s to 4 s, the other up to 2 s, in steps of 10 ms.
 _OWNER_WAITS_MS = (2100, 4000)
@@ -122,7 +124,9 @@ class OfferingCall(BaseCall):
             raise LocalProtocolError(f"call {self.id} has an offer open already; see can_offer")
 
     def _offer(self, dialog: Dialog, method: str, body: bytes, lines: str, now_ns: int) -> DialogRequest:
-        request = DialogRequest(self, dialog, method, body=body, extra=self.capability_lines() + self._timer_lines() + lines)
+        request = DialogRequest(
+            self, dialog, method, body=body, extra=self.capability_lines() + self._timer_lines() + lines
+        )
         self._offering = request
         request.send(now_ns)
         return request
@@ -137,7 +141,9 @@ class OfferingCall(BaseCall):
         refresher = "uac" if agreed.we_refresh else "uas"
         return session_timer.request_lines(agreed.expires_s, self.endpoint.config.min_se_s, refresher)
 
-    def on_offer_result(self, request: DialogRequest, transaction: Transaction, response: Response, now_ns: int) -> None:
+    def on_offer_result(
+        self, request: DialogRequest, transaction: Transaction, response: Response, now_ns: int
+    ) -> None:
         """Take a final response to a re-INVITE or UPDATE; a 2xx of a re-INVITE is acknowledged as often as it comes."""
         if request.method == "INVITE" and response.status < 300:
             self._acknowledge(request, transaction)
@@ -188,13 +194,13 @@ class OfferingCall(BaseCall):
             self.local_body = request.body
             self.remote_body = response.body or self.remote_body
         if not request.is_refresh:
-            self.endpoint.tell(OfferAnswered(now_ns, self, response.body, response))
+            self.endpoint.tell(OfferAnswered(now_ns, self.handle, response.body, response))
 
     def _on_refused(
         self, request: DialogRequest, status: int, reason: str, response: Response | None, now_ns: int
     ) -> None:
         if not request.is_refresh:
-            self.endpoint.tell(OfferRefused(now_ns, self, status, reason, response))
+            self.endpoint.tell(OfferRefused(now_ns, self.handle, status, reason, response))
 
     def _wait_out_glare(self, now_ns: int) -> None:
         low, high = _OWNER_WAITS_MS if self.outgoing else _OTHER_WAITS_MS
@@ -225,7 +231,7 @@ class OfferingCall(BaseCall):
             return
         if request.method == "INVITE" and self.endpoint.config.trying_delay_ms is not None:
             self.endpoint.respond(transaction, 100, now_ns)
-        self.endpoint.tell(Offered(now_ns, self, request.method, request.body))
+        self.endpoint.tell(Offered(now_ns, self.handle, request.method, request.body))
 
     def _why_not_now(self, dialog: Dialog, request: Request) -> tuple[int, str]:
         """Return the status that refuses an offer before anyone looks at it, 0 = none, and its lines."""
@@ -272,10 +278,10 @@ class OfferingCall(BaseCall):
         self.endpoint.respond(transaction, status, now_ns, reason=reason, lines=extra_lines(headers))
 
     def on_confirmed(self, request: Request, now_ns: int) -> None:
-        """The ACK of a re-INVITE's 2xx came; it carries the answer where our 2xx carried the offer."""
+        """Take the ACK of a re-INVITE's 2xx; it carries the answer where our 2xx carried the offer."""
         if request.body:
             self.remote_body = request.body
-            self.endpoint.tell(AnswerReceived(now_ns, self, request.body))
+            self.endpoint.tell(AnswerReceived(now_ns, self.handle, request.body))
 
     # Timers.
 
@@ -298,7 +304,9 @@ class OfferingCall(BaseCall):
         self._timer.expire_after_refresh(now_ns)
         method = "UPDATE" if self.peer_updates else "INVITE"
         body = b"" if method == "UPDATE" else self.local_body
-        request = DialogRequest(self, self.dialog, method, body=body, extra=self.capability_lines() + self._timer_lines())
+        request = DialogRequest(
+            self, self.dialog, method, body=body, extra=self.capability_lines() + self._timer_lines()
+        )
         request.is_refresh = True
         self._offering = request
         request.send(now_ns)

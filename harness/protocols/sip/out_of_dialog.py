@@ -1,4 +1,4 @@
-"""Requests that belong to no call: OPTIONS, MESSAGE and their like, either way; and what a request needs besides INVITE's."""
+"""Requests that belong to no call: OPTIONS, MESSAGE and their like, either way."""
 
 from typing import Any
 
@@ -19,8 +19,24 @@ class OutOfDialogRequest:
     """A request of ours, sent again with credentials where it is asked for them."""
 
     __slots__ = (
-        "_attempts", "_auth", "_body", "_content_type", "_ended", "_endpoint", "_from", "_lines", "_routes", "_to", "call_id",
-        "cseq", "flow", "method", "owner", "resent", "uri", "__weakref__",
+        "__weakref__",
+        "_attempts",
+        "_auth",
+        "_body",
+        "_content_type",
+        "_ended",
+        "_endpoint",
+        "_from",
+        "_lines",
+        "_routes",
+        "_to",
+        "call_id",
+        "cseq",
+        "flow",
+        "method",
+        "owner",
+        "resent",
+        "uri",
     )  # fmt: skip
 
     def __init__(
@@ -62,11 +78,14 @@ class OutOfDialogRequest:
         endpoint = self._endpoint
         self.cseq += 1
         branch = endpoint.branch()
-        credentials = "" if self._auth is None else self._auth.header_lines(self.method, self.uri, self._body, self._attempts)
+        credentials = (
+            "" if self._auth is None else self._auth.header_lines(self.method, self.uri, self._body, self._attempts)
+        )
+        agent = endpoint.agent_line
         head = (
             f"{self.method} {self.uri} SIP/2.0\r\n{endpoint.via(self.flow)}{branch}\r\n{self._routes}"
             f"Max-Forwards: {endpoint.config.max_forwards}\r\nFrom: {self._from}\r\nTo: {self._to}\r\n"
-            f"Call-ID: {self.call_id}\r\nCSeq: {self.cseq} {self.method}\r\n{credentials}{endpoint.agent_line}{self._lines}"
+            f"Call-ID: {self.call_id}\r\nCSeq: {self.cseq} {self.method}\r\n{credentials}{agent}{self._lines}"
         )
         data = compose.encoded(head, self._body, self._content_type)
         endpoint.send_request(branch, self.method, self.flow, data, self, now_ns)

@@ -1,9 +1,9 @@
-"""A call of ours: INVITE and its answers, forks, PRACK, CANCEL and its race with the 2xx (RFC 3261 8.1, 9.1, 13.2; RFC 3262)."""
+"""A call of ours: INVITE and its answers, forks, PRACK, CANCEL and its race with the 2xx (RFC 3261 8.1, 9.1, 13.2)."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.model.errors import LocalProtocolError
-from harness.protocols.sip import compose, session_timer
+from harness.protocols.sip import compose, handles, session_timer
 from harness.protocols.sip.call import extra_lines
 from harness.protocols.sip.compose import Headers
 from harness.protocols.sip.dialog import Dialog, dialog_of_response, routes_of
@@ -15,8 +15,10 @@ from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.handles import ANSWERED, ENDED, ENDING, INVITING, RINGING, UP
 from harness.protocols.sip.message import BadMessage, Request, Response
 from harness.protocols.sip.offers import OfferingCall
-from harness.protocols.sip.timers import Timer
 from harness.protocols.sip.transaction import CALLING, PROCEEDING, Transaction
+
+if TYPE_CHECKING:
+    from harness.protocols.sip.timers import Timer
 
 # How often one INVITE is sent with other credentials or another session interval.
 _TRIES = 8
@@ -26,8 +28,8 @@ class OutgoingCall(OfferingCall):
     """One INVITE of ours and the dialog it makes."""
 
     __slots__ = (
-        "_attempts", "_auth_lines", "_body", "_cancel_lines", "_cancel_timer", "_content_type", "_cseq", "_forks", "_from",
-        "_held", "_invite", "_lines", "_other_acks", "_routes", "_to", "_was_up", "uri",
+        "_attempts", "_auth_lines", "_body", "_cancel_lines", "_cancel_timer", "_content_type", "_cseq", "_forks",
+        "_from", "_held", "_invite", "_lines", "_other_acks", "_routes", "_to", "_was_up", "uri",
     )  # fmt: skip
 
     outgoing = True
@@ -74,6 +76,11 @@ class OutgoingCall(OfferingCall):
         # A reliable provisional response with an offer, whose PRACK needs our answer.
         self._held: tuple[Dialog, str] | None = None
         self._was_up = False
+
+    @property
+    def handle(self) -> handles.Call:
+        """The call as the application knows it."""
+        return self
 
     # INVITE.
 
@@ -125,7 +132,9 @@ class OutgoingCall(OfferingCall):
         if response.status > 100 and tag is not None:
             dialog = self._early_dialog(tag, response)
             self.note_peer(response)
-            reliable = self.prack != "off" and response.get("rseq") is not None and "100rel" in response.tokens("require")
+            reliable = (
+                self.prack != "off" and response.get("rseq") is not None and "100rel" in response.tokens("require")
+            )
             if reliable and not self._take_reliable(dialog, response, now_ns):
                 self.endpoint.counts.repeated += 1
                 return
@@ -297,7 +306,7 @@ class OutgoingCall(OfferingCall):
         self._cancel_timer = endpoint.wheel.start(now_ns + endpoint.times.give_up_ns, self, "cancel")
 
     def on_timer(self, name: str, now_ns: int) -> None:
-        """A cancelled INVITE that gets no final response is over 64 * T1 later (RFC 3261 9.1)."""
+        """Give up a cancelled INVITE that got no final response in 64 * T1 (RFC 3261 9.1)."""
         if name == "cancel":
             self.finish(self.hung_up("cancelled; no final response in 64 * T1", None, now_ns))
         else:
@@ -333,3 +342,17 @@ class OutgoingCall(OfferingCall):
         if self.state == RINGING and not dialog.rseq:
             raise LocalProtocolError(f"call {self.id}: UPDATE before a reliable provisional response (RFC 3311 5.1)")
         return dialog
+
+    # Verbs of the other direction.
+
+    def ring(self, *_args: Any, **_named: Any) -> None:
+        """Incoming calls only."""
+        raise LocalProtocolError(f"call {self.id} is outgoing: the peer rings")
+
+    def accept(self, *_args: Any, **_named: Any) -> None:
+        """Incoming calls only."""
+        raise LocalProtocolError(f"call {self.id} is outgoing: the peer accepts")
+
+    def reject(self, *_args: Any, **_named: Any) -> None:
+        """Incoming calls only."""
+        raise LocalProtocolError(f"call {self.id} is outgoing: the peer rejects")

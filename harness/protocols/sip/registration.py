@@ -1,6 +1,6 @@
 """A binding at a registrar: made, refreshed in time, taken away (RFC 3261 10.2)."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.model.clock import NS_PER_S
 from harness.protocols.sip.call import extra_lines
@@ -11,8 +11,10 @@ from harness.protocols.sip.events import Registered, RegistrationFailed, Unregis
 from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.message import BadMessage, Response
 from harness.protocols.sip.out_of_dialog import OutOfDialogRequest
-from harness.protocols.sip.timers import Timer
 from harness.protocols.sip.uri import parse_uri
+
+if TYPE_CHECKING:
+    from harness.protocols.sip.timers import Timer
 
 # A long binding is refreshed at its half, a short one when a third is left.
 _SHORT_S = 60
@@ -69,7 +71,7 @@ class Binding(OutOfDialogRequest):
         self._endpoint.wheel.cancel(self._timer)
         self._timer = None
 
-    def on_final(self, status: int, reason: str, response: Response | None, cause: str, now_ns: int) -> None:
+    def on_final(self, status: int, reason: str, response: Response | None, _cause: str, now_ns: int) -> None:
         """Take the registrar's final response, or the lack of one."""
         self._is_open = False
         if status == 423 and response is not None and self._raise_expiry(response):

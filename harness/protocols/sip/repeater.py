@@ -1,14 +1,17 @@
 """A response the user repeats until the peer confirms it: a 2xx until its ACK, a reliable 1xx until its PRACK."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from harness.protocols.sip.endpoint import Endpoint
 from harness.protocols.sip.flow import Flow
-from harness.protocols.sip.timers import Timer
+
+if TYPE_CHECKING:
+    from harness.protocols.sip.timers import Timer
 
 
 class Repeater:
-    """Sends `data` again after T1, doubling, and gives up after 64 * T1; over any transport (RFC 3261 13.3.1.4, 3262 3)."""
+    """Sends `data` again after T1, doubling, gives up after 64 * T1; over any transport (RFC 3261 13.3.1.4, 3262 3)."""
 
     __slots__ = ("_again", "_cap_ns", "_data", "_end", "_endpoint", "_flow", "_give_up", "_interval_ns", "sent")
 

@@ -42,7 +42,7 @@ class SessionTimer:
         self._timer = self._wheel.start(now_ns + int(seconds * NS_PER_S), self._owner, name)
 
     def expire_after_refresh(self, now_ns: int) -> None:
-        """A refresh of ours is on its way: should it fail, the session ends with its interval."""
+        """End the session with its interval, should the refresh that is on its way fail."""
         if self.agreed is not None:
             left = self.agreed.expires_s / 2 - min(_EARLIEST_BYE_S, self.agreed.expires_s / 3)
             self._timer = self._wheel.start(now_ns + int(left * NS_PER_S), self._owner, "expire")

@@ -1,4 +1,4 @@
-"""A transaction and what its tables make it do (RFC 3261 section 17, RFC 6026); the tables stand in transaction_tables."""
+"""A transaction and what its table makes it do (RFC 3261 section 17, RFC 6026); the tables: transaction_tables.py."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -55,7 +55,10 @@ TERMINATED = "Terminated"
 class Transaction:
     """One transaction of either side; `table` decides which of the four it is."""
 
-    __slots__ = ("data", "end", "flow", "host", "interval_ns", "key", "merge_key", "method", "resend", "state", "stem", "table", "tag", "user")  # fmt: skip
+    __slots__ = (
+        "data", "end", "flow", "host", "interval_ns", "key", "merge_key", "method", "resend", "state", "stem", "table",
+        "tag", "user",
+    )  # fmt: skip
 
     def __init__(self, host: Host, table: Table, key: str, method: str, flow: Flow, user: User | None) -> None:
         self.host = host
@@ -89,7 +92,9 @@ class Transaction:
         """
         row = self.table[self.state]
         if event not in row:
-            raise LocalProtocolError(f"{event!r} in state {self.state} of a {self.method} transaction; legal: {', '.join(row)}")
+            raise LocalProtocolError(
+                f"{event!r} in state {self.state} of a {self.method} transaction; legal: {', '.join(row)}"
+            )
         self.state, actions = row[event]
         for action in actions:
             action(self, now_ns, what)
@@ -229,4 +234,3 @@ def report_failure(transaction: Transaction, now_ns: int, reason: str) -> None:
 def class_of(status: int) -> str:
     """Return how the tables name a response: "1xx", "2xx", "3xx-6xx"."""
     return "1xx" if status < 200 else "2xx" if status < 300 else "3xx-6xx"
-

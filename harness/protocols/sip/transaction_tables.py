@@ -1,4 +1,4 @@
-"""The four transactions as data: state -> event -> (next state, actions); figures 5 to 8 of RFC 3261 as RFC 6026 corrects them.
+"""The four transactions as data: state -> event -> (next state, actions); RFC 3261 figures 5 to 8, with RFC 6026.
 
 Events are the RFC's timer letters, classes of responses, methods received, "send ..." = the user's responses, and
 "transport error". Whatever the network may do has an entry in every state; an empty tuple of actions = absorbed.

@@ -14,9 +14,10 @@ from harness.protocols.sip.endpoint import ALLOW_LINE, SUPPORTED_LINES, Counts, 
 from harness.protocols.sip.events import Event
 from harness.protocols.sip.flow import Flow, host_port
 from harness.protocols.sip.incoming import IncomingCall
-from harness.protocols.sip.message import BadMessage, Request, Response, parse
+from harness.protocols.sip.message import BadMessage, Request, Response, parse, serialise
 from harness.protocols.sip.out_of_dialog import OutOfDialogRequest, ReceivedRequest
 from harness.protocols.sip.outgoing import OutgoingCall
+from harness.protocols.sip.refusal import refusal
 from harness.protocols.sip.registration import Binding
 from harness.protocols.sip.transaction import ACCEPTED, Transaction
 from harness.protocols.sip.uri import parse_uri
@@ -27,7 +28,7 @@ _SCHEMES = frozenset({"sip", "sips", "tel"})
 
 
 class UserAgent:
-    """Bytes and time in; take_outputs, take_events and next_timer_ns out. See handles.py for calls, events.py for events.
+    """Bytes and time in; take_outputs, take_events, next_timer_ns out. Calls: handles.py; events: events.py.
 
     After any call into it: send take_outputs() in order, handle take_events(), arm one timer at next_timer_ns().
     `seed` makes tags, branches and Call-IDs: another one for every process, None = the operating system's.
@@ -96,7 +97,7 @@ class UserAgent:
         contact_user: str = "callquake",
         owner: Any = None,
     ) -> handles.Call:
-        """Call `uri` over `flow`. `from_`, `to`: name-addr text without a tag; `routes`: Route values; b"" offers nothing.
+        """Call `uri` over `flow`. `from_`, `to`: name-addr text without tag; `routes`: Route values; b"": no offer.
 
         LocalProtocolError where one of these would break the message.
         """
@@ -201,7 +202,10 @@ class UserAgent:
         try:
             message = parse(data)
         except BadMessage as error:
-            self._on_malformed(error, flow)
+            endpoint.counts.malformed += 1
+            answer = refusal(error, *flow.remote)
+            if answer is not None:
+                endpoint.outputs.append((flow, serialise(answer)))
             return
         if isinstance(message, Response):
             endpoint.on_response(message, now_ns)
@@ -209,15 +213,6 @@ class UserAgent:
             self._on_ack(message, now_ns)
         else:
             self._on_request(message, flow, now_ns)
-
-    def _on_malformed(self, error: BadMessage, flow: Flow) -> None:
-        """Answer what can be answered, without any state (RFC 3261 8.2.7 shows how)."""
-        self._endpoint.counts.malformed += 1
-        if error.status is not None:
-            lines = "".join([f"{name}: {' '.join(value.split())}\r\n" for name, value in error.headers])
-            reason = "".join([c if c.isprintable() and c.isascii() else "?" for c in error.reason])
-            head = compose.start_line(error.status, reason) + lines + self._endpoint.server_line
-            self._endpoint.outputs.append((flow, compose.encoded(head, b"", "")))
 
     def _on_ack(self, request: Request, now_ns: int) -> None:
         endpoint = self._endpoint
@@ -279,7 +274,8 @@ class UserAgent:
                 status, lines = refused
                 endpoint.respond(transaction, status, now_ns, lines=lines)
             else:
-                handler = _NEW.get(request.method, UserAgent._on_other)
+                is_theirs = request.method in self.config.requests
+                handler = UserAgent._on_other if is_theirs else _NEW.get(request.method, UserAgent._on_other)
                 handler(self, transaction, request, flow, now_ns)
         except BadMessage as error:
             endpoint.counts.malformed += 1

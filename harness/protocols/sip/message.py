@@ -41,6 +41,7 @@ _FOLD = re.compile(r"\n[ \t]+")
 _SPACED_NAME = re.compile(r"^([^:\s]+)[ \t]+:", re.MULTILINE)
 _REQUEST_LINE = re.compile(r"(\S+) (\S+) (\S+)")
 _STATUS_LINE = re.compile(r"(\S+) ([0-9]{3})(?: (.*))?", re.DOTALL)
+_LONE_CR = re.compile(r"\r(?!\n)")
 _IS_VERSION = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
 # Enough of a Via for the sender to know its own again.
 _VIA_BEGINS = re.compile(r"SIP[ \t]*/[ \t]*[0-9.]+[ \t]*/[ \t]*\S+[ \t]+\S", re.IGNORECASE)
@@ -261,10 +262,13 @@ def parse(data: bytes) -> Request | Response:
         if found is None:
             raise BadMessage("no empty line ends the header fields", None)
         text = data[: found.start()].decode("utf-8", "surrogateescape")
-        first, *fields = text.replace("\r\n", "\n").split("\n")
+        first, *fields = text.replace("\r\n", "\n").replace("\r", " ").split("\n")
         body = data[found.end() :]
     else:
         body = data[end + 4 :]
+        if text.count("\r") != len(fields):
+            # A lone carriage return is blank space: in an answer that repeats the field it could pass for a line end.
+            first, *fields = _LONE_CR.sub(" ", text).split("\r\n")
     if first[:4] == "SIP/" or first[:4].upper() == "SIP/":
         return _read_response(first, fields, body)
     return _read_request(first, fields, body)
@@ -418,7 +422,7 @@ def serialise(message: Request | Response) -> bytes:
             length = value
     if length is None:
         lines.append(f"Content-Length: {len(body)}")
-    elif length != str(len(body)):
+    elif length.lstrip("0") != str(len(body)).lstrip("0"):
         raise LocalProtocolError(f"Content-Length says {shown(length)}, the body has {len(body)} octets")
     lines.append("\r\n")
     text = "\r\n".join(lines)
@@ -426,4 +430,7 @@ def serialise(message: Request | Response) -> bytes:
         raise LocalProtocolError("a line break in the start line or in a header field")
     if isinstance(message, Request) and not _REQUEST_LINE.fullmatch(lines[0]):
         raise LocalProtocolError(f"{shown(lines[0])} is no request line")
-    return text.encode("utf-8", "surrogateescape") + body
+    try:
+        return text.encode("utf-8", "surrogateescape") + body
+    except UnicodeEncodeError as error:
+        raise LocalProtocolError(f"{shown(lines[0])}: text that is no Unicode") from error

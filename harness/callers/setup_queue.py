@@ -7,9 +7,9 @@ an agent gives its place to the next one, so a slow agent never holds back the c
 
 import asyncio
 import heapq
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from harness.model.clock import monotonic_ns
 
@@ -88,7 +88,7 @@ class Turn:
     ) -> None:
         self._give()
 
-    async def away(self, work: Coroutine[Any, Any, T]) -> T:
+    async def away(self, work: Awaitable[T]) -> T:
         """Await what the agent does; when that takes a while the place is given up and taken anew afterwards."""
         task = asyncio.ensure_future(work)
         self.is_away = True

@@ -37,6 +37,15 @@ class SourcePort:
         self.mine = mark
         return True
 
+    def reclaim(self, mark: Mark) -> bool:
+        """Be known by `mark` from now on, and no more by the one before; False where another call goes by it."""
+        before = self.mine
+        if not self.claim(mark):
+            return False
+        if before is not None:
+            self.marks.discard(before)
+        return True
+
     def release(self) -> None:
         """Let go of the port once the call has left it; one of the call's own is closed."""
         if self.mine is not None:

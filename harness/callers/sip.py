@@ -1,0 +1,441 @@
+"""One SIP call: INVITE, early media, answer, BYE; the agent's offers answered; keys pressed and holds asked for.
+
+INVITE ─► 1xx ─► 2xx (ACK by the user agent) ─► conversation ─► BYE of either side ─► its answer, waited for 4 s
+   └─► 3xx: the next Contact · 401, 407: answered by the user agent · 503: silence as it asks for · other: SetupFailure
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from harness.callers import sip_causes
+from harness.callers.event_socket import EventSocket
+from harness.callers.exchange import CallEvent, Disconnected
+from harness.callers.setup_failure import SetupFailure
+from harness.callers.setup_queue import Turn
+from harness.callers.sip_accounts import Account
+from harness.callers.sip_hop import Hop, first_hop, hop_of, read_uri
+from harness.callers.sip_host import SipHost
+from harness.callers.sip_log import SipLog
+from harness.callers.sip_media import SipMedia
+from harness.callers.sip_redirects import Redirects
+from harness.callers.sip_silence import silent_answer, silent_offer
+from harness.callers.source_ports import SourcePorts
+from harness.media.codecs import Codec
+from harness.media.events import DigitSent, MediaFailed
+from harness.media.loop import MediaLoop
+from harness.media.onset import AgentOnset
+from harness.media.recorder import Recorder
+from harness.media.timers import Timers
+from harness.model.clock import NS_PER_MS, monotonic_ns, ms_between
+from harness.model.errors import LocalProtocolError, RemoteProtocolError
+from harness.model.plan import CallPlan, SipSpec
+from harness.model.records import Cause, SetupTimes, SipFacts
+from harness.protocols.sip import events, handles
+from harness.protocols.sip.flow import Flow, host_port
+from harness.protocols.sip.uri import Uri
+
+if TYPE_CHECKING:
+    from harness.media.media_call import MediaCall
+
+# With T1 = 500 ms a BYE has left four times by then; the user agent goes on with it until its Timer F.
+BYE_WAIT_S = 4.0
+_EVENTS_HEADER = "x-callquake-events"
+_logger = logging.getLogger(__name__)
+
+
+class _Ear:
+    """What the media loop tells of a call: early media before it is answered, the conversation's matter after.
+
+    It knows nothing of the caller, so that both go with their last reference.
+    """
+
+    def __init__(self, log: SipLog, post: Callable[[CallEvent], None]) -> None:
+        self._log = log
+        self._post = post
+        self.is_connected = False
+
+    def hear(self, event: CallEvent) -> None:
+        """Take an event."""
+        if isinstance(event, DigitSent):
+            self._log.digits_sent += 1
+        elif self.is_connected or isinstance(event, MediaFailed):
+            self._post(event)
+        elif isinstance(event, AgentOnset) and self._log.early_onset_ms is None:
+            self._log.early_onset_ms = self._log.since_invite_ms(event.at_ns)
+
+
+class SipCaller:
+    """One call over SIP; harness/callers/caller.py says what its methods promise."""
+
+    def __init__(
+        self,
+        plan: CallPlan,
+        host: SipHost,
+        timers: Timers,
+        media_loop: MediaLoop,
+        ports: SourcePorts,
+        http: aiohttp.ClientSession,
+        post: Callable[[CallEvent], None],
+    ) -> None:
+        if plan.target.sip is None:
+            raise LocalProtocolError(f"call {plan.call_id}: a call over SIP without what SIP needs")
+        self._plan = plan
+        self._spec: SipSpec = plan.target.sip
+        self._host = host
+        self._timers = timers
+        self._post = post
+        self._log = SipLog(self._spec.transport, media=self._spec.media)
+        self._ear = _Ear(self._log, post)
+        # None: signalling only.
+        self._media = SipMedia(plan, media_loop, ports, self._ear.hear) if self._spec.media else None
+        self._side = EventSocket(http, post)
+        self._call: handles.Call | None = None
+        self._hop: Hop | None = None
+        # How the INVITE under way ends.
+        self._answer: asyncio.Future[events.Answered | events.Failed] | None = None
+        # Of the last INVITE's dialog: nothing more is to come.
+        self._is_over = True
+        self._over: asyncio.Future[None] | None = None
+        # Set while a re-INVITE of ours for it is under way, or waits for one of the agent's.
+        self._hold_wanted: bool | None = None
+        self._is_offering = False
+        self.setup = SetupTimes()
+        self.candidate_types: tuple[str, str] | None = None
+
+    @property
+    def media(self) -> "MediaCall | None":
+        """The call's media, None before any answer and where it has none."""
+        return None if self._media is None else self._media.call
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """What keeps the call's audio, None where nothing does."""
+        return None if self._media is None else self._media.recorder
+
+    @property
+    def codec(self) -> Codec | None:
+        """The codec agreed on."""
+        return None if self._media is None else self._media.codec
+
+    def facts(self) -> SipFacts:
+        """Return what the signalling went through so far."""
+        return self._log.facts()
+
+    # --- setting up ------------------------------------------------------------------------------------------------
+
+    async def connect(self, turn: Turn) -> int:
+        """Set the call up; return the monotonic ns at which it was answered. Raises SetupFailure, GeneratorError."""
+        started = monotonic_ns()
+        waited_before_ms = turn.waited_ns / 1e6
+        deadline_ns = started + int(self._plan.limits.connect_timeout_ms * NS_PER_MS)
+        limit = self._timers.at(deadline_ns, self._out_of_time)
+        try:
+            answered = await self._place(turn)
+        finally:
+            limit.cancel()
+        self._ear.is_connected = True
+        if self._media is not None:
+            self._media.connected()
+        waited_again_ms = turn.waited_ns / 1e6 - waited_before_ms
+        self.setup = SetupTimes(
+            queue_ms=turn.waited_ns / 1e6,
+            signalling_ms=ms_between(started, answered.at_ns) if not waited_again_ms else self._log.answer_delay_ms,
+            total_ms=ms_between(turn.due_at_ns, answered.at_ns),
+        )
+        return answered.at_ns
+
+    async def _place(self, turn: Turn) -> events.Answered:
+        uri = read_uri(self._plan.target.url, "target.url").for_request()
+        self._hop = hop = first_hop(uri, self._spec)
+        self._keep_silence(hop)
+        flow = await turn.away(self._host.flow(hop, self._spec)) if hop.transport != "udp" else await self._flow(hop)
+        if self._spec.register:
+            await turn.away(self._host.registered(self._account(uri), flow, self._spec))
+        redirects = Redirects(uri)
+        while True:
+            outcome = await self._invite(turn, uri, flow)
+            if isinstance(outcome, events.Answered):
+                return outcome
+            onward = redirects.after(outcome)
+            if onward is None:
+                raise self._failure(outcome)
+            self._log.redirects = redirects.followed
+            uri = onward
+            if self._spec.proxy is None:
+                self._hop = hop = hop_of(uri, self._spec.transport)
+                self._log.transport = hop.transport
+                self._keep_silence(hop)
+                flow = await turn.away(self._host.flow(hop, self._spec))
+
+    async def _flow(self, hop: Hop) -> Flow:
+        return await self._host.flow(hop, self._spec)
+
+    def _keep_silence(self, hop: Hop) -> None:
+        left_s = self._host.silence_left_s(hop) if self._spec.honour_retry_after else 0.0
+        if left_s:
+            self._log.held_back = not self._log.call_id
+            raise SetupFailure(
+                Cause.SIP_OVERLOADED, f"not sent: {hop} asked by 503 and Retry-After for {left_s:.1f} s more of silence"
+            )
+
+    async def _invite(self, turn: Turn, uri: Uri, flow: Flow) -> events.Answered | events.Failed:
+        """Place the call from a port that may be shared; again from its own where it cannot be told from others."""
+        outcome = await self._offer_and_wait(turn, uri, flow, alone=False)
+        if self._media is None or not isinstance(outcome, events.Answered):
+            return outcome
+        if self._take_answer(outcome.body):
+            return outcome
+        # The agent has two calls on one address with one SSRC, or does not say which: known from here on.
+        if not self._media.note_own_port_needed(str(self._hop)):
+            raise self._media.cannot_share()
+        await self._hang_up()
+        await self._media.close()
+        outcome = await self._offer_and_wait(turn, uri, flow, alone=True)
+        if isinstance(outcome, events.Answered) and not self._take_answer(outcome.body):
+            raise self._media.cannot_share()
+        return outcome
+
+    async def _offer_and_wait(
+        self, turn: Turn, uri: Uri, flow: Flow, *, alone: bool
+    ) -> events.Answered | events.Failed:
+        local = flow.local[0]
+        body = silent_offer(local) if self._media is None else self._media.open(local, str(self._hop), alone=alone)
+        self._answer = asyncio.get_running_loop().create_future()
+        self._is_over = False
+        self._call = self._host.agent.invite(
+            str(uri),
+            flow,
+            monotonic_ns(),
+            body=body,
+            from_=self._from(flow, uri),
+            headers=(("X-Call-Id", self._plan.call_id), *self._plan.target.headers.items()),
+            routes=self._routes(),
+            auth=self._host.credentials(self._spec),
+            session_expires_s=self._spec.session_expires_s,
+            prack="supported" if self._spec.prack else "off",
+            owner=self,
+        )
+        self._host.flush()
+        self._log.invited(self._call.id, monotonic_ns())
+        return await turn.away(self._answer)
+
+    def _routes(self) -> tuple[str, ...]:
+        return () if self._spec.proxy is None else (f"<{self._spec.proxy}>",)
+
+    def _from(self, flow: Flow, uri: Uri) -> str:
+        if self._spec.from_uri is not None:
+            return f"<{self._spec.from_uri}>"
+        if self._spec.username is not None:
+            return f"<sip:{self._spec.username}@{uri.host}>"
+        return f"<sip:callquake@{host_port(flow.local)}>"
+
+    def _account(self, uri: Uri) -> Account:
+        record = self._spec.from_uri or f"sip:{self._spec.username or 'callquake'}@{uri.host}"
+        port = f":{uri.port}" if uri.port is not None else ""
+        return Account(f"{uri.scheme}:{uri.host}{port}", record, self._routes(), self._spec.username)
+
+    def _out_of_time(self) -> None:
+        if self._answer is not None and not self._answer.done():
+            last = self._log.provisionals[-1].status if self._log.provisionals else None
+            heard = "not even a 100" if last is None else f"the last word was {last}"
+            limit_s = self._plan.limits.connect_timeout_ms / 1000
+            detail = f"no final response from {self._hop} within {limit_s:g} s; {heard}"
+            self._answer.set_exception(SetupFailure(Cause.SIP_TIMEOUT, detail))
+
+    def _failure(self, failed: events.Failed) -> SetupFailure:
+        has_account = self._spec.username is not None
+        cause = sip_causes.cause_of(failed.status, failed.cause, self._log.challenges)
+        if failed.response is None:
+            return SetupFailure(cause, f"{self._hop}: {failed.reason}")
+        retry_after_s = failed.retry_after_s
+        if failed.status == 503 and retry_after_s and self._hop is not None and self._spec.honour_retry_after:
+            self._host.ask_silence(self._hop, retry_after_s)
+        what = f"INVITE to {self._hop}"
+        return SetupFailure(
+            cause,
+            sip_causes.refusal(
+                what, failed.status, failed.reason, has_account=has_account, retry_after_s=retry_after_s
+            ),
+        )
+
+    def _take_answer(self, body: bytes) -> bool:
+        if self._media is None or (not body and self._media.call is not None):
+            # A 2xx may leave out what a reliable 1xx has answered.
+            return True
+        try:
+            return self._media.accept(body)
+        except RemoteProtocolError as error:
+            detail = f"{self._plan.target.url}: the SDP answer is unusable: {error}"
+            raise SetupFailure(Cause.SIGNALLING_REFUSED, detail) from error
+
+    # --- what the agent says ---------------------------------------------------------------------------------------
+
+    def on_sip(self, event: events.Event) -> None:
+        """Take an event of the call; an error ends this call alone."""
+        if isinstance(event, events.CallEvent) and event.call is not self._call:
+            return
+        handler = _HANDLERS.get(type(event))
+        if handler is None:
+            return
+        try:
+            handler(self, event)
+        except Exception as error:
+            _logger.exception("call %s: a SIP event could not be taken", self._plan.call_id)
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+        else:
+            self._post(MediaFailed(repr(error)))
+
+    def _on_provisional(self, event: events.Provisional) -> None:
+        self._log.provisional(event)
+        if event.body and self._media is not None and self._answer is not None and not self._answer.done():
+            self._log.early_media = True
+            try:
+                self._media.accept(event.body)
+            except (RemoteProtocolError, SetupFailure):
+                # The final answer may be better; if it is not, that one tells.
+                _logger.debug("call %s: SDP of a %d is unusable", self._plan.call_id, event.status)
+            self._follow_side(event.response.get(_EVENTS_HEADER))
+
+    def _on_answered(self, event: events.Answered) -> None:
+        self._log.answered(event)
+        self._settle(event)
+        self._follow_side(event.response.get(_EVENTS_HEADER))
+
+    def _on_failed(self, event: events.Failed) -> None:
+        self._log.failed(event)
+        self._end()
+        self._settle(event)
+
+    def _settle(self, outcome: events.Answered | events.Failed) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(outcome)
+
+    def _follow_side(self, url: str | None) -> None:
+        if url is not None:
+            self._side.follow(url)
+
+    def _on_ended(self, event: events.Ended) -> None:
+        self._log.ended(event)
+        self._end()
+        if event.cause != "local":
+            cause, detail = sip_causes.end_of(event.cause, event.reason, event.reason_header)
+            self._post(Disconnected(detail, cause))
+
+    def _end(self) -> None:
+        self._is_over = True
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
+
+    def _on_offered(self, event: events.Offered) -> None:
+        call, now = event.call, monotonic_ns()
+        self._log.changes += 1
+        try:
+            answered = (
+                silent_answer(event.body, call.flow.local[0]) if self._media is None else self._media.answer(event.body)
+            )
+        except (RemoteProtocolError, SetupFailure) as error:
+            _logger.info("call %s: an offer of the agent's is refused: %s", self._plan.call_id, error)
+            call.refuse_offer(488, now)
+            return
+        call.answer_offer(answered, now)
+        self._offer_hold()
+
+    def _on_answer_received(self, event: events.AnswerReceived) -> None:
+        if self._media is not None:
+            self._media.accept(event.body)
+        self._offer_hold()
+
+    # --- what the caller does --------------------------------------------------------------------------------------
+
+    def press(self, digits: str) -> None:
+        """Press keys; an agent that takes none (RFC 4733) hears none, and the record counts none."""
+        call = self.media
+        if call is not None and call.spec.events_out is not None:
+            call.send_dtmf(digits)
+
+    def hold(self, on: bool) -> None:
+        """Put the agent on hold, or take the call up again, by re-INVITE."""
+        self._hold_wanted = on
+        self._offer_hold()
+
+    def _offer_hold(self) -> None:
+        call, wanted = self._call, self._hold_wanted
+        if wanted is None or call is None or self._media is None or self._is_offering:
+            return
+        if call.state == handles.UP and call.can_offer:
+            self._hold_wanted, self._is_offering = None, True
+            self._log.holds += wanted
+            call.reinvite(self._media.reoffer(hold=wanted), monotonic_ns())
+            self._host.flush()
+
+    def _on_offer_answered(self, event: events.OfferAnswered) -> None:
+        self._is_offering = False
+        if self._media is not None:
+            self._media.accept(event.body)
+        self._offer_hold()
+
+    def _on_offer_refused(self, _event: events.OfferRefused) -> None:
+        self._is_offering = False
+        self._log.holds_refused += 1
+        if self._media is not None:
+            self._media.withdraw()
+        self._offer_hold()
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Hang up and release everything; safe to call at any point of the call."""
+        try:
+            await self._hang_up()
+        finally:
+            # What is left of them knows us.
+            self._call = self._answer = self._over = None
+            self._log.registrations = self._host.take_registrations()
+            await self._side.aclose()
+            if self._media is not None:
+                await self._media.close()
+
+    async def _hang_up(self) -> None:
+        """CANCEL or BYE, and wait for what comes of it; an agent that says nothing any more is left."""
+        call = self._call
+        if call is None or self._is_over:
+            return
+        has_answered = bool(self._log.provisionals) or call.state != handles.INVITING
+        was_up = call.state == handles.UP
+        call.hang_up(monotonic_ns())
+        self._host.flush()
+        if was_up:
+            self._log.hung_up(monotonic_ns())
+        if has_answered and not self._is_over:
+            self._over = asyncio.get_running_loop().create_future()
+            limit = self._timers.after(BYE_WAIT_S, self._end_waiting)
+            try:
+                await self._over
+            finally:
+                limit.cancel()
+        call.owner = None
+
+    def _end_waiting(self) -> None:
+        self._log.gave_up(monotonic_ns())
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
+
+
+_HANDLERS: Mapping[type[events.Event], Callable[[SipCaller, Any], None]] = {
+    events.Provisional: SipCaller._on_provisional,  # noqa: SLF001 - the table of this class's own methods
+    events.Answered: SipCaller._on_answered,  # noqa: SLF001
+    events.Failed: SipCaller._on_failed,  # noqa: SLF001
+    events.Ended: SipCaller._on_ended,  # noqa: SLF001
+    events.Offered: SipCaller._on_offered,  # noqa: SLF001
+    events.OfferAnswered: SipCaller._on_offer_answered,  # noqa: SLF001
+    events.OfferRefused: SipCaller._on_offer_refused,  # noqa: SLF001
+    events.AnswerReceived: SipCaller._on_answer_received,  # noqa: SLF001
+}

@@ -1,0 +1,96 @@
+"""The SIP side of an engine: one user agent for all its calls, with its sockets, accounts and the silences asked for.
+
+A call asks for a `flow`, calls the `agent`, `flush`es behind that, and is told events by `on_sip`.
+"""
+
+import logging
+import secrets
+from typing import Any, Protocol, cast
+
+from harness.callers.sip_accounts import Account, Accounts
+from harness.callers.sip_hop import Hop, Hops
+from harness.model.clock import NS_PER_S, monotonic_ns
+from harness.model.plan import SipSpec
+from harness.protocols.sip.config import AgentConfig
+from harness.protocols.sip.digest import DigestClient
+from harness.protocols.sip.events import CallEvent, Event, Registered, RegistrationFailed, Unregistered
+from harness.protocols.sip.flow import Flow
+from harness.protocols.sip.user_agent import UserAgent
+from harness.signalling.sip_endpoint import SipEndpoint
+
+_logger = logging.getLogger(__name__)
+
+
+class Owner(Protocol):
+    """What a call or registration belongs to."""
+
+    def on_sip(self, event: Event) -> None:
+        """Take an event."""
+
+
+class SipHost:
+    """Belongs to one engine, on its event loop; opens nothing before the first call over SIP."""
+
+    def __init__(self, config: AgentConfig | None = None) -> None:
+        self.agent = UserAgent(config or AgentConfig(invites=False), seed=secrets.randbits(62))
+        self.endpoint = SipEndpoint(self.agent, self._on_event)
+        self.flush = self.endpoint.flush
+        self._hops = Hops(self.endpoint)
+        self._accounts = Accounts(self.agent, self.flush)
+        self._credentials: dict[tuple[str, str], DigestClient] = {}
+        # Until when nothing is to be asked of a hop, monotonic ns.
+        self._silent_until_ns: dict[Hop, int] = {}
+        self.take_registrations = self._accounts.take_untold
+
+    async def flow(self, hop: Hop, spec: SipSpec) -> Flow:
+        """Return a flow to `hop`. Raises SetupFailure, GeneratorError."""
+        return await self._hops.flow(hop, spec)
+
+    async def registered(self, account: Account, flow: Flow, spec: SipSpec) -> None:
+        """Return when the account is registered; SetupFailure tells why it is not."""
+        await self._accounts.registered(account, flow, self.credentials(spec))
+
+    def credentials(self, spec: SipSpec) -> DigestClient | None:
+        """Return what answers challenges: one for all calls of an account, so that a nonce serves many."""
+        if spec.username is None:
+            return None
+        key = (spec.username, spec.password or "")
+        if key not in self._credentials:
+            self._credentials[key] = DigestClient(*key)
+        return self._credentials[key]
+
+    def ask_silence(self, hop: Hop, seconds: int) -> None:
+        """Ask nothing of `hop` for so long: it answered 503 with Retry-After (RFC 3261 21.5.4)."""
+        until_ns = monotonic_ns() + seconds * NS_PER_S
+        self._silent_until_ns[hop] = max(until_ns, self._silent_until_ns.get(hop, 0))
+
+    def silence_left_s(self, hop: Hop) -> float:
+        """Return for how long `hop` still wants to be left alone, 0 where it does not."""
+        until_ns = self._silent_until_ns.get(hop)
+        if until_ns is None:
+            return 0.0
+        left_s = (until_ns - monotonic_ns()) / NS_PER_S
+        if left_s <= 0:
+            del self._silent_until_ns[hop]
+        return max(0.0, left_s)
+
+    async def aclose(self) -> None:
+        """Take registrations away and close every socket."""
+        await self._accounts.aclose()
+        await self.endpoint.aclose()
+
+    def _on_event(self, event: Event) -> None:
+        owner = cast("Owner | None", _owner_of(event))
+        if owner is not None:
+            try:
+                owner.on_sip(event)
+            except Exception:
+                _logger.exception("a SIP event of one call could not be taken; the others go on")
+
+
+def _owner_of(event: Event) -> Any:
+    if isinstance(event, CallEvent):
+        return event.call.owner
+    if isinstance(event, Registered | RegistrationFailed | Unregistered):
+        return event.registration.owner
+    return None

@@ -5,6 +5,7 @@ earlier, but after the read before. Where there is no stamp, the time of the rea
 """
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -126,6 +127,12 @@ class StreamLink:
     def when_sent(self, callback: Callable[[int], None]) -> None:
         """Call back with the time once all that was given to `send` is with the kernel."""
         self._flushed.append(callback)
+
+    def finish(self) -> None:
+        """End our direction of the connection; what the peer still says is read on."""
+        with contextlib.suppress(OSError):
+            if self._is_open and self._tls is None:
+                self._sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Let go of the connection; what is unsent is lost."""

@@ -62,7 +62,7 @@ class _Counts:
     audio_ns: int = 0
     heard_ns: int = 0
     marks: int = 0
-    marks_told: int = 0
+    marks_reached: int = 0
     clears: int = 0
     flushed_ns: int = 0
     talk_over_ns: int = 0
@@ -147,7 +147,7 @@ class StreamMedia:
             heard_ms=counts.heard_ns / NS_PER_MS,
             longest_buffer_ms=self._playout.longest_ns / NS_PER_MS,
             marks=counts.marks,
-            marks_unreached=counts.marks - counts.marks_told,
+            marks_unreached=counts.marks - counts.marks_reached,
             clears=counts.clears,
             flushed_ms=counts.flushed_ns / NS_PER_MS,
             talk_over_after_clear_ms=counts.talk_over_ns / NS_PER_MS,
@@ -161,6 +161,8 @@ class StreamMedia:
         if not self._is_over:
             self._stop()
             if self._link.send(self._wire.stop()):
+                if self._wire.ends_by_fin:
+                    self._link.finish()
                 try:
                     await asyncio.wait_for(self._ended.wait(), _GOODBYE_S)
                 except TimeoutError:
@@ -219,6 +221,7 @@ class StreamMedia:
             if onset is not None and not self._is_over:
                 self._post(onset)
         for mark in self._playout.marks_reached(now_ns):
+            self._counts.marks_reached += 1
             self._tell_mark(mark.name, is_cleared=False)
         stopped = self._ear.poll(now_ns)
         if stopped is not None and not self._is_over:
@@ -326,8 +329,6 @@ class StreamMedia:
 
     def _tell_mark(self, name: str, *, is_cleared: bool) -> None:
         data = self._wire.mark_played(name, is_cleared=is_cleared)
-        if not is_cleared:
-            self._counts.marks_told += 1
         if data is not None and not self._is_over:
             self._link.send(data)
 

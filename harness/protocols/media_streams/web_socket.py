@@ -127,7 +127,9 @@ class WebSocketClient:
                 self._body = (self._body + bytes(event.data))[:_MOST_BODY_BYTES]
                 return [self._refused()] if event.body_finished else []
             case ws.Ping():
-                self._answers.append(self._connection.send(event.response()))
+                # Refused once we have closed.
+                with contextlib.suppress(WsLocalError):
+                    self._answers.append(self._connection.send(event.response()))
                 return [Alive(is_pong=False)]
             case ws.Pong():
                 return [Alive(is_pong=True)]

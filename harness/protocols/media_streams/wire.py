@@ -58,6 +58,8 @@ class Wire(Protocol):
     audio_format: AudioFormat
     packets_per_message: int
     on_clear: OnClear
+    # The goodbye is the end of our direction of the connection, not a message that is answered.
+    ends_by_fin: bool
     # Makes audio what `audio` takes: `in_base64` or `as_it_is`; to be done once for audio that is sent often.
     prepare: Callable[[bytes], Payload]
 
@@ -88,6 +90,8 @@ class Wire(Protocol):
 
 class WebSocketWire:
     """A media stream over a WebSocket that is open; `take` is for what came together with the handshake's answer."""
+
+    ends_by_fin = False
 
     def __init__(self, web_socket: WebSocketClient, stream: CarrierEnd) -> None:
         self._web_socket = web_socket
@@ -126,7 +130,7 @@ class WebSocketWire:
         """Say goodbye and close."""
         if self._is_over:
             return b""
-        self._is_over = True
+        # The answer to the close is still to come.
         return (self._text(self._stream.stop()) or b"") + self._web_socket.close()
 
     def receive(self, data: bytes | None) -> tuple[list[WireEvent], bytes]:
@@ -177,6 +181,7 @@ class AudioSocketWire:
 
     packets_per_message = 1
     on_clear = OnClear.DROPPED
+    ends_by_fin = True
 
     def __init__(self, stream: AudioSocketCarrier) -> None:
         self._stream = stream
@@ -212,10 +217,7 @@ class AudioSocketWire:
 
     def stop(self) -> bytes:
         """Say goodbye."""
-        if self._is_over:
-            return b""
-        self._is_over = True
-        return self._stream.stop()
+        return b"" if self._is_over else self._stream.stop()
 
     def receive(self, data: bytes | None) -> tuple[list[WireEvent], bytes]:
         """Take what came. The end of the connection is a goodbye, too: most servers say no other."""

@@ -203,7 +203,7 @@ def mapped_address(data: bytes) -> Address | None:
     at = HEADER_BYTES
     while at + 4 <= len(data):
         number, length = _ATTRIBUTE.unpack_from(data, at)
-        if number == _XOR_MAPPED_ADDRESS and length in (8, 20):
+        if number == _XOR_MAPPED_ADDRESS and length in (8, 20) and at + 4 + length <= len(data):
             port = _UINT16.unpack_from(data, at + 6)[0] ^ (COOKIE >> 16)
             host, mask = data[at + 8 : at + 4 + length], data[4:HEADER_BYTES]
             plain = bytes(a ^ b for a, b in zip(host, mask, strict=False))

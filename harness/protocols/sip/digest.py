@@ -70,15 +70,21 @@ def _challenge(params: Params) -> Challenge:
     )
 
 
-def _hash(base: str, text: bytes) -> str:
-    return hashlib.new(_HASHES[base], text, usedforsecurity=False).hexdigest()
+def _octets(text: str) -> bytes:
+    """Return the octets as they stood in the message, UTF-8 or not."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _hash(base: str, text: str | bytes) -> str:
+    octets = text if isinstance(text, bytes) else _octets(text)
+    return hashlib.new(_HASHES[base], octets, usedforsecurity=False).hexdigest()
 
 
 def secret_of(challenge: Challenge, username: str, password: str, cnonce: str) -> str:
     """Return H(A1) (RFC 7616 3.4.2); for -sess algorithms it is bound to nonce and `cnonce`."""
-    secret = _hash(challenge.base, f"{username}:{challenge.realm}:{password}".encode())
+    secret = _hash(challenge.base, f"{username}:{challenge.realm}:{password}")
     if challenge.algorithm.lower().endswith(_SESS):
-        secret = _hash(challenge.base, f"{secret}:{challenge.nonce}:{cnonce}".encode())
+        secret = _hash(challenge.base, f"{secret}:{challenge.nonce}:{cnonce}")
     return secret
 
 
@@ -91,7 +97,7 @@ def response_of(
     if qop == "auth-int":
         a2 += f":{_hash(base, body)}"
     middle = challenge.nonce if qop is None else f"{challenge.nonce}:{nc}:{cnonce}:{qop}"
-    return _hash(base, f"{secret}:{middle}:{_hash(base, a2.encode())}".encode())
+    return _hash(base, f"{secret}:{middle}:{_hash(base, a2)}")
 
 
 def strongest(challenges: Iterable[Challenge]) -> Challenge | None:
@@ -291,7 +297,7 @@ class Verifier:
         cnonce, nc = params.get("cnonce") or "", params.get("nc") or ""
         secret = secret_of(challenge, username, password, cnonce)
         wanted = response_of(challenge, secret, method, params.get("uri") or "", body=body, cnonce=cnonce, nc=nc)
-        if not hmac.compare_digest(wanted.encode(), (params.get("response") or "").lower().encode()):
+        if not hmac.compare_digest(_octets(wanted), _octets((params.get("response") or "").lower())):
             return Verdict(accepted=False)
         return self._count(nonce, nc, issued, username, now_ns)
 

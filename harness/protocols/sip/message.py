@@ -334,9 +334,14 @@ def _check_request(request: Request) -> None:
 
 def _say_how_to_answer(error: BadMessage, method: str, fields: list[str]) -> None:
     """Give `error` what an answer repeats, or take its status: an ACK, or nothing to route the answer by."""
-    split = (line.partition(":") for line in _tidied(fields))
-    error.headers = [(name, value.strip(" \t")) for name, _colon, value in split if key_of(name) in _ANSWERED]
-    via = next((value for name, value in error.headers if key_of(name) == "via"), "")
+    found: dict[str, list[Header]] = {key: [] for key in _ANSWERED}
+    for name, _colon, value in (line.partition(":") for line in _tidied(fields)):
+        key = key_of(name)
+        # Each Via, and of the others the first.
+        if key == "via" or not found.get(key, "unwanted"):
+            found[key].append((name, value.strip(" \t")))
+    error.headers = [header for headers in found.values() for header in headers]
+    via = found["via"][0][1] if found["via"] else ""
     if not _VIA_BEGINS.match(via) or method == "ACK" or not is_token(method):
         error.status = None
 

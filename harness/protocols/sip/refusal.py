@@ -19,15 +19,19 @@ def refusal(error: BadMessage, address: str, port: int) -> Response | None:
     headers: list[Header] = []
     for name, value in error.headers:
         key = key_of(name)
-        if key == "via" and not any(key_of(done) == "via" for done, _value in headers):
+        if key == "via" and not headers:
             headers.append((name, _stamped(value, address, port)))
         elif key == "to" and "tag" not in value.lower():
-            # The same tag each time, as a stateless server must (RFC 3261 8.2.7).
-            headers.append((name, f"{value};tag={zlib.crc32(repr(error.headers).encode()):08x}"))
+            headers.append((name, f"{value};tag={_tag(error.headers)}"))
         else:
             headers.append((name, value))
     phrase = "".join(c if c.isprintable() and c.isascii() else "?" for c in error.reason[:_PHRASE_CHARACTERS])
     return Response(error.status, phrase, headers)
+
+
+def _tag(headers: list[Header]) -> str:
+    """Return the same tag for the same request each time, as a stateless server must (RFC 3261 8.2.7)."""
+    return f"{zlib.crc32(repr(headers).encode()):08x}"
 
 
 def _stamped(value: str, address: str, port: int) -> str:

@@ -167,7 +167,8 @@ class OfferingCall(BaseCall):
         """Hear that an offer of ours gets no response."""
         if request is self._offering:
             self._offering = None
-            self._on_refused(request, status, reason, None, now_ns)
+            if self.state not in (ENDING, ENDED):
+                self._on_refused(request, status, reason, None, now_ns)
 
     def _acknowledge(self, request: DialogRequest, transaction: Transaction) -> None:
         if not transaction.data:

@@ -33,7 +33,16 @@ from harness.callers.exchange import (
 )
 from harness.callers.patience import MISHEARD_BELOW, PatienceMeter, heard_share
 from harness.callers.turn import Turn
-from harness.media.events import MediaFailed, MediaLost, RemoteBye, SpeechEnded, SpeechStarted
+from harness.media.events import (
+    DigitEnded,
+    DigitHeard,
+    DigitSent,
+    MediaFailed,
+    MediaLost,
+    RemoteBye,
+    SpeechEnded,
+    SpeechStarted,
+)
 from harness.media.onset import AgentOnset, AgentStopped
 from harness.model.clock import NS_PER_MS, ms_between
 from harness.model.plan import CallPlan
@@ -116,6 +125,9 @@ class Conversation:
                 return self._on_side(event, now_ns)
             case MediaLost() | MediaFailed() | Disconnected() | RemoteBye():
                 return self._on_end(event, now_ns)
+            case DigitSent() | DigitHeard() | DigitEnded():
+                # Keys are no speech.
+                return []
 
     def _on_end(self, event: MediaLost | MediaFailed | Disconnected | RemoteBye, now_ns: int) -> list[Action]:
         match event:

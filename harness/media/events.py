@@ -36,10 +36,36 @@ class RemoteBye:
 
 
 @dataclass(frozen=True, slots=True)
+class DigitSent:
+    """The packet that says that a digit has ended was sent, the first of three."""
+
+    digit: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DigitHeard:
+    """The agent began to send a digit as a telephone event: the first packet of it that came."""
+
+    digit: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DigitEnded:
+    """The agent said that its digit has ended; one all of whose end packets are lost is never told to have."""
+
+    digit: str
+    at_ns: int
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class MediaFailed:
     """Our own media path broke on this call: a fault of the generator, never the agent's."""
 
     detail: str
 
 
-MediaEvent = SpeechStarted | SpeechEnded | AgentOnset | AgentStopped | MediaLost | RemoteBye | MediaFailed
+DigitEvent = DigitSent | DigitHeard | DigitEnded
+MediaEvent = SpeechStarted | SpeechEnded | AgentOnset | AgentStopped | DigitEvent | MediaLost | RemoteBye | MediaFailed

@@ -1,32 +1,59 @@
 """One call's media while it lasts: what it may be told, and what it has counted."""
 
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
 
 from harness.media.clips import Clip
+from harness.media.hot.rare import MOST_DIGITS, digit_of
 from harness.media.spec import MediaSpec
+from harness.model.errors import LocalProtocolError
 from harness.model.records import MediaStats
+from harness.protocols import dtmf
 
 _CLOSE_TIMEOUT_S = 2.0
+# What receivers must know for a digit, and for the silence between two (RFC 4733 2.5.2.3; ITU-T Q.24).
+_SHORTEST_DIGIT_MS, _SHORTEST_PAUSE_MS = 40, 40
+_LONGEST_PAUSE_MS = 10_000
+# One less than the loop has room for, for that whose pause goes on.
+_MOST_WAITING = MOST_DIGITS - 1
+
+
+class Row(Protocol):
+    """A row of the loop's tables, as its call sees it."""
+
+    def play(self, clip: Clip | None, not_before_ns: int) -> None:
+        """Speak a clip, or fall silent."""
+
+    def listen(self, on: bool) -> None:
+        """Await an answer, or no more."""
+
+    def digit(self, packed: int) -> None:
+        """Queue a digit, as hot.rare.digit_of packs it."""
+
+    def direct(self, sends: bool, hears: bool) -> None:
+        """Send or be silent, be heard or not."""
+
+    def redirect(self, spec: MediaSpec, before: MediaSpec) -> None:
+        """Go on as another spec says."""
+
+    def hear_anew(self) -> None:
+        """Forget what was heard."""
+
+    def stats(self) -> MediaStats:
+        """Return the counts so far."""
+
+    def remove(self) -> None:
+        """Leave the loop."""
 
 
 class MediaCall:
     """A handle on one row of the loop's tables; the methods cross to the loop by commands."""
 
-    def __init__(
-        self,
-        spec: MediaSpec,
-        *,
-        play: Callable[[Clip | None, int], None],
-        listen: Callable[[bool], None],
-        stats: Callable[[], MediaStats],
-        remove: Callable[[], None],
-    ) -> None:
+    def __init__(self, spec: MediaSpec, row: Row) -> None:
+        # As it is now: `redirect` replaces it.
         self.spec = spec
-        self._play = play
-        self._listen = listen
-        self._stats = stats
-        self._remove = remove
+        self._row = row
+        self._digits_waiting = 0
         self._is_closing = False
         self._last: MediaStats | None = None
         self._gone = asyncio.Event()
@@ -39,27 +66,75 @@ class MediaCall:
     def play(self, clip: Clip, not_before_ns: int = 0) -> None:
         """Speak `clip` in place of what is being spoken, from the first tick at or after `not_before_ns` on."""
         if not self._is_over:
-            self._play(clip, not_before_ns)
+            self._row.play(clip, not_before_ns)
 
     def stop_playing(self) -> None:
         """Fall silent at the next tick."""
         if not self._is_over:
-            self._play(None, 0)
+            self._row.play(None, 0)
 
     def listen(self, on: bool) -> None:
         """Tell whether an answer is awaited; while none is, the agent's audio is not decoded closely."""
         if not self._is_over:
-            self._listen(on)
+            self._row.listen(on)
+
+    def send_dtmf(self, digits: str, *, duration_ms: int = 100, pause_ms: int = 100) -> None:
+        """Send digits as telephone events (RFC 4733), each followed by a pause; DigitSent tells of each.
+
+        What is being spoken waits for the last one's pause. Digits may be added while others are being sent. Raises
+        LocalProtocolError where the peer takes no events and for what is no digit.
+        """
+        codes = dtmf.codes(digits)
+        if self.spec.events_out is None:
+            raise LocalProtocolError("the peer takes no telephone events (RFC 4733): none were agreed on")
+        longest_ms = dtmf.LONGEST_TICKS * 1000 // self.spec.codec.clock_rate
+        _check_ms("digit", duration_ms, _SHORTEST_DIGIT_MS, longest_ms)
+        _check_ms("pause", pause_ms, _SHORTEST_PAUSE_MS, _LONGEST_PAUSE_MS)
+        if self._digits_waiting + len(codes) > _MOST_WAITING:
+            waiting = self._digits_waiting
+            raise LocalProtocolError(f"{waiting} digits wait and {len(codes)} more would; legal: {_MOST_WAITING}")
+        if self._is_over:
+            return
+        self._digits_waiting += len(codes)
+        for code in codes:
+            self._row.digit(digit_of(code, duration_ms, pause_ms))
+
+    def hold(self, on: bool) -> None:
+        """Hold the call, or resume it: nothing is sent but RTCP, clips and digits wait, silence is no MediaLost."""
+        self.set_direction(sends=not on, hears=not on)
+
+    def set_direction(self, *, sends: bool, hears: bool) -> None:
+        """Do as SDP's directions say; while either way is off, the agent's silence is no MediaLost."""
+        if not self._is_over:
+            self._row.direct(sends, hears)
+
+    def redirect(self, spec: MediaSpec) -> None:
+        """Go on as `spec` says, made of `self.spec` by dataclasses.replace: address, SSRC, numbers, keys, codec.
+
+        A session that is not replaced goes on where it is; the loop owns a new one from now on. Counts go on, and so
+        does the ear but for another codec, which also ends what is being spoken: clips are of one codec. Raises
+        GeneratorError where the port cannot tell the call from another.
+        """
+        if not self._is_over:
+            self._row.redirect(spec, self.spec)
+            if spec.events_out is None:
+                self._digits_waiting = 0
+            self.spec = spec
+
+    def hear_anew(self) -> None:
+        """Forget what was heard, as early media: the next speech is an onset, even where no pause is before it."""
+        if not self._is_over:
+            self._row.hear_anew()
 
     def stats(self) -> MediaStats:
         """Return the counts so far; after the end, the last ones."""
-        return self._last or self._stats()
+        return self._last or self._row.stats()
 
     async def close(self) -> MediaStats:
         """Send RTCP BYE and leave the loop; returns the final counts. May be called again."""
         if not self._is_over:
             self._is_closing = True
-            self._remove()
+            self._row.remove()
         try:
             await asyncio.wait_for(self._gone.wait(), _CLOSE_TIMEOUT_S)
         except TimeoutError:
@@ -67,7 +142,16 @@ class MediaCall:
             return self.stats()
         return self.stats()
 
+    def digit_sent(self) -> None:
+        """Take note that there is room for another digit."""
+        self._digits_waiting = max(0, self._digits_waiting - 1)
+
     def removed(self, last: MediaStats) -> None:
         """Take note that the loop has let go; `last` are the final counts."""
         self._last = last
         self._gone.set()
+
+
+def _check_ms(what: str, ms: int, fewest: int, most: int) -> None:
+    if not fewest <= ms <= most:
+        raise LocalProtocolError(f"a {what} of {ms} ms; legal here: {fewest} to {most}")

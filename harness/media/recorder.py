@@ -28,6 +28,7 @@ class _Run:
     first_timestamp: int
     # Position of RTP offset 0 in the file: the earliest that any packet's arrival allows, so jitter does not smear it.
     origin: int
+    codec: Codec
     last_offset: int = 0
     packets: list[tuple[int, bytes]] = field(default_factory=list)
 
@@ -38,9 +39,8 @@ class Recorder:
     def __init__(self, started_at_ns: int, codec: Codec = OPUS) -> None:
         self._started_at_ns = started_at_ns
         self._codec = codec
+        # Of the recording: another codec's samples are brought to it.
         self._rate = codec.sample_rate
-        # G.722's RTP clock runs at half its sample rate.
-        self._samples_per_tick = codec.sample_rate // codec.clock_rate
         self._longest = MAX_SECONDS * codec.sample_rate
         self._clips: list[tuple[int, Clip, int]] = []
         self._runs: list[_Run] = []
@@ -50,7 +50,12 @@ class Recorder:
 
     def clip_started(self, clip: Clip, at_ns: int) -> None:
         """Take note that the first packet of `clip` left at `at_ns`."""
-        self._clips.append((max(0, self._position(at_ns)), clip, len(clip.samples)))
+        length = len(clip.samples) * self._rate // clip.codec.sample_rate
+        self._clips.append((max(0, self._position(at_ns)), clip, length))
+
+    def change_codec(self, codec: Codec) -> None:
+        """Take what comes from now on for this codec's."""
+        self._codec = codec
 
     def agent_payload(self, payload: bytes, timestamp: int, arrived_at_ns: int) -> None:
         """Take one packet of the agent; `timestamp` is its RTP time, in the codec's clock. Decoded by `write`."""
@@ -60,9 +65,10 @@ class Recorder:
         run = self._runs[-1] if self._runs else None
         offset = 0
         if run is not None:
-            offset = timestamp_delta(timestamp, run.first_timestamp) * self._samples_per_tick
-        if run is None or abs(offset - run.last_offset) > self._longest:
-            run, offset = _Run(timestamp, position), 0
+            # G.722's RTP clock runs at half its sample rate.
+            offset = timestamp_delta(timestamp, run.first_timestamp) * self._rate // self._codec.clock_rate
+        if run is None or run.codec is not self._codec or abs(offset - run.last_offset) > self._longest:
+            run, offset = _Run(timestamp, position, self._codec), 0
             self._runs.append(run)
         run.origin = min(run.origin, position - offset)
         run.last_offset = offset
@@ -71,10 +77,11 @@ class Recorder:
     def _agent_pieces(self) -> list[tuple[int, Pcm]]:
         pieces: list[tuple[int, Pcm]] = []
         for run in self._runs:
-            decoder = PayloadDecoder(self._codec)
+            decoder = PayloadDecoder(run.codec)
             for offset, payload in sorted(run.packets):
                 if run.origin + offset >= 0:
-                    pieces.append((run.origin + offset, decoder.decode(payload)))
+                    samples = at_rate(decoder.decode(payload), run.codec.sample_rate, self._rate)
+                    pieces.append((run.origin + offset, samples))
         return pieces
 
     def write(self, path: Path) -> None:
@@ -85,11 +92,20 @@ class Recorder:
         stereo = np.zeros((2, min(end, self._longest)), np.int16)
         for start, clip, length in self._clips:
             room = max(0, min(length, stereo.shape[1] - start))
-            stereo[0, start : start + room] = clip.samples[:room]
+            stereo[0, start : start + room] = at_rate(clip.samples, clip.codec.sample_rate, self._rate)[:room]
         for start, samples in pieces:
             room = max(0, min(len(samples), stereo.shape[1] - start))
             stereo[1, start : start + room] = samples[:room]
         _write_flac(path, stereo, self._rate)
+
+
+def at_rate(samples: Pcm, rate: int, wanted: int) -> Pcm:
+    """Return samples at another rate, drawn straight from one to the next: codecs seldom change within a call."""
+    if rate == wanted or not len(samples):
+        return samples
+    at = np.arange(len(samples) * wanted // rate) * (rate / wanted)
+    drawn: Pcm = np.interp(at, np.arange(len(samples)), samples).round().astype(np.int16)
+    return drawn
 
 
 def _write_flac(path: Path, stereo: Pcm, rate: int) -> None:

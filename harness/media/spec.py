@@ -34,7 +34,15 @@ class MediaSpec:
     # Called on the event loop's thread.
     post: Callable[[MediaEvent], None]
     codec: Codec = OPUS
+    # The number that what we send has, and that of what we hear; None = the same (RFC 3264 5.1 lets them differ).
     payload_type: int = OPUS.payload_type
+    heard_payload_type: int | None = None
+    # Numbers of telephone events (RFC 4733), ours and the peer's; None = they are not spoken.
+    events_out: int | None = None
+    events_in: int | None = None
+    # Where RTCP goes where the peer has a port of its own for it; None = to `remote`. Ours has none: it is heard at
+    # the RTP port, from an address that is not `remote` by SSRC or `any_source`.
+    rtcp_remote: Address | None = None
     outgoing: Session | None = None
     incoming: Session | None = None
     # What is sent while nothing is being spoken: None = silence packets, a clip = that clip over and over.

@@ -24,6 +24,8 @@ from harness.model.histogram import GROWTH
 
 # Marks of a datagram: moments of the clip that it carries, or that it is no tick's datagram.
 CLIP_STARTED, FIRST_VOICED, LAST_VOICED, NO_TICK, FAILED = 1, 2, 4, 8, 16
+# The packet says for the first time that a digit has ended; the clip is then the digit's code.
+DIGIT_SENT = 32
 _DONTWAIT_NOSIGNAL = 0x40 | 0x4000
 _HEADER_BYTES = 64
 _FEWEST_SEGMENTS = 3
@@ -57,6 +59,25 @@ def commit_slot(media: Any, call: int, length: int, octets: int, marks: int, cli
     batch.marks[slot] = marks
     batch.clip[slot] = clip
     batch.fill[0] = slot + 1
+
+
+@compiled
+def open_report(media: Any, call: int, due_ns: int) -> int:
+    """Return the slot to build a call's RTCP in; one that has an address of its own goes without other datagrams."""
+    if media.asides[call].rtcp_name_length != 0:
+        flush(media)
+    return int(open_slot(media, media.calls[call].port, due_ns))
+
+
+@compiled
+def commit_report(media: Any, call: int, length: int) -> None:
+    """Keep the RTCP built in the slot that `open_report` gave."""
+    slot = media.batch.fill[0]
+    commit_slot(media, call, length, 0, NO_TICK, -1)
+    if media.asides[call].rtcp_name_length != 0:
+        media.batch.headers[slot, 0] = media.rtcp_names.ctypes.data + media.rtcp_names.shape[1] * call
+        media.batch.headers[slot, 1] = media.asides[call].rtcp_name_length
+        flush(media)
 
 
 @compiled
@@ -154,7 +175,7 @@ def _settle(media: Any, slot: int, sent_at_ns: int) -> None:
         call.octets_sent += batch.octets[slot]
     if not marks & NO_TICK:
         note_tick(media, sent_at_ns - batch.fill[2])
-    if marks & (CLIP_STARTED | FIRST_VOICED | LAST_VOICED):
+    if marks & (CLIP_STARTED | FIRST_VOICED | LAST_VOICED | DIGIT_SENT):
         tell_moments(media, index, marks, batch.clip[slot], sent_at_ns)
 
 
@@ -167,6 +188,8 @@ def tell_moments(media: Any, index: int, marks: int, clip: int, at_ns: int) -> N
         tell(media, Event.SPEECH_STARTED, index, at_ns, clip)
     if marks & LAST_VOICED:
         tell(media, Event.SPEECH_ENDED, index, at_ns, clip)
+    if marks & DIGIT_SENT:
+        tell(media, Event.DIGIT_SENT, index, at_ns, clip)
 
 
 @compiled

@@ -208,6 +208,13 @@ def ear_packet(
 
 
 @compiled
+def ear_skip(ear: Any, extended: int) -> None:
+    """Pass over a packet without audio: to the ear, a pause in the RTP timestamps."""
+    if ear.has_heard and 0 < extended - ear.last_extended <= _MOST_DROPPED:
+        ear.last_extended = extended
+
+
+@compiled
 def _place(ear: Any, extended: int, timestamp: int, ticks_per_ms: int) -> int:
     """Return how many packets were lost before this one, -1 for one that comes too late; a pause is noted."""
     if not ear.has_heard:

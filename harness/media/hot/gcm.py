@@ -96,6 +96,19 @@ def end_stream(gcm: Any, row: int) -> None:
 
 
 @compiled
+def move_stream(gcm: Any, source: int, row: int) -> None:
+    """Put a stream begun in row `source` into row `row`, and keep no key where it was."""
+    gcm.streams[row].bits = gcm.streams[source].bits
+    gcm.streams[row].ssrc = gcm.streams[source].ssrc
+    gcm.streams[row].highest = gcm.streams[source].highest
+    gcm.streams[source].bits = 0
+    gcm.streams[row].seen[:] = 0
+    for i in range(_MATERIAL_BYTES):
+        gcm.material[row, i] = gcm.material[source, i]
+        gcm.material[source, i] = 0
+
+
+@compiled
 def fetch_stream(gcm: Any, row: int) -> None:
     """Have fetched what gcm_seal or gcm_open will touch."""
     fetch_row(gcm.streams, _STREAM_BYTES, row, 0, 1)

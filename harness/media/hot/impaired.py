@@ -3,7 +3,7 @@
 from typing import Any
 
 from harness.media.hot import native
-from harness.media.hot.batch import NO_TICK, commit_slot, open_slot, slot_address
+from harness.media.hot.batch import NO_TICK, commit_report, commit_slot, open_report, open_slot, slot_address
 from harness.media.hot.impair import INCOMING, OUTGOING, line_put
 from harness.media.hot.jit import compiled
 from harness.media.hot.layout import Counter
@@ -21,8 +21,13 @@ def delay_datagram(
 
 
 @compiled
-def send_held(media: Any, index: int, source: int, length: int, now_ns: int) -> None:
-    """Send a held datagram of a call as it is."""
-    slot = open_slot(media, media.calls[index].port, now_ns)
+def send_held(media: Any, index: int, kind: int, source: int, length: int, now_ns: int) -> None:
+    """Send a held datagram of a call as it is; `kind` is its second byte."""
+    # RFC 5761: RTCP has types 192..223 in the second byte.
+    is_rtcp = 192 <= kind <= 223
+    slot = open_report(media, index, now_ns) if is_rtcp else open_slot(media, media.calls[index].port, now_ns)
     native.memcpy(slot_address(media, slot), source, length)
-    commit_slot(media, index, length, 0, NO_TICK, -1)
+    if is_rtcp:
+        commit_report(media, index, length)
+    else:
+        commit_slot(media, index, length, 0, NO_TICK, -1)

@@ -10,6 +10,7 @@ from typing import Any
 from harness.media.hot import native
 from harness.media.hot.big_endian import get16, get32
 from harness.media.hot.clock import monotonic_ns
+from harness.media.hot.dtmf import take_event
 from harness.media.hot.ear import EAR_BYTES, EAR_LINES, ear_packet
 from harness.media.hot.gcm import NOT_OURS, fetch_stream, gcm_open
 from harness.media.hot.impair import impair_decide, impair_report
@@ -291,7 +292,9 @@ def _take_rtp(media: Any, index: int, data: Any, address: int, length: int, at_n
         return
     payload_type = int(data[1]) & 0x7F
     is_noise = payload_type == COMFORT_NOISE and call.clock_rate == 8000
-    if payload_type != call.payload_type and not is_noise:
+    if payload_type != call.heard_type and not is_noise:
+        if payload_type == media.asides[index].events_in:
+            take_event(media, index, data, start, end, at_ns)
         return
     timestamp = get32(data, 4)
     extended = count_packet(media.receptions[index], get32(data, 8), get16(data, 2), timestamp, at_ns, call.clock_rate)

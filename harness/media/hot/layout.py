@@ -15,6 +15,7 @@ from harness.media.hot.ear import EAR, make_ear_scratch
 from harness.media.hot.gcm import new_gcm
 from harness.media.hot.impair import IMPAIR, new_delay_line
 from harness.media.hot.jit import address_of, make_table, whole_lines
+from harness.media.hot.rare import ASIDE, REDIRECT
 from harness.media.hot.tables import bundle
 
 TICK_NS = 20_000_000
@@ -47,6 +48,11 @@ class Command(enum.IntEnum):
     PLAY = 4
     AWAIT = 5
     REMOVE_PORT = 6
+    DIGIT = 7
+    # To send or not, to be watched or not.
+    DIRECT = 8
+    REDIRECT = 9
+    HEAR_ANEW = 10
 
 
 class Event(enum.IntEnum):
@@ -61,6 +67,10 @@ class Event(enum.IntEnum):
     CLIP_STARTED = 7
     CALL_REMOVED = 8
     PORT_REMOVED = 9
+    DIGIT_SENT = 10
+    DIGIT_HEARD = 11
+    DIGIT_ENDED = 12
+    REDIRECTED = 13
 
 
 class Parcel(enum.IntEnum):
@@ -99,7 +109,8 @@ CALL = whole_lines(
             ("position", "i8"),
             ("next_clip", "i8"),
             ("next_clip_at_ns", "i8"),
-            ("dtx", "i8"),
+            ("payload_type", "i8"),
+            # Neither a background nor silence: nothing is sent (DTX).
             ("background", "i8"),
             ("background_position", "i8"),
             ("silence_packet", "i8"),
@@ -123,7 +134,8 @@ CALL = whole_lines(
             ("send_errors", "i8"),
             # --- what a packet heard reads and moves on
             ("last_heard_ns", "i8"),
-            ("payload_type", "i8"),
+            # The payload type of what is heard; the peer may have another one for what it hears.
+            ("heard_type", "i8"),
             ("clock_rate", "i8"),
             ("srtp_in", "i8"),
             ("impaired_in", "i8"),
@@ -237,10 +249,15 @@ class Media(NamedTuple):
     calls: Any
     # Each call's remote address as the kernel takes it (sockaddr).
     names: npt.NDArray[np.uint8]
+    # And where its RTCP goes, where that has a port of its own.
+    rtcp_names: npt.NDArray[np.uint8]
     receptions: Any
     ears: Any
     impair_out: Any
     impair_in: Any
+    asides: Any
+    # What redirected calls become, until the loop has taken it over.
+    redirects: Any
     ports: Any
     clips: Any
     # Address and length of every payload of every clip, and of the codecs' silence.
@@ -337,10 +354,13 @@ def new_media(calls: int, ports: int, clips: int, packets: int, event_fd: int, e
     return Media(
         calls=make_table(CALL, calls),
         names=np.zeros((calls, NAME_BYTES), np.uint8),
+        rtcp_names=np.zeros((calls, NAME_BYTES), np.uint8),
         receptions=make_table(RECEPTION, calls),
         ears=make_table(EAR, calls),
         impair_out=make_table(IMPAIR, calls),
         impair_in=make_table(IMPAIR, calls),
+        asides=make_table(ASIDE, calls),
+        redirects=make_table(REDIRECT, calls),
         ports=make_table(PORT, ports),
         clips=make_table(CLIP, clips),
         packets=np.zeros((packets, 2), np.int64),
@@ -353,7 +373,8 @@ def new_media(calls: int, ports: int, clips: int, packets: int, event_fd: int, e
         batch=new_batch(),
         inbox=new_inbox(),
         line=new_delay_line(),
-        gcm=new_gcm(calls),
+        # Behind the calls' streams those of the redirects.
+        gcm=new_gcm(2 * calls),
         scratch=make_ear_scratch(),
         counters=np.zeros(32, np.int64),
         lateness=np.zeros(LATENESS_BUCKETS, np.int64),

@@ -6,7 +6,7 @@ The tests hold these packets against a second, plain implementation (tests/harne
 from typing import Any
 
 from harness.media.hot import native
-from harness.media.hot.batch import NO_TICK, commit_slot, open_slot, slot_address
+from harness.media.hot.batch import commit_report, open_report, slot_address
 from harness.media.hot.big_endian import get16, get32, put16, put32
 from harness.media.hot.impair import impair_report
 from harness.media.hot.impaired import delay_datagram
@@ -25,7 +25,7 @@ _BLOCK_BYTES = 24
 def send_report(media: Any, index: int, now_ns: int, due_ns: int) -> None:
     """Send SR (with one report block once the agent is heard) and SDES CNAME as one compound packet."""
     call = media.calls[index]
-    slot = open_slot(media, call.port, due_ns)
+    slot = open_report(media, index, due_ns)
     data = media.batch.data[slot]
     reception = media.receptions[index]
     blocks = 1 if reception.started else 0
@@ -46,7 +46,7 @@ def send_report(media: Any, index: int, now_ns: int, due_ns: int) -> None:
     if call.impaired_out:
         _impair(media, index, slot, length, now_ns)
     elif length > 0:
-        commit_slot(media, index, length, 0, NO_TICK, -1)
+        commit_report(media, index, length)
 
 
 @compiled
@@ -54,7 +54,7 @@ def _impair(media: Any, index: int, slot: int, length: int, now_ns: int) -> None
     """Let the emulated network have the report."""
     delay_ns = impair_report(media.impair_out[index], now_ns, length)
     if delay_ns == 0 and length > 0:
-        commit_slot(media, index, length, 0, NO_TICK, -1)
+        commit_report(media, index, length)
     elif delay_ns > 0 and length > 0:
         delay_datagram(media, index, True, now_ns, delay_ns, slot_address(media, slot), length)
 
@@ -63,7 +63,7 @@ def _impair(media: Any, index: int, slot: int, length: int, now_ns: int) -> None
 def send_bye(media: Any, index: int, due_ns: int) -> None:
     """Send an empty RR and BYE, past any impairment: the call's packets in the delay line are gone when it ends."""
     call = media.calls[index]
-    slot = open_slot(media, call.port, due_ns)
+    slot = open_report(media, index, due_ns)
     data = media.batch.data[slot]
     _put_head(data, 0, 0, RR, 1)
     put32(data, 4, call.ssrc)
@@ -71,7 +71,7 @@ def send_bye(media: Any, index: int, due_ns: int) -> None:
     put32(data, 12, call.ssrc)
     length = _protect(media, call, slot, 16)
     if length > 0:
-        commit_slot(media, index, length, 0, NO_TICK, -1)
+        commit_report(media, index, length)
 
 
 @compiled

@@ -7,6 +7,7 @@ packet. Python calls `run` on a thread of its own; it returns when told to stop.
 
 from typing import Any
 
+from harness.media.hot.aside import ask_for_digit, ask_to_play, direct
 from harness.media.hot.batch import flush
 from harness.media.hot.clock import monotonic_ns, refresh_offset, sleep_until
 from harness.media.hot.ear import EAR_BYTES, ear_await, ear_poll
@@ -31,8 +32,10 @@ from harness.media.hot.layout import (
     Counter,
     Event,
 )
+from harness.media.hot.members import insert_member, take_out_member
 from harness.media.hot.outgoing import send_tick
 from harness.media.hot.prefetch import AHEAD, fetch_row
+from harness.media.hot.redirect import hear_anew, redirect_call
 from harness.media.hot.rings import release, waiting_row
 from harness.media.hot.rtcp import send_bye, send_report
 from harness.media.hot.senders import forget_call, keep_call
@@ -126,7 +129,7 @@ def _serve_line(media: Any) -> None:
         if held.direction == INCOMING:
             take_media(media, held.call, media.line.data[slot], address, held.length, held.at_ns)
         else:
-            send_held(media, held.call, address, held.length, now_ns)
+            send_held(media, held.call, int(media.line.data[slot, 1]), address, held.length, now_ns)
         line_free(media.line, slot)
         slot = line_due(media.line, now_ns)
 
@@ -139,7 +142,7 @@ def _serve_commands(media: Any, now_ns: int) -> bool:
     while at >= 0:
         command = ring.rows[at]
         kind = command.kind
-        _serve(media, kind, command.call, command.clip, command.at_ns, now_ns)
+        serve(media, kind, command.call, command.clip, command.at_ns, now_ns)
         release(ring.cells)
         if kind == Command.STOP:
             return True
@@ -148,10 +151,10 @@ def _serve_commands(media: Any, now_ns: int) -> bool:
 
 
 @compiled
-def _serve(media: Any, kind: int, index: int, clip: int, at_ns: int, now_ns: int) -> None:
+def serve(media: Any, kind: int, index: int, clip: int, at_ns: int, now_ns: int) -> None:
+    """Do one thing that Python asked."""
     if kind == Command.PLAY:
-        media.calls[index].next_clip = clip
-        media.calls[index].next_clip_at_ns = at_ns
+        ask_to_play(media, index, clip, at_ns)
     elif kind == Command.AWAIT:
         ear_await(media.ears[index], clip != 0)
     elif kind == Command.ADD_CALL:
@@ -160,6 +163,14 @@ def _serve(media: Any, kind: int, index: int, clip: int, at_ns: int, now_ns: int
         _remove_call(media, index, now_ns)
     elif kind == Command.REMOVE_PORT:
         _remove_port(media, index, now_ns)
+    elif kind == Command.DIGIT:
+        ask_for_digit(media, index, at_ns)
+    elif kind == Command.DIRECT:
+        direct(media, index, clip != 0, at_ns != 0, now_ns)
+    elif kind == Command.REDIRECT:
+        redirect_call(media, index, clip, now_ns)
+    elif kind == Command.HEAR_ANEW:
+        hear_anew(media, index, media.ears[index].codec, media.ears[index].by_size, at_ns)
 
 
 @compiled
@@ -172,7 +183,7 @@ def _add_call(media: Any, index: int, now_ns: int) -> None:
         if media.member_counts[other] < media.member_counts[phase]:
             phase = other
     call.phase = phase
-    _insert(media, phase, index)
+    insert_member(media, phase, index)
     call.last_heard_ns = now_ns
     # Reports of calls that begin together do not leave together.
     call.next_rtcp_ns = now_ns + RTCP_INTERVAL_NS * (index % 64) // 64
@@ -192,22 +203,6 @@ def _remove_port(media: Any, port: int, now_ns: int) -> None:
 
 
 @compiled
-def _insert(media: Any, phase: int, index: int) -> None:
-    """Keep a phase's calls sorted by port and remote address, so that they batch."""
-    members = media.members[phase]
-    place = media.member_counts[phase]
-    call = media.calls[index]
-    while place > 0:
-        other = media.calls[members[place - 1]]
-        if other.port < call.port or (other.port == call.port and other.remote_id <= call.remote_id):
-            break
-        members[place] = members[place - 1]
-        place -= 1
-    members[place] = index
-    media.member_counts[phase] += 1
-
-
-@compiled
 def _remove_call(media: Any, index: int, now_ns: int) -> None:
     call = media.calls[index]
     if not call.active:
@@ -218,12 +213,5 @@ def _remove_call(media: Any, index: int, now_ns: int) -> None:
     line_forget(media.line, index)
     if call.key != 0:
         forget_call(media, call.key)
-    members = media.members[call.phase]
-    count = media.member_counts[call.phase]
-    place = 0
-    while place < count and members[place] != index:
-        place += 1
-    for later in range(place, count - 1):
-        members[later] = members[later + 1]
-    media.member_counts[call.phase] = count - 1
+    take_out_member(media, call.phase, index)
     tell(media, Event.CALL_REMOVED, index, now_ns, 0)

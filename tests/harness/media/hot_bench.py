@@ -9,8 +9,9 @@ from harness.media.clip_table import ClipTable
 from harness.media.clips import Clip
 from harness.media.codecs import PCMU
 from harness.media.hot import batch, layout, rings
-from harness.media.hot.layout import TICK_NS, Command, Event
+from harness.media.hot.layout import TICK_NS, Event
 from harness.media.hot.outgoing import send_tick
+from harness.media.hot.run import serve
 from harness.media.ring_reader import RingReader
 from harness.media.spec import MediaSpec
 
@@ -47,16 +48,15 @@ class HotBench:
             "payload_type": 0,
             **said,
         }
+        self.now_ns = START_NS
         self.call = self.calls.add(SimpleNamespace(index=0, address=("127.0.0.1", 8)), MediaSpec(**values))
         self.media.ports[0].fd = -1
         self.row = self.media.calls[0]
-        self.now_ns = START_NS
         self._events = RingReader(self.media.events.rows, self.media.events.cells, rings.EVENT)
 
     def _command(self, kind, call, clip, at_ns):
         """Do at once what the loop's thread would do at its next wake-up."""
-        if kind == Command.PLAY:
-            self.row.next_clip, self.row.next_clip_at_ns = clip, at_ns
+        serve(self.media, int(kind), call, clip, at_ns, self.now_ns)
 
     def tick(self):
         """Let the next 20 ms tick be due; return the packet that it would send, None for none."""

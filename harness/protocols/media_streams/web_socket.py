@@ -89,6 +89,9 @@ class WebSocketClient:
                 events += self._event(event)
         except WsRemoteError as error:
             raise RemoteProtocolError(f"WebSocket: {error}") from error
+        except WsLocalError as error:
+            # Octets behind the close, or behind a refusal.
+            raise RemoteProtocolError(f"WebSocket: data after its end: {error}") from error
         return events
 
     @property

@@ -61,10 +61,16 @@ class CallLimits:
 class AgentCall:
     """The session's EdgeSink on one side, a transport's counterpart on the other."""
 
-    def __init__(self, call_id: str, sessions: SessionFactory, limits: CallLimits) -> None:
+    def __init__(
+        self,
+        call_id: str,
+        sessions: SessionFactory,
+        limits: CallLimits,
+        channel: type[RtviChannel] = RtviChannel,
+    ) -> None:
         self.call_id = call_id
         self.playout = Playout()
-        self.channel = RtviChannel(call_id, lambda: self.hang_up(EndReason.CLIENT_DISCONNECTED))
+        self.channel = channel(call_id, lambda: self.hang_up(EndReason.CLIENT_DISCONNECTED))
         # False while the peer is not supposed to send (hold): its silence then ends nothing.
         self.expects_media = True
         # Set once nothing is left of the greeting, or there is none.

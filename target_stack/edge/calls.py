@@ -8,6 +8,7 @@ from harness.protocols.small_webrtc import Answer, Candidates, Offer
 from target_stack.edge.agent_call import CallLimits, EndReason
 from target_stack.edge.call_names import CALL_NAME, CallNames
 from target_stack.edge.counts import EdgeCounts
+from target_stack.edge.rtvi_channel import RtviChannel
 from target_stack.edge.webrtc import WebRtcCall
 from target_stack.frames import SessionFactory
 
@@ -37,7 +38,7 @@ class Calls:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._is_closing = False
 
-    async def answer(self, offer: Offer, local_host: str) -> Answer:
+    async def answer(self, offer: Offer, local_host: str, channel: type[RtviChannel] = RtviChannel) -> Answer:
         """Answer an offer that came in on our address `local_host`.
 
         Raises RequestRefusedError (full, unknown pc_id, renegotiation, bad call_id) and RemoteProtocolError (bad SDP).
@@ -47,7 +48,7 @@ class Calls:
             await self._make_way(offer)
         self._admit()
         call_id = self._names.take(name)
-        call = WebRtcCall(call_id, f"callquake-{secrets.token_hex(8)}", self._sessions, self._limits)
+        call = WebRtcCall(call_id, f"callquake-{secrets.token_hex(8)}", self._sessions, self._limits, channel)
         # Taken before the first await: two offers at once must not share the last place.
         self._calls[call.pc_id] = call
         self._counts.active_calls = len(self._calls)
@@ -73,6 +74,15 @@ class Calls:
         if call is not None:
             call.hang_up(reason)
         return call is not None
+
+    def __contains__(self, pc_id: object) -> bool:
+        """Tell whether a call is active, by its pc_id."""
+        return pc_id in self._calls
+
+    def end(self, pc_id: str, reason: EndReason) -> None:
+        """End the call, if it is active."""
+        if pc_id in self._calls:
+            self._calls[pc_id].hang_up(reason)
 
     async def aclose(self) -> None:
         """Refuse new calls, hang up the others and wait until all is released."""

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
@@ -67,7 +67,14 @@ class RtviChannel:
 
     def send(self, message: rtvi.Message) -> None:
         """Send, queue until the channel opens, or drop when the client is gone or does not read."""
-        text = rtvi.build(message)
+        for text in self._texts(message):
+            self._put(text)
+
+    def _texts(self, message: rtvi.Message) -> Iterable[str]:
+        """Return how this channel's dialect says `message`."""
+        return (rtvi.build(message),)
+
+    def _put(self, text: str) -> None:
         if self._channel is None:
             self.dropped += len(self._queued) == MAX_QUEUED
             self._queued.append(text)

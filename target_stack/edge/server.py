@@ -1,4 +1,4 @@
-"""The target's HTTP edge: offers in three dialects, health, metrics, and its own page.
+"""The target's HTTP edge: offers in five dialects, health, metrics, and its own page.
 
 GET  /                            the page
 POST /offer                       {sdp, type}                        -> {sdp, type}
@@ -6,6 +6,7 @@ POST /api/offer                   Pipecat SmallWebRTC                -> {sdp, ty
 PATCH /api/offer                  late candidates                    -> {status}
 POST /start                       Pipecat, optional                  -> {sessionId, iceConfig}
 POST, PATCH /sessions/{id}/api/offer   as /api/offer
+POST /whip, /v1/realtime/calls    plain SDP                          -> 201 (sdp_offers.py)
 GET  /calls/{token}/events        WebSocket: RTVI of a call that has no data channel (SIP)
 GET  /healthz  /readyz  /metrics
 """
@@ -28,7 +29,8 @@ from target_stack.edge.call_names import CallNames
 from target_stack.edge.calls import MAX_CALLS, Calls, RequestRefusedError
 from target_stack.edge.counts import EdgeCounts
 from target_stack.edge.event_streams import EventStreams
-from target_stack.edge.rtvi_channel import library_name
+from target_stack.edge.rtvi_channel import RtviChannel, library_name
+from target_stack.edge.sdp_offers import SdpOffers
 from target_stack.frames import SessionFactory
 from target_stack.readiness import Readiness
 from target_stack.telemetry.metrics import render_edge
@@ -115,6 +117,7 @@ class EdgeServer:
             web.post("/start", self._post_start),
             web.post("/sessions/{session_id}/api/offer", self._counted(self._post_session_offer)),
             web.patch("/sessions/{session_id}/api/offer", self._patch_offer),
+            *SdpOffers(self._answer, lambda: self.calls).routes(self._counted),
             web.get("/calls/{token}/events", self.streams.serve),
             web.get("/healthz", self._get_health),
             web.get("/readyz", self._get_ready),
@@ -150,7 +153,9 @@ class EdgeServer:
         )
         return _json_text(small_webrtc.build_answer(answer))
 
-    async def _answer(self, request: web.Request, offer: small_webrtc.Offer) -> small_webrtc.Answer:
+    async def _answer(
+        self, request: web.Request, offer: small_webrtc.Offer, channel: type[RtviChannel] = RtviChannel
+    ) -> small_webrtc.Answer:
         readiness = self._readiness()
         if not readiness.ready:
             raise RequestRefusedError(503, _not_ready(readiness))
@@ -158,7 +163,7 @@ class EdgeServer:
         if transport is None:
             raise RequestRefusedError(400, "the connection closed before the offer was answered")
         # Where signalling came in, media can come in too.
-        return await self.calls.answer(offer, transport.get_extra_info("sockname")[0])
+        return await self.calls.answer(offer, transport.get_extra_info("sockname")[0], channel)
 
     async def _patch_offer(self, request: web.Request) -> web.Response:
         await self.calls.add_candidates(small_webrtc.parse_candidates(await request.read()))

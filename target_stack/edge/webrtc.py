@@ -33,6 +33,7 @@ from harness.protocols.small_webrtc import Candidate
 from target_stack.edge.agent_call import AgentCall, CallLimits, EndReason
 from target_stack.edge.caller_audio import CallerAudio
 from target_stack.edge.playout import FRAME_MS, Playout
+from target_stack.edge.rtvi_channel import RtviChannel
 from target_stack.edge.speech_encoder import SpeechEncoder
 from target_stack.frames import SessionFactory
 
@@ -102,10 +103,17 @@ class SpeechTrack(MediaStreamTrack):
 class WebRtcCall:
     """One call. `answer` once, then `run` until the call is over."""
 
-    def __init__(self, call_id: str, pc_id: str, sessions: SessionFactory, limits: CallLimits) -> None:
+    def __init__(
+        self,
+        call_id: str,
+        pc_id: str,
+        sessions: SessionFactory,
+        limits: CallLimits,
+        channel: type[RtviChannel] = RtviChannel,
+    ) -> None:
         self.call_id = call_id
         self.pc_id = pc_id
-        self._call = AgentCall(call_id, sessions, limits)
+        self._call = AgentCall(call_id, sessions, limits, channel)
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._is_on_loopback = False
         self._caller_audio = CallerAudio()

@@ -161,13 +161,15 @@ class _Voice(MediaStreamTrack):
 class Client:
     """An aiortc client of one edge; `async with` connects and closes it."""
 
+    label = "chat"
+
     def __init__(self, url, path="/api/offer", request_data=None, *, sends_ready=True):
         self.url, self.path, self.request_data, self.sends_ready = url, path, request_data, sends_ready
         use_host_addresses(["127.0.0.1"])
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.voice = _Voice()
         self.sender = self.pc.addTrack(self.voice)
-        self.channel = self.pc.createDataChannel("chat")
+        self.channel = self.pc.createDataChannel(self.label)
         self.messages = []
         # One RMS per received frame.
         self.levels = []

@@ -24,6 +24,8 @@ from harness.callers.exchange import (
     Spoken,
     TurnEnded,
 )
+from harness.callers.media_stream import MediaStreamCaller, stream_codec
+from harness.callers.media_stream_host import StreamHost
 from harness.callers.rtp import RtpCaller
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.setup_queue import SetupQueue, Turn
@@ -63,10 +65,14 @@ class CallContext:
     clip: Callable[[str, Codec], Clip]
     on_turn: Callable[[TurnRecord], None]
     on_milestone: Callable[[str, Milestone], None]
+    # None: no media-stream calls are placed.
+    streams: StreamHost | None = None
 
 
 def codec_of(target: TargetSpec) -> Codec:
     """Return the codec that calls to `target` speak; known before the call, so that clips are ready when it is up."""
+    if target.transport == "media_stream":
+        return stream_codec(target)
     return OPUS if target.transport == "webrtc" else codec_named(target.codec)
 
 
@@ -75,6 +81,8 @@ def _caller_of(plan: CallPlan, context: CallContext, post: Callable[[CallEvent],
         return RtpCaller(plan, context.http, context.media_loop, context.source_ports, post)
     if plan.target.transport == "webrtc":
         return WebRtcCaller(plan, context.http, context.peers, context.media_loop, post)
+    if plan.target.transport == "media_stream" and context.streams is not None:
+        return MediaStreamCaller(plan, context.streams, post)
     raise LocalProtocolError(f"call {plan.call_id}: no caller for the transport {plan.target.transport!r}")
 
 
@@ -151,6 +159,7 @@ class Call:
             candidate_types=self._caller.candidate_types,
             recording=recording,
             impairments=impairments_of(self._plan),
+            stream=self._caller.stream if isinstance(self._caller, MediaStreamCaller) else None,
             details=self._details(),
         )
         # It posts to us: each would hold the other until a collector comes by, which in an engine is after minutes.

@@ -3,9 +3,19 @@
 from typing import Any, Protocol
 
 from harness.callers.setup_queue import Turn
-from harness.media.media_call import MediaCall
+from harness.media.clips import Clip
 from harness.media.recorder import Recorder
-from harness.model.records import SetupTimes
+from harness.model.records import MediaStats, SetupTimes
+
+
+class CallMedia(Protocol):
+    """One call's audio while it lasts, over RTP (MediaCall) or a media stream (StreamMedia)."""
+
+    def play(self, clip: Clip, not_before_ns: int = 0) -> None:
+        """Speak `clip` in place of what is being spoken, from the first tick at or after `not_before_ns` on."""
+
+    def stats(self) -> MediaStats:
+        """Return the counts so far; after the end, the last ones."""
 
 
 class Caller(Protocol):
@@ -21,7 +31,7 @@ class Caller(Protocol):
         """What keeps the call's audio, None where nothing does."""
 
     @property
-    def media(self) -> MediaCall | None:
+    def media(self) -> CallMedia | None:
         """The call's media, None before it is up."""
 
     @property

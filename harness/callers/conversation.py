@@ -270,12 +270,13 @@ class Conversation:
             turn.overlapped = True
             self._arm(None)
             return []
-        turn.onset_at_ns = event.at_ns
+        turn.onset_at_ns, turn.heard_at_ns = event.at_ns, event.heard_at_ns
         turn.waited_ms = ms_between(turn.ended_at_ns, event.at_ns)
         turn.lost_packets = max(0, view.packets_lost - turn.lost_at_end)
         turn.network_ms = view.round_trip_ms
         self.turns_answered += 1
-        self._patience.answered(turn.waited_ms)
+        # The caller bears what it hears.
+        self._patience.answered(ms_between(turn.ended_at_ns, event.heard_at_ns or event.at_ns))
         self._state = State.LISTENING
         self._arm(None)
         answered = Milestone("turn_answered", event.at_ns, turn.waited_ms)

@@ -18,6 +18,8 @@ class Turn:
     started_at_ns: int | None = None
     ended_at_ns: int | None = None
     onset_at_ns: int | None = None
+    # Where that is not when it arrived: a carrier's playout buffer stands in between.
+    heard_at_ns: int | None = None
     # An earlier saying of the call timed out: what is heard now may be the answer to that one.
     out_of_step: bool = False
     overlapped: bool = False
@@ -53,6 +55,11 @@ class Turn:
         """Whether the agent cut in; in a turn out of step it may as well have been late."""
         return self.overlapped and not self.out_of_step
 
+    def _heard_after_ms(self) -> float | None:
+        if self.heard_at_ns is None or self.ended_at_ns is None:
+            return None
+        return ms_between(self.ended_at_ns, self.heard_at_ns)
+
     def record(self, plan: CallPlan, spoken: Spoken, *, codec: str, transcript_channel: str | None) -> TurnRecord:
         """Return the turn's row; a turn that the operator or the engine cut is marked so by whoever cut it."""
         ttfb_ms = None
@@ -76,6 +83,8 @@ class Turn:
             speech_ended_at_ns=self.ended_at_ns,
             onset_at_ns=self.onset_at_ns,
             ttfb_ms=ttfb_ms,
+            heard_at_ns=self.heard_at_ns,
+            heard_ttfb_ms=self._heard_after_ms(),
             censored=self.censored,
             waited_ms=self.waited_ms,
             false_endpoint=self.false_endpoint,

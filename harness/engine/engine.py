@@ -12,6 +12,7 @@ import aiohttp
 
 from harness.callers.call import Call, CallContext, codec_of
 from harness.callers.exchange import Milestone
+from harness.callers.media_stream_host import StreamHost
 from harness.callers.setup_queue import SetupQueue
 from harness.callers.source_ports import SourcePorts
 from harness.corpus.manifest import load_corpus
@@ -44,6 +45,7 @@ class Engine:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._clips: ClipStore | None = None
         self._context: CallContext | None = None
+        self._streams: StreamHost | None = None
         # Messages that are written together: each write wakes a process.
         self._unsent: list[bytes] = []
 
@@ -59,6 +61,7 @@ class Engine:
         decoder = wire.Decoder()
         self._media_loop.start()
         peers = PeerHost(self._media_loop)
+        self._streams = StreamHost()
         health: asyncio.Task[None] | None = None
         try:
             # As many requests at a time as there are set-ups: a limit here would count as the agent's slowness.
@@ -84,6 +87,7 @@ class Engine:
             if health is not None:
                 health.cancel()
             peers.close()
+            self._streams.close()
             self._media_loop.stop()
             self._flush()
 
@@ -117,6 +121,7 @@ class Engine:
             clip=self._clips.clip,
             on_turn=self._on_turn,
             on_milestone=self._on_milestone,
+            streams=self._streams,
         )
         self._send(
             "ready",
@@ -185,7 +190,7 @@ class Engine:
             await asyncio.wait(list(self._tasks.values()), timeout=10)
 
     async def _report_health(self, worker: str) -> None:
-        meter = HealthMeter(worker, self._media_loop)
+        meter = HealthMeter(worker, self._media_loop, self._streams)
         with contextlib.suppress(ConnectionError):
             while True:
                 lag_ms = await sleep_and_measure_lag(HEALTH_INTERVAL_S)

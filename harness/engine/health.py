@@ -5,6 +5,7 @@ import resource
 import time
 from pathlib import Path
 
+from harness.callers.media_stream_host import StreamHost
 from harness.media.loop import MediaLoop
 from harness.model.clock import NS_PER_MS, monotonic_ns, ms_between
 from harness.model.records import HealthSample
@@ -41,11 +42,12 @@ def _descriptors() -> int | None:
 
 
 class HealthMeter:
-    """Takes a sample per second; differences of CPU time and of the media loop's lateness."""
+    """Takes a sample per second; differences of CPU time and of the lateness of media loop and media streams."""
 
-    def __init__(self, worker: str, media_loop: MediaLoop) -> None:
+    def __init__(self, worker: str, media_loop: MediaLoop, streams: StreamHost | None = None) -> None:
         self._worker = worker
         self._media_loop = media_loop
+        self._streams = streams
         self._last_ns = monotonic_ns()
         self._last_cpu = time.process_time()
         self._last_host = _host_cpu()
@@ -54,6 +56,13 @@ class HealthMeter:
         """Return what happened since the last sample."""
         now, cpu, host = monotonic_ns(), time.process_time(), _host_cpu()
         stats = self._media_loop.take_stats()
+        if self._streams is not None:
+            streams = self._streams.take_stats()
+            stats.tick_lateness_ms.merge(streams.lateness_ms)
+            stats.ticks += streams.lateness_ms.n
+            stats.packets_sent += streams.packets_sent
+            stats.packets_received += streams.packets_received
+            stats.clock_step_ns = max(stats.clock_step_ns, streams.clock_step_ns)
         interval_ms = ms_between(self._last_ns, now)
         host_total = host[1] - self._last_host[1]
         result = HealthSample(

@@ -7,6 +7,7 @@ caller's own call ──► agent.invite, ... ─┘
 
 import asyncio
 import ipaddress
+import logging
 import socket
 import ssl
 from collections.abc import Callable
@@ -25,6 +26,9 @@ _NS_PER_S = 1e9
 _BACKLOG = 4096
 _HANDSHAKE_S = 10.0
 MAX_CONNECTIONS = 10_000
+# Senders a socket keeps the flow of.
+_FLOWS_KEPT = 10_000
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,6 +44,8 @@ class EndpointCounts:
     # Connections refused because there were MAX_CONNECTIONS, and those cut for sending what is no SIP.
     refused_connections: int = 0
     bad_streams: int = 0
+    # Datagrams the kernel dropped because this process read too slowly; up to date after `take_counts`.
+    dropped: int = 0
 
 
 class SipEndpoint:
@@ -54,11 +60,17 @@ class SipEndpoint:
         self._servers: list[asyncio.Server] = []
         self._streams: dict[int, SipStream] = {}
         self._connections = 0
-        self._dialled: dict[tuple[str, Address, str], asyncio.Task[SipStream]] = {}
+        self._dialled: dict[tuple[str, Address, str | None, str | None, int], asyncio.Task[SipStream]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ns: int | None = None
+        self._dropped_before = 0
         self._is_flushing = False
         self._is_closed = False
+
+    def take_counts(self) -> EndpointCounts:
+        """Return the counts as they are now."""
+        self.counts.dropped = self._dropped_before + sum(sock.dropped for sock in self._sockets)
+        return self.counts
 
     def now_ns(self) -> int:
         """Return the time as the agent wants it."""
@@ -78,14 +90,26 @@ class SipEndpoint:
             raise
         return opened[0].address
 
+    def stop_udp(self, port: int) -> None:
+        """Take no more datagrams on `port`, at whatever address."""
+        for sock in [sock for sock in self._sockets if sock.address[1] == port]:
+            self._close_udp(sock)
+
     def _open_udp(self, host: str, port: int) -> UdpSocket:
         address: Address = (host, port)
 
-        def arrived(data: bytes, source: Address) -> None:
+        flows: dict[Address, Flow] = {}
+
+        def arrived(data: bytes, source: Address, at_ns: int) -> None:
             self.counts.received += 1
+            flow = flows.get(source)
+            if flow is None:
+                if len(flows) >= _FLOWS_KEPT:
+                    flows.clear()
+                flow = flows[source] = Flow("udp", address, source)
             # CRLF alone keeps a NAT's binding open (RFC 5626 4.4.1 has STUN for it, but many send this).
-            if data.strip(b"\r\n\0 "):
-                self.agent.receive(data, Flow("udp", address, source), self.now_ns())
+            if data[0:1].isalpha() or data.strip(b"\r\n\0 "):
+                self.agent.receive(data, flow, at_ns)
 
         def failed(peer: Address, why: str) -> None:
             self.counts.unreachable += 1
@@ -99,6 +123,7 @@ class SipEndpoint:
 
     def _close_udp(self, sock: UdpSocket) -> None:
         self._sockets.remove(sock)
+        self._dropped_before += sock.dropped
         del self._by_local[sock.address]
         sock.close()
 
@@ -129,10 +154,10 @@ class SipEndpoint:
     ) -> Flow:
         """Return the way to `remote`, a numeric address: a bound socket's, or an open or new connection's. OSError."""
         if transport == "udp":
-            return Flow("udp", self._udp_towards(remote, local_host).address, remote)
+            return Flow("udp", self._udp_at(local_host or _source_towards(remote)).address, remote)
         if transport == "tls" and tls is None:
             raise ValueError("a TLS flow needs a context")
-        key = (transport, remote, local_host or "")
+        key = (transport, remote, local_host, server_name, id(tls))
         dialling = self._dialled.get(key)
         if dialling is None:
             dialling = asyncio.ensure_future(self._dial(transport, remote, local_host, tls, server_name))
@@ -150,13 +175,8 @@ class SipEndpoint:
         self._dialled.pop(key, None)
         return await self.open_flow(transport, remote, local_host=local_host, tls=tls, server_name=server_name)
 
-    def _udp_towards(self, remote: Address, local_host: str | None) -> UdpSocket:
-        is_ip6 = ":" in remote[0]
-        for sock in self._sockets:
-            host = sock.address[0]
-            if (":" in host) == is_ip6 and (local_host is None or host == local_host):
-                return sock
-        return self._open_udp(local_host or _source_towards(remote), 0)
+    def _udp_at(self, host: str) -> UdpSocket:
+        return next((sock for sock in self._sockets if sock.address[0] == host), None) or self._open_udp(host, 0)
 
     async def _dial(
         self,
@@ -240,20 +260,22 @@ class SipEndpoint:
     def _hand_out_events(self) -> bool:
         events = self.agent.take_events()
         for event in events:
-            self._on_event(event)
+            try:
+                self._on_event(event)
+            except Exception:  # noqa: BLE001 -- one call's fault is no other's
+                _log.exception("%s could not be handled", type(event).__name__)
         return bool(events)
 
     def _set_timer(self) -> None:
         at_ns = self.agent.next_timer_ns()
-        if at_ns == self._timer_at_ns:
+        # One that comes too early finds nothing to do and sets the next: cheaper than setting it anew at each message.
+        if at_ns is None or self._is_closed or (self._timer_at_ns is not None and self._timer_at_ns <= at_ns):
             return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         self._timer_at_ns = at_ns
-        if at_ns is not None and not self._is_closed:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(0, at_ns - self.now_ns()) / _NS_PER_S, self._timer_due)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(0, at_ns - self.now_ns()) / _NS_PER_S, self._timer_due)
 
     def _timer_due(self) -> None:
         self._timer = self._timer_at_ns = None

@@ -1,4 +1,4 @@
-"""A UDP socket for signalling: read in batches, written at once, told of unreachable peers by ICMP."""
+"""A UDP socket for signalling: read in batches with the kernel's times; told of peers that are gone."""
 
 import asyncio
 import contextlib
@@ -7,10 +7,16 @@ import socket
 import struct
 from collections.abc import Callable
 
+from harness.model.clock import monotonic_ns
+from harness.signalling import kernel_time
+from harness.signalling.kernel_time import ANCILLARY_BYTES, KernelClock
+
 # What a wake-up reads at most: then timers and other sockets have their turn.
 _BATCH = 64
 _LARGEST = 65_535
 _BUFFER_BYTES = 4 << 20
+# asm-generic/socket.h; beyond net.core.rmem_max for who may.
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 # linux/in.h, linux/in6.h, linux/errqueue.h
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _ERRNO = struct.Struct("=I")
@@ -19,14 +25,14 @@ Address = tuple[str, int]
 
 
 class UdpSocket:
-    """One bound socket: `on_datagram(data, source)`, `on_batch()` after each wake-up, `on_error(peer, why)`."""
+    """One bound socket: `on_datagram(data, source, at_ns)`, `on_batch()` after each wake-up, `on_error(peer, why)`."""
 
     def __init__(
         self,
         host: str,
         port: int,
         *,
-        on_datagram: Callable[[bytes, Address], None],
+        on_datagram: Callable[[bytes, Address, int], None],
         on_batch: Callable[[], None],
         on_error: Callable[[Address, str], None],
     ) -> None:
@@ -35,6 +41,9 @@ class UdpSocket:
         self._on_error = on_error
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._sock = _bound(self._family, host, port)
+        self._clock = KernelClock()
+        # Datagrams the kernel dropped because this process read too slowly.
+        self.dropped = 0
         name = self._sock.getsockname()
         self.address: Address = (name[0], name[1])
         asyncio.get_running_loop().add_reader(self._sock, self._readable)
@@ -61,15 +70,20 @@ class UdpSocket:
         self._sock.close()
 
     def _readable(self) -> None:
+        now_ns = monotonic_ns()
+        self._clock.refresh(now_ns)
+        ancillary: list[tuple[int, int, bytes]] = []
         for _ in range(_BATCH):
             try:
-                data, source = self._sock.recvfrom(_LARGEST)
+                data, ancillary, _flags, source = self._sock.recvmsg(_LARGEST, ANCILLARY_BYTES)
             except BlockingIOError:
                 break
             except OSError:
                 self._take_errors()
                 continue
-            self._on_datagram(data, (source[0], source[1]))
+            self._on_datagram(data, (source[0], source[1]), self._clock.monotonic_ns(ancillary, now_ns))
+        # The count only grows, so the last datagram's says it all.
+        self.dropped = max(self.dropped, kernel_time.dropped(ancillary))
         self._take_errors()
         self._on_batch()
 
@@ -89,8 +103,12 @@ def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+        for forced, plain in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, forced, _BUFFER_BYTES)
+            except PermissionError:
+                sock.setsockopt(socket.SOL_SOCKET, plain, _BUFFER_BYTES)
+        kernel_time.enable(sock)
         with contextlib.suppress(OSError):
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)

@@ -34,6 +34,8 @@ class SipCounts:
     messages: int = 0
     malformed: int = 0
     resent: int = 0
+    # Datagrams the kernel dropped because this process read too slowly.
+    dropped: int = 0
     skipped_ticks: int = 0
     # RTP of the calls that have ended.
     lines: LineCounts = field(default_factory=LineCounts)

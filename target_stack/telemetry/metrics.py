@@ -47,6 +47,7 @@ class SipNumbers(Protocol):
     messages: int
     malformed: int
     resent: int
+    dropped: int
     skipped_ticks: int
 
     @property
@@ -115,6 +116,7 @@ def render_sip(sip: SipNumbers) -> str:
             _counter("sip_digits", "Keys heard.", [({}, sip.digits)]),
             _counter("sip_messages", "SIP messages received.", [({}, sip.messages)]),
             _counter("sip_malformed", "Of these, messages that were no SIP.", [({}, sip.malformed)]),
+            _counter("sip_dropped", "SIP datagrams the kernel dropped.", [({}, sip.dropped)]),
             _counter("sip_resent", "SIP messages sent again.", [({}, sip.resent)]),
             _counter("sip_rtp_packets", "RTP of SIP calls that have ended.", _by("kind", packets)),
             _counter("sip_skipped_ticks", "20 ms ticks skipped by a stall.", [({}, sip.skipped_ticks)]),

@@ -103,6 +103,7 @@ def test_call_n_plus_1_is_refused_and_the_n_are_kept():
                 client.request("OPTIONS")
                 told = await client.until(events.RequestAnswered)
                 assert (told.status, told.response.get("X-Callquake-Trunk")) == (503, "active=3;limit=3")
+                await until(lambda: sum(bool(s.playout) for s in sessions.made) == 3, "three greetings")
                 for call in calls:
                     call.speak(in_packets(PCMU, 0.2))
                 await until(lambda: all(s.loud_samples > 2500 for s in sessions.made), "the three still talk")
@@ -113,6 +114,7 @@ def test_call_n_plus_1_is_refused_and_the_n_are_kept():
                 assert (told.status, "INVITE" in told.response.get("Allow")) == (200, True)
                 await client.call()
                 assert [len(client.ends(call)) for call in calls] == [1, 0, 0]
+                await until(lambda: len(sessions.made) == 4, "the fourth session")
             assert len({s.call_id for s in sessions.made}) == 4
         assert edge.counts.answers == {200: 4, 503: 1}
         assert edge.counts.options == {503: 1, 200: 1}
@@ -127,6 +129,7 @@ def test_shutting_down_says_bye_to_all_and_takes_no_new_call():
         edge, address = await edge_context.__aenter__()
         async with SipClient(address) as client:
             calls = [await client.call() for _ in range(3)]
+            await until(lambda: sum(s.starts for s in sessions.made) == 3, "three sessions")
             closing = asyncio.create_task(edge_context.__aexit__(None, None, None))
             await asyncio.sleep(0)
             late = await client.dial()
@@ -215,7 +218,7 @@ def test_an_invite_without_an_offer_gets_ours():
         async with running_sip_edge(sessions) as (_, address), SipClient(address) as client:
             call = await client.call(with_offer=False)
             assert call.agreed.form.name == "PCMU"
-            await until(call.media.packets, "greeted")
+            await until(lambda: sessions.made and sessions.made[0].playout, "greeting")
             call.speak(in_packets(PCMU, 0.2))
             await until(lambda: sessions.made[0].loud_samples > 2500, "heard")
 
@@ -254,6 +257,7 @@ def test_callers_are_challenged_where_there_are_users(password, status):
             if status is None:
                 call = await client.call()
                 assert call.leg.challenges == 1
+                await until(lambda: sessions.made, "a session")
             else:
                 assert (await client.until(events.Failed, await client.dial())).status == status
         assert len(sessions.made) == (status is None)

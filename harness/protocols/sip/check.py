@@ -6,6 +6,7 @@ refused with 400 than met in the middle of a call.
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from harness.protocols.sip.grammar import BadMessage, is_token, parse_params, shown, split_list
 from harness.protocols.sip.headers import (
@@ -43,10 +44,34 @@ def check(message: Message) -> None:
         if message.is_contact_star:
             _check_star(message)
     except BadMessage as error:
-        error.headers = [(n, v) for n in ("Via", "From", "To", "Call-ID", "CSeq") for v in message.get_all(n)]
-        if not isinstance(message, Request) or message.method == "ACK":
-            error.status = None
+        _say_how_to_answer(error, message)
         raise
+
+
+def check_used(message: Message) -> None:
+    """Raise the same for the fields that a user agent acts upon, some microseconds a message.
+
+    After it none of them raises when it is read.
+    """
+    try:
+        for key in _USED:
+            for value in message.get_all(key):
+                _read_used(key, value)
+    except BadMessage as error:
+        _say_how_to_answer(error, message)
+        raise
+
+
+# A call's messages repeat them.
+@lru_cache(8192)
+def _read_used(key: str, value: str) -> None:
+    _USED[key](value, key)
+
+
+def _say_how_to_answer(error: BadMessage, message: Message) -> None:
+    error.headers = [(n, v) for n in ("Via", "From", "To", "Call-ID", "CSeq") for v in message.get_all(n)]
+    if not isinstance(message, Request) or message.method == "ACK":
+        error.status = None
 
 
 def _vias(value: str, name: str) -> None:
@@ -67,6 +92,11 @@ def _contacts(value: str, name: str) -> None:
             parse_number(expires, "Contact: expires")
         if q is not None and not _Q.fullmatch(q):
             raise BadMessage(f"Contact: q is {shown(q)}; legal: 0 to 1, up to three decimals")
+
+
+def _targets(value: str, name: str) -> None:
+    if value != "*":
+        _addresses(value, name)
 
 
 def _check_star(message: Message) -> None:
@@ -201,3 +231,18 @@ _FIELDS: tuple[tuple[str, str, _Reader], ...] = (
     ("proxy-authorization", "Proxy-Authorization", parse_auth),
     ("authentication-info", "Authentication-Info", parse_auth_info),
 )
+
+# Lists of words are not held to their grammar here: some write blanks for commas, and nobody is confused.
+_USED: dict[str, _Reader] = {
+    "contact": _targets,
+    "record-route": _routes,
+    "require": split_list,
+    "supported": split_list,
+    "allow": split_list,
+    "content-type": parse_valued,
+    "session-expires": parse_valued,
+    "min-se": parse_valued,
+    "rseq": parse_number,
+    "expires": parse_number,
+    "min-expires": parse_number,
+}

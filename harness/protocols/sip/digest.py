@@ -266,7 +266,7 @@ class Verifier:
             issued = int(head, 16)
         except ValueError:
             return None
-        return issued if issued >= 0 and hmac.compare_digest(self._nonce(issued), nonce) else None
+        return issued if issued >= 0 and hmac.compare_digest(_octets(self._nonce(issued)), _octets(nonce)) else None
 
     def check(self, method: str, values: Sequence[str], body: bytes, now_ns: int) -> Verdict:
         """Judge the Authorization values of a request; nothing a peer may send raises.

@@ -6,6 +6,7 @@ from typing import Any
 from harness.model.errors import LocalProtocolError
 from harness.protocols.sip import compose, events, handles, session_timer
 from harness.protocols.sip.call import extra_lines, unknown_extensions
+from harness.protocols.sip.check import check_used
 from harness.protocols.sip.compose import Headers
 from harness.protocols.sip.config import PRACK, AgentConfig
 from harness.protocols.sip.dialog import dialog_of_request
@@ -201,6 +202,7 @@ class UserAgent:
         endpoint.counts.received += 1
         try:
             message = parse(data)
+            check_used(message)
         except BadMessage as error:
             endpoint.counts.malformed += 1
             answer = refusal(error, *flow.remote)

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from harness.callers.addresses import resolve
@@ -20,6 +21,7 @@ from harness.callers.setup_queue import Turn
 from harness.media.codecs import L16_8K, L16_16K, PCMA, PCMU, Codec
 from harness.media.recorder import Recorder
 from harness.model.clock import monotonic_ns, ms_between
+from harness.model.codec import to_json
 from harness.model.errors import LocalProtocolError, RemoteProtocolError
 from harness.model.plan import CallPlan, StreamSpec, TargetSpec
 from harness.model.records import Cause, SetupTimes, StreamFacts
@@ -72,11 +74,24 @@ class MediaStreamCaller:
         self.recorder: Recorder | None = None
         self.setup = SetupTimes()
         self.candidate_types: tuple[str, str] | None = None
+        # For a traced call: each step's time in ms, and what was said and answered.
+        self._steps_ms: dict[str, float] = {}
+        self._agreed: dict[str, Any] = {"steps_ms": self._steps_ms}
 
     @property
     def stream(self) -> StreamFacts | None:
         """What the stream went through; None before the call is up."""
         return None if self.media is None else self.media.facts()
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What a traced call asked, was answered and agreed on."""
+        return {**self._agreed, "stream": None if self.stream is None else to_json(self.stream)}
+
+    def press(self, digits: str) -> None:
+        """Press keys; the carrier tells them by messages."""
+        if self.media is not None:
+            self.media.press(digits)
 
     async def connect(self, turn: Turn) -> int:
         """Set the call up; return the monotonic ns at which media was up. Raises SetupFailure, GeneratorError."""
@@ -114,14 +129,19 @@ class MediaStreamCaller:
 
     async def _set_up(self) -> tuple[Wire, list[WireEvent]]:
         parts, target = self._parts, self._plan.target
+        began = monotonic_ns()
         remote = await resolve(parts.hostname or "", parts.port or _PORTS[parts.scheme])
+        self._steps_ms["resolve"], resolved = ms_between(began, monotonic_ns()), monotonic_ns()
         ca = None if target.stream is None else target.stream.ca
         tls = (self._host.tls(ca), parts.hostname or "") if parts.scheme == "wss" else None
         silence_ms = self._plan.limits.media_timeout_ms
         self._link = await open_link(remote, tls, self._host.clock, silence_ms, _shown(target.url))
+        self._steps_ms["tls" if tls else "connect"] = ms_between(resolved, monotonic_ns())
+        self._agreed |= {"remote": f"{remote[0]}:{remote[1]}", "tls": self._link.tls_words}
         if target.dialect == AUDIOSOCKET:
             # An agent joins its records by the UUID; it is made of the call's name, for that is all it can be told.
             call_uuid = uuid.uuid5(uuid.NAMESPACE_URL, self._plan.call_id)
+            self._agreed |= {"uuid": str(call_uuid), "audio": format_of(target).name}
             return AudioSocketWire(AudioSocketCarrier(call_uuid, format_of(target))), []
         return await self._open_web_socket(self._link)
 
@@ -136,7 +156,14 @@ class MediaStreamCaller:
         web_socket = WebSocketClient()
         path = (self._parts.path or "/") + (f"?{self._parts.query}" if self._parts.query else "")
         link.send(web_socket.request(_host_header(self._parts), path, self._headers(), dialect.subprotocol))
-        rest = await self._handshake(link, web_socket)
+        began = monotonic_ns()
+        opened, *rest = await self._handshake(link, web_socket)
+        self._steps_ms["handshake"] = ms_between(began, monotonic_ns())
+        self._agreed |= {
+            "subprotocol": opened.subprotocol if isinstance(opened, Opened) else None,
+            "audio": stream.audio_format.name,
+            "started": to_json(stream.started),
+        }
         if answer := web_socket.to_send:
             link.send(answer)
         wire = WebSocketWire(web_socket, stream)
@@ -150,7 +177,7 @@ class MediaStreamCaller:
         return list(headers.items())
 
     async def _handshake(self, link: StreamLink, web_socket: WebSocketClient) -> list[Event]:
-        """Wait for the answer; return what came behind it. Raises SetupFailure."""
+        """Wait for the answer; return it and what came behind it. Raises SetupFailure."""
         answered: asyncio.Future[list[Event]] = asyncio.get_running_loop().create_future()
         shown = _shown(self._plan.target.url)
 
@@ -167,7 +194,7 @@ class MediaStreamCaller:
                 fail(Cause.SIGNALLING_REFUSED, f"the handshake's answer is unusable: {error}")
                 return
             if events and isinstance(events[0], Opened):
-                answered.set_result(events[1:])
+                answered.set_result(events)
             elif events and isinstance(events[0], Refused):
                 fail(Cause.SIGNALLING_REFUSED, _refusal(events[0]))
             elif not read.data or any(isinstance(event, Closed) for event in events):

@@ -99,6 +99,11 @@ class StreamLink:
             self._loop.add_reader(self._sock.fileno(), self._on_readable)
 
     @property
+    def tls_words(self) -> str | None:
+        """Protocol and cipher, None where nothing is encrypted."""
+        return None if self._tls is None else self._tls.words
+
+    @property
     def unsent_bytes(self) -> int:
         """What the kernel has not taken yet."""
         return len(self._unsent)
@@ -240,6 +245,12 @@ class _Tls:
             else:
                 await loop.sock_sendall(sock, self._outgoing.read())
                 return
+
+    @property
+    def words(self) -> str:
+        """Protocol and cipher."""
+        cipher = self._tls.cipher()
+        return f"{self._tls.version()} {cipher[0] if cipher else ''}"
 
     def encrypt(self, data: bytes) -> bytes:
         """Return the records to send."""

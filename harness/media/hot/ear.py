@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from harness.media.codecs import OPUS, PCMA, PCMU
 from harness.media.hot import levels, onset, opus_ear, opus_kept, opus_spoken, opus_state
-from harness.media.hot.g711 import alaw_decode, ulaw_decode
+from harness.media.hot.g711 import ALAW_SQUARES, ULAW_SQUARES
 from harness.media.hot.g722 import G722_STATE, g722_decode
 from harness.media.hot.jit import LINE_BYTES, address_of, compiled, whole_lines
-from harness.media.hot.levels import forget_part, window_levels
+from harness.media.hot.levels import LINEAR, forget_part, window_levels
 from harness.media.hot.native import OPUS_DECODER_BYTES
 from harness.media.hot.onset import (
     SILENCE_DBFS,
@@ -255,21 +255,21 @@ def _comfort_noise(ear: Any, first_byte: int, scratch: Any) -> None:
 def _telephone(
     ear: Any, payload: Any, offset: int, length: int, arrived_at_ns: int, first_at_ns: int, scratch: Any
 ) -> int:
-    """Take a packet of PCMU, PCMA or G.722; all are decoded, they cost next to nothing."""
-    samples_per_ms = 8
+    """Take a packet of PCMU, PCMA or G.722: every one is heard, they cost next to nothing."""
+    levels, samples_per_ms = scratch.levels, 8
     if ear.codec == _PCMU:
-        count = ulaw_decode(payload, offset, length, scratch.pcm)
+        windows = window_levels(ear, payload, offset, length, samples_per_ms, ULAW_SQUARES, levels)
     elif ear.codec == _PCMA:
-        count = alaw_decode(payload, offset, length, scratch.pcm)
+        windows = window_levels(ear, payload, offset, length, samples_per_ms, ALAW_SQUARES, levels)
     else:
-        count = g722_decode(ear, payload, offset, length, scratch.pcm)
         samples_per_ms = 16
-    windows = window_levels(ear, scratch.pcm, count, samples_per_ms, scratch.levels)
+        count = g722_decode(ear, payload, offset, length, scratch.pcm)
+        windows = window_levels(ear, scratch.pcm, 0, count, samples_per_ms, LINEAR, levels)
     if ear.awaited or ear.is_speaking:
-        if windows > 0 and samples_per_ms == 8 and scratch.levels[0] <= gate_dbfs(ear):
+        if windows > 0 and samples_per_ms == 8 and levels[0] <= gate_dbfs(ear):
             # G.711 is never out of step: speech that begins within a packet was in no lost one.
             first_at_ns = arrived_at_ns
-        return onset_packet(ear, scratch.levels, windows, arrived_at_ns, first_at_ns, SILENCE_DBFS)
+        return onset_packet(ear, levels, windows, arrived_at_ns, first_at_ns, SILENCE_DBFS)
     for i in range(windows):
-        onset_learn(ear, scratch.levels[i])
+        onset_learn(ear, levels[i])
     return 0

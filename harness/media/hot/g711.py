@@ -1,11 +1,7 @@
-"""G.711 to linear PCM: one table look-up a sample (ITU-T G.711, tables 1a to 2b)."""
-
-from typing import Any
+"""G.711's codes as linear PCM, and their squares (ITU-T G.711, tables 1a to 2b)."""
 
 import numpy as np
 import numpy.typing as npt
-
-from harness.media.hot.jit import compiled
 
 _ULAW_BIAS = 132
 
@@ -28,21 +24,6 @@ def _alaw_value(code: int) -> int:
 # Code to int16, shape (256,).
 ULAW: npt.NDArray[np.int16] = np.array([_ulaw_value(code) for code in range(256)], np.int16)
 ALAW: npt.NDArray[np.int16] = np.array([_alaw_value(code) for code in range(256)], np.int16)
-
-
-@compiled
-def ulaw_decode(payload: Any, offset: int, length: int, out: Any) -> int:
-    """Decode `length` bytes of mu-law from payload[offset] on into `out` (int16); return the samples, 8 kHz."""
-    count = min(length, len(out))
-    for i in range(count):
-        out[i] = ULAW[payload[offset + i]]
-    return count
-
-
-@compiled
-def alaw_decode(payload: Any, offset: int, length: int, out: Any) -> int:
-    """Decode `length` bytes of A-law from payload[offset] on into `out` (int16); return the samples, 8 kHz."""
-    count = min(length, len(out))
-    for i in range(count):
-        out[i] = ALAW[payload[offset + i]]
-    return count
+# Code to the square of its sample, shape (256,): what a level is made of, without decoding.
+ULAW_SQUARES: npt.NDArray[np.int64] = ULAW.astype(np.int64) ** 2
+ALAW_SQUARES: npt.NDArray[np.int64] = ALAW.astype(np.int64) ** 2

@@ -60,6 +60,8 @@ class Gcm(NamedTuple):
     iv: npt.NDArray[np.uint8]
     # Where OpenSSL writes lengths that nobody needs.
     length: npt.NDArray[np.int32]
+    # How many streams have a key: an engine of plain RTP has none, and nothing of all this to fetch.
+    keyed: npt.NDArray[np.int64]
 
 
 def new_gcm(calls: int) -> Gcm:
@@ -73,24 +75,29 @@ def new_gcm(calls: int) -> Gcm:
         ciphers,
         np.zeros(16, np.uint8),
         np.zeros(4, np.int32),
+        np.zeros(1, np.int64),
     )
 
 
 def start_stream(gcm: Any, row: int, key: bytes, salt: bytes) -> None:
     """Begin a stream; called from Python, before the loop knows the call."""
+    end_stream(gcm, row)
     stream = gcm.streams[row]
-    stream.bits, stream.ssrc, stream.highest = 8 * len(key), -1, -1
+    stream.ssrc, stream.highest = -1, -1
     stream.seen[:] = 0
-    if gcm.ciphers[_cipher_index(stream.bits, 0)] == 0:
-        stream.bits = 0
+    bits = 8 * len(key)
+    if gcm.ciphers[_cipher_index(bits, 0)] != 0:
+        stream.bits = bits
+        gcm.keyed[0] += 1
     material = gcm.material[row]
-    material[:] = 0
     material[: len(key)] = np.frombuffer(key, np.uint8)
     material[_SALT_AT : _SALT_AT + SALT_BYTES] = np.frombuffer(salt, np.uint8)
 
 
 def end_stream(gcm: Any, row: int) -> None:
     """Leave all to libsrtp, and keep no key."""
+    if gcm.streams[row].bits != 0:
+        gcm.keyed[0] -= 1
     gcm.streams[row].bits = 0
     gcm.material[row] = 0
 
@@ -111,6 +118,8 @@ def move_stream(gcm: Any, source: int, row: int) -> None:
 @compiled
 def fetch_stream(gcm: Any, row: int) -> None:
     """Have fetched what gcm_seal or gcm_open will touch."""
+    if gcm.keyed[0] == 0:
+        return
     fetch_row(gcm.streams, _STREAM_BYTES, row, 0, 1)
     fetch_row(gcm.material, _MATERIAL_BYTES, row, 0, 1)
 

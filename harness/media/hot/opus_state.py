@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from harness.media.hot.jit import address_of, compiled
-from harness.media.hot.levels import window_levels
+from harness.media.hot.levels import LINEAR, window_levels
 from harness.media.hot.native import OPUS_DECODER_BYTES, memcpy, opus_decode, opus_decoder_init
 from harness.media.hot.onset import SILENCE_DBFS, onset_silence
 
@@ -143,7 +143,7 @@ def decoded_levels(ear: Any, decoder: int, payload: int, length: int, rate: int,
         ear.undecodable += 1
         ear.is_out_of_step = 1
         return -1
-    return window_levels(ear, scratch.pcm, count, rate // 1000, levels)
+    return window_levels(ear, scratch.pcm, 0, count, rate // 1000, LINEAR, levels)
 
 
 @compiled

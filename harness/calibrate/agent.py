@@ -7,7 +7,6 @@ Both times are this process's own: a kernel stamp and a send stamp of this side'
 caller; all it gives is its call id, so that its turns can be found.
 """
 
-import contextlib
 from collections.abc import Callable
 
 from harness.calibrate.answers import ANSWER, AnswerShelf
@@ -83,6 +82,4 @@ class Agent:
         ended_at_ns, planned = self._planned
         self._planned = None
         self._turn += 1
-        with contextlib.suppress(ValueError):
-            # A truth file that was closed under us has no use for it.
-            self._tell(Truth(self._call, self._turn, ended_at_ns, at_ns, planned.delay_ms, planned.leading_silence_ms))
+        self._tell(Truth(self._call, self._turn, ended_at_ns, at_ns, planned.delay_ms, planned.leading_silence_ms))

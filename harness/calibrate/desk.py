@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import IO, Any
 
@@ -61,7 +62,10 @@ class Desk:
         self._shelf = AnswerShelf(behaviour)
         self._calls: dict[str, _Open] = {}
         self._count = 0
+        self._told: list[Truth] = []
         self._is_flush_due = False
+        # One thread, so that lines stay in order.
+        self._writer = ThreadPoolExecutor(1, "truth")
         self._done = MediaStats()
         self._drops: dict[Address, int] = {}
         self._overflows = 0
@@ -126,21 +130,21 @@ class Desk:
         """End every call."""
         await asyncio.gather(*(self.end(call) for call in list(self._calls)), return_exceptions=True)
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._flush()
+        await asyncio.get_running_loop().run_in_executor(None, self._writer.shutdown)
 
     def _tell(self, truth: Truth) -> None:
-        # Hundreds a second: `asdict` alone would take longer than all the rest of an answer.
-        told = {name: getattr(truth, name) for name in _TRUTH_FIELDS}
-        self._truth.write(json.dumps({**told, "ttfb_ms": truth.ttfb_ms}) + "\n")
+        self._told.append(truth)
         if not self._is_flush_due:
             # One write for the answers of this while; a reader waits no longer than that for a line.
             self._is_flush_due = True
             asyncio.get_running_loop().call_later(_FLUSH_AFTER_S, self._flush)
 
     def _flush(self) -> None:
+        """Write beside the event loop: a disk that takes seconds must not hold up the answers."""
         self._is_flush_due = False
-        with contextlib.suppress(ValueError):
-            # Closed already, and so written.
-            self._truth.flush()
+        told, self._told = self._told, []
+        self._writer.submit(_write, self._truth, told)
 
     # --- counts ----------------------------------------------------------------------------------------------------
 
@@ -169,6 +173,15 @@ class Desk:
     def _note_drops(self, port: Address, last: MediaStats) -> None:
         """Keep the drops of each port once; all of its calls tell the same number."""
         self._drops[port] = max(self._drops.get(port, 0), last.socket_drops)
+
+
+def _write(file: IO[str], told: Sequence[Truth]) -> None:
+    # `asdict` alone would take longer than all the rest of an answer.
+    lines = [{**{name: getattr(truth, name) for name in _TRUTH_FIELDS}, "ttfb_ms": truth.ttfb_ms} for truth in told]
+    with contextlib.suppress(ValueError):
+        # A file that was closed under us has no use for them.
+        file.write("".join(f"{json.dumps(line)}\n" for line in lines))
+        file.flush()
 
 
 def _sum(total: MediaStats, last: MediaStats) -> MediaStats:

@@ -29,6 +29,9 @@ from harness.media.hot.layout import (
     NAME_BYTES,
     OFFSET_NS,
     PORT_BYTES,
+    READY,
+    READY_AT_NS,
+    READY_READ,
     RECEPTION_BYTES,
     RECEPTION_LINES,
     RTP_HEADER_BYTES,
@@ -56,37 +59,56 @@ _FEWEST_BYTES = 8
 
 
 @compiled
-def read_ports(media: Any, until_ns: int) -> bool:
-    """Read the ports that have something: a batch at least, then on until a time; True when all such were known.
+def read_ports(media: Any, until_ns: int) -> None:
+    """Read what has come: a port at least, then on until a time; the rest is read the next time, where this one ended.
 
-    What is left over is read next time: reading late costs nothing, sending late does. Each port has its turn.
+    Reading late costs nothing, sending late does. HEARD_UNTIL_NS is what this comes to: how far all ports were read.
     """
-    events = media.inbox.events
-    ready = native.epoll_wait(media.cells[EPOLL_FD], events.ctypes.data, MOST_READY, 0)
-    # Where the last time ended, or near it: the kernel tells ports that stay ready in the same order.
-    first = int(media.counters[Counter.READS])
-    for i in range(ready):
+    cells = media.cells
+    if cells[READY_READ] < cells[READY]:
+        # More had come than one time was enough for: what has come since is asked for when all of that is read.
+        if not _read_ready(media, until_ns):
+            return
+        if monotonic_ns(media) >= until_ns:
+            return
+    cells[READY_AT_NS] = monotonic_ns(media)
+    cells[READY] = max(0, native.epoll_wait(cells[EPOLL_FD], media.inbox.events.ctypes.data, MOST_READY, 0))
+    cells[READY_READ] = 0
+    _read_ready(media, until_ns)
+
+
+@compiled
+def _read_ready(media: Any, until_ns: int) -> bool:
+    """Read the ports that were told until all are or it is time; True when all are."""
+    cells, events = media.cells, media.inbox.events
+    ready = cells[READY]
+    i = cells[READY_READ]
+    while i < ready:
         if i + 2 * AHEAD < ready:
-            fetch_row(media.ports, PORT_BYTES, _ready_port(events, (first + i + 2 * AHEAD) % ready), 0, 1)
+            fetch_row(media.ports, PORT_BYTES, _ready_port(events, i + 2 * AHEAD), 0, 1)
         if i + AHEAD < ready:
-            call = media.ports[_ready_port(events, (first + i + AHEAD) % ready)].last_call
+            call = media.ports[_ready_port(events, i + AHEAD)].last_call
             fetch_row(media.calls, CALL_BYTES, call, HEARING_LINE, HEARING_LINES)
             _fetch(media, call)
-        port = _ready_port(events, (first + i) % ready)
+        port = _ready_port(events, i)
         if _read_port(media, port, until_ns):
             media.ports[port].behind_since_ns = 0
         else:
             _leave_unread(media, port)
-        if i + 1 < ready and monotonic_ns(media) >= until_ns:
-            for left in range(i + 1, ready):
-                _leave_unread(media, _ready_port(events, (first + left) % ready))
+        i += 1
+        if i < ready and monotonic_ns(media) >= until_ns:
             break
-    return ready < MOST_READY
+    cells[READY_READ] = i
+    if i < ready:
+        return False
+    if ready < MOST_READY:
+        cells[HEARD_UNTIL_NS] = cells[READY_AT_NS]
+    return True
 
 
 @compiled
 def _leave_unread(media: Any, port: int) -> None:
-    """Note that what came to a port since the last time may be unread, so that nobody takes it for silence."""
+    """Note that a port has more than is read at a time, so that nobody takes what is left for silence."""
     if media.ports[port].behind_since_ns == 0:
         media.ports[port].behind_since_ns = media.cells[HEARD_UNTIL_NS]
 

@@ -98,6 +98,10 @@ class Counter(enum.IntEnum):
 
 # Cells of the loop's own state.
 OFFSET_NS, NEXT_OFFSET_NS, NEXT_PHASE, EVENT_FD, EPOLL_FD, TOLD, NEXT_BELL_NS, HEARD_UNTIL_NS = range(8)
+# The ports that were told last to have something: how many, how many of them were read since, and when they were told.
+READY, READY_READ, READY_AT_NS = range(8, 11)
+# When the loop last slept.
+RESTED_AT_NS = 11
 
 # In the order in which they are touched: what sending a packet needs, then what hearing one needs, each within a few
 # cache lines; then what is rare.

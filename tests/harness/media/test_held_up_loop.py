@@ -10,10 +10,23 @@ from hot_bench import HotBench
 from harness.media.hot import native
 from harness.media.hot.clock import monotonic_ns
 from harness.media.hot.incoming import read_ports
-from harness.media.hot.layout import BATCH, HEARD_UNTIL_NS, PHASE_NS, TICK_NS, Counter, Event, new_media
-from harness.media.hot.run import _send_phase
+from harness.media.hot.layout import (
+    BATCH,
+    HEARD_UNTIL_NS,
+    NEXT_PHASE,
+    PHASE_NS,
+    RESTED_AT_NS,
+    TICK_NS,
+    Counter,
+    Event,
+    new_media,
+)
+from harness.media.hot.run import MOST_WORK_NS, REST_NS, _send_phase, next_wake_ns
 
 pytestmark = pytest.mark.unit
+
+
+FIRST_HEARD_NS = 7
 
 
 class Ports:
@@ -22,7 +35,7 @@ class Ports:
     def __init__(self):
         self.epoll = native.epoll_create()
         self.media = new_media(4, 4, 4, 4, -1, self.epoll)
-        self.media.cells[HEARD_UNTIL_NS] = 7
+        self.media.cells[HEARD_UNTIL_NS] = FIRST_HEARD_NS
         self.socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
         for index, sock in enumerate(self.socks[:2]):
             sock.setblocking(False)
@@ -38,11 +51,15 @@ class Ports:
             self.socks[2].sendto(packet, self.socks[port].getsockname())
 
     def read(self, until_ns):
-        """Return how many datagrams were read, and which ports were left with some."""
+        """Return how many datagrams were read, which ports are behind, and how far all the others were read."""
         before = int(self.media.counters[Counter.DATAGRAMS])
-        assert read_ports(self.media, until_ns)
+        read_ports(self.media, until_ns)
         behind = [i for i in range(2) if self.media.ports[i].behind_since_ns]
         return int(self.media.counters[Counter.DATAGRAMS]) - before, behind
+
+    @property
+    def heard_until_ns(self):
+        return int(self.media.cells[HEARD_UNTIL_NS])
 
     def close(self):
         for sock in self.socks:
@@ -60,30 +77,42 @@ def ports():
 def test_until_its_time_everything_is_read(ports):
     ports.send(0, 2 * BATCH + 1)
     ports.send(1, 3)
-    assert ports.read(monotonic_ns(ports.media) + 10**12) == (2 * BATCH + 4, [])
-    assert ports.read(monotonic_ns(ports.media) + 10**12) == (0, [])
+    before_ns = monotonic_ns(ports.media)
+    assert ports.read(before_ns + 10**12) == (2 * BATCH + 4, [])
+    assert ports.heard_until_ns >= before_ns
+    assert ports.read(before_ns + 10**12) == (0, [])
 
 
-def test_past_its_time_a_batch_is_read_and_each_port_has_its_turn(ports):
-    ports.send(0, BATCH + 1)
-    ports.send(1, BATCH + 1)
-    assert [ports.read(0), ports.read(0)] == [(BATCH, [0, 1])] * 2
-    # The other port was first the second time: both have one left.
-    assert ports.read(10**18) == (2, [])
+def test_past_its_time_one_port_is_read_and_the_next_time_the_next_one(ports):
+    ports.send(0, 1)
+    ports.send(1, 1)
+    before_ns = monotonic_ns(ports.media)
+    assert ports.read(0) == (1, [])
+    assert ports.heard_until_ns == FIRST_HEARD_NS
+    # What comes now is not of what was told before.
+    ports.send(0, 1)
+    ports.send(1, 1)
+    told_ns = monotonic_ns(ports.media)
+    assert ports.read(0)[0] >= 1
+    assert before_ns <= ports.heard_until_ns < told_ns
+    ports.read(10**18)
+    ports.read(10**18)
+    assert ports.heard_until_ns >= told_ns
 
 
-def test_a_port_that_was_read_is_up_to_date_however_far_behind_others_are(ports):
+def test_a_port_with_more_than_is_read_at_a_time_holds_up_only_itself(ports):
     ports.send(0, 1)
     ports.send(1, BATCH + 1)
-    ports.read(0)
-    ports.read(0)
-    # Whichever came first, the small one is through and the other stands at what was known when it was left.
-    assert ports.media.ports[0].behind_since_ns == 0
-    assert ports.media.ports[1].behind_since_ns == 7
-    ports.media.cells[HEARD_UNTIL_NS] = 8
+    read = [ports.read(0), ports.read(0)]
+    # Whichever was told first.
+    assert sorted(count for count, _ in read) == [1, BATCH]
+    assert read[1][1] == [1]
+    assert ports.heard_until_ns > FIRST_HEARD_NS
+    assert ports.media.ports[1].behind_since_ns == FIRST_HEARD_NS
     ports.send(1, BATCH)
     ports.read(0)
-    assert ports.media.ports[1].behind_since_ns == 7
+    assert ports.media.ports[1].behind_since_ns == FIRST_HEARD_NS
+    assert ports.read(10**18) == (1, [])
 
 
 def test_what_may_be_unread_is_no_silence_and_no_loss():
@@ -123,3 +152,12 @@ def test_silence_is_told_of_a_port_that_was_read_while_another_is_behind():
     bench.media.ports[0].behind_since_ns = 0
     _send_phase(bench.media, phase, late_ns)
     assert [kind for kind, _, _ in bench.told()] == [Event.AGENT_STOPPED]
+
+
+def test_a_loop_that_never_catches_up_leaves_its_event_loop_a_turn():
+    media = HotBench().media
+    media.cells[NEXT_PHASE], media.cells[RESTED_AT_NS] = 4, PHASE_NS
+    late_ns = PHASE_NS + MOST_WORK_NS
+    assert next_wake_ns(media, 3 * PHASE_NS) == 4 * PHASE_NS
+    assert next_wake_ns(media, late_ns) == 4 * PHASE_NS < late_ns
+    assert next_wake_ns(media, late_ns + 1) == late_ns + 1 + REST_NS

@@ -18,8 +18,10 @@ from harness.callers.exchange import (
     Action,
     CallEvent,
     HangUp,
+    Hold,
     MediaView,
     Milestone,
+    Press,
     Speak,
     Spoken,
     TurnEnded,
@@ -29,6 +31,10 @@ from harness.callers.media_stream_host import StreamHost
 from harness.callers.rtp import RtpCaller
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.setup_queue import SetupQueue, Turn
+from harness.callers.sip import SipCaller
+from harness.callers.sip_host import SipHost
+from harness.callers.sip_media import codecs_of as sip_codecs_of
+from harness.callers.sip_silence import Silence
 from harness.callers.source_ports import SourcePorts
 from harness.callers.webrtc import WebRtcCaller
 from harness.media.clips import Clip
@@ -67,6 +73,8 @@ class CallContext:
     on_milestone: Callable[[str, Milestone], None]
     # None: no media-stream calls are placed.
     streams: StreamHost | None = None
+    # None: no SIP calls are placed.
+    sip: SipHost | None = None
 
 
 def codec_of(target: TargetSpec) -> Codec:
@@ -76,6 +84,15 @@ def codec_of(target: TargetSpec) -> Codec:
     return OPUS if target.transport == "webrtc" else codec_named(target.codec)
 
 
+def codecs_of(target: TargetSpec) -> tuple[Codec, ...]:
+    """Return the codecs that a call to `target` may come to speak, the likeliest first; none where it has no audio."""
+    return sip_codecs_of(target) if target.transport == "sip" else (codec_of(target),)
+
+
+def _is_silent(target: TargetSpec) -> bool:
+    return target.sip is not None and not target.sip.media
+
+
 def _caller_of(plan: CallPlan, context: CallContext, post: Callable[[CallEvent], None]) -> Caller:
     if plan.target.transport == "rtp":
         return RtpCaller(plan, context.http, context.media_loop, context.source_ports, post)
@@ -83,6 +100,9 @@ def _caller_of(plan: CallPlan, context: CallContext, post: Callable[[CallEvent],
         return WebRtcCaller(plan, context.http, context.peers, context.media_loop, post)
     if plan.target.transport == "media_stream" and context.streams is not None:
         return MediaStreamCaller(plan, context.streams, post)
+    if plan.target.transport == "sip" and context.sip is not None:
+        ports, loop = context.source_ports, context.media_loop
+        return SipCaller(plan, context.sip, context.timers, loop, ports, context.http, post)
     raise LocalProtocolError(f"call {plan.call_id}: no caller for the transport {plan.target.transport!r}")
 
 
@@ -95,9 +115,8 @@ class Call:
         self._due_at_ns = due_at_ns
         self._context = context
         self._caller = _caller_of(plan, context, self._on_event)
-        utterances = {t.utterance_id: context.utterances[t.utterance_id] for t in plan.turns}
         self._codec = codec_of(plan.target)
-        self._conversation = Conversation(plan, utterances, self._codec.name)
+        self._conversation = self._new_conversation()
         self._clips: dict[str, Clip] = {}
         # What the call told before its conversation began.
         self._early: list[CallEvent] = []
@@ -110,6 +129,13 @@ class Call:
         self._end: HangUp | None = None
         self._started_at_ns = 0
         self._connected_at_ns: int | None = None
+
+    def _new_conversation(self) -> Conversation | Silence:
+        plan, context = self._plan, self._context
+        if _is_silent(plan.target):
+            return Silence(plan)
+        utterances = {t.utterance_id: context.utterances[t.utterance_id] for t in plan.turns}
+        return Conversation(plan, utterances, self._codec.name)
 
     def interrupt(self, cause: Cause, detail: str) -> None:
         """End the call early, by the operator's wish."""
@@ -145,7 +171,7 @@ class Call:
             cause=end.cause,
             detail=self._secrets.hide(end.detail),
             transport=self._plan.target.transport,
-            codec=self._codec.name if self._connected_at_ns is not None else None,
+            codec=self._codec.name if self._connected_at_ns is not None and not _is_silent(self._plan.target) else None,
             due_at_ns=self._due_at_ns,
             started_at_ns=self._started_at_ns,
             connected_at_ns=self._connected_at_ns,
@@ -153,12 +179,13 @@ class Call:
             arrival_lateness_ms=None if self._due_at_ns is None else ms_between(self._due_at_ns, self._started_at_ns),
             setup=self._caller.setup,
             greeting_ms=self._conversation.greeting_ms,
-            turns_planned=len(self._plan.turns),
+            turns_planned=0 if _is_silent(self._plan.target) else len(self._plan.turns),
             turns_answered=self._conversation.turns_answered,
             media=media,
             candidate_types=self._caller.candidate_types,
             recording=recording,
             impairments=impairments_of(self._plan),
+            sip=self._caller.facts() if isinstance(self._caller, SipCaller) else None,
             stream=self._caller.stream if isinstance(self._caller, MediaStreamCaller) else None,
             details=self._details(),
         )
@@ -166,11 +193,23 @@ class Call:
         del self._caller
         return record
 
+    def _get_clips(self) -> None:
+        if not _is_silent(self._plan.target):
+            self._clips = {t.utterance_id: self._clip(t.utterance_id) for t in self._plan.turns}
+
+    def _adopt_codec(self) -> None:
+        """Speak what was agreed on, where several codecs were offered or the agent has changed it."""
+        agreed = self._caller.codec if isinstance(self._caller, SipCaller) else None
+        if agreed is not None and agreed is not self._codec:
+            self._codec = agreed
+            self._conversation.codec = self._codec.name
+            self._get_clips()
+
     def _details(self) -> dict[str, Any]:
         return self._secrets.hide_all(self._caller.details) if self._plan.trace else {}
 
     async def _place_and_talk(self) -> None:
-        self._clips = {t.utterance_id: self._clip(t.utterance_id) for t in self._plan.turns}
+        self._get_clips()
         connecting = asyncio.ensure_future(self._set_up())
         interrupted = asyncio.ensure_future(self._interruption.wait())
         try:
@@ -183,6 +222,7 @@ class Call:
             for task in (connecting, interrupted):
                 task.cancel()
             await asyncio.gather(connecting, interrupted, return_exceptions=True)
+        self._adopt_codec()
         setup_ms = self._caller.setup.total_ms
         self._context.on_milestone(self._plan.call_id, Milestone("connected", connected_at_ns, setup_ms))
         await self._hold_conversation(connected_at_ns)
@@ -263,7 +303,12 @@ class Call:
             match action:
                 case Speak():
                     if self._caller.media is not None:
+                        self._adopt_codec()
                         self._caller.media.play(self._clips[action.utterance_id])
+                case Press() if isinstance(self._caller, SipCaller):
+                    self._caller.press(action.digits)
+                case Hold() if isinstance(self._caller, SipCaller):
+                    self._caller.hold(action.on)
                 case TurnEnded():
                     self._context.on_turn(action.record)
                 case Milestone():

@@ -74,7 +74,8 @@ class Conversation:
     def __init__(self, plan: CallPlan, utterances: dict[str, Spoken], codec: str) -> None:
         self._plan = plan
         self._utterances = utterances
-        self._codec = codec
+        # Turns are recorded under this name.
+        self.codec = codec
         self._patience = PatienceMeter(plan.patience)
         self._limits = plan.limits
         self._turn: Turn | None = None
@@ -393,4 +394,4 @@ class Conversation:
 
     def _record(self, turn: Turn) -> TurnRecord:
         spoken = self._utterances[turn.planned.utterance_id]
-        return turn.record(self._plan, spoken, codec=self._codec, transcript_channel=self._transcript_channel)
+        return turn.record(self._plan, spoken, codec=self.codec, transcript_channel=self._transcript_channel)

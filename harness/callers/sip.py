@@ -6,8 +6,8 @@ INVITE ─► 1xx ─► 2xx (ACK by the user agent) ─► conversation ─► 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 
@@ -16,56 +16,38 @@ from harness.callers.event_socket import EventSocket
 from harness.callers.exchange import CallEvent, Disconnected
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.setup_queue import Turn
-from harness.callers.sip_accounts import Account
-from harness.callers.sip_hop import Hop, first_hop, hop_of, read_uri
+from harness.callers.sip_ear import SipEar
+from harness.callers.sip_hop import UDP, Hop, first_hop, hop_of, read_uri
 from harness.callers.sip_host import SipHost
+from harness.callers.sip_identity import account_of, from_of, routes_of
 from harness.callers.sip_log import SipLog
 from harness.callers.sip_media import SipMedia
 from harness.callers.sip_redirects import Redirects
 from harness.callers.sip_silence import silent_answer, silent_offer
 from harness.callers.source_ports import SourcePorts
 from harness.media.codecs import Codec
-from harness.media.events import DigitSent, MediaFailed
+from harness.media.events import MediaFailed
 from harness.media.loop import MediaLoop
-from harness.media.onset import AgentOnset
 from harness.media.recorder import Recorder
 from harness.media.timers import Timers
-from harness.model.clock import NS_PER_MS, monotonic_ns, ms_between
-from harness.model.errors import LocalProtocolError, RemoteProtocolError
+from harness.model.clock import NS_PER_MS, NS_PER_S, monotonic_ns, ms_between
+from harness.model.codec import to_json
+from harness.model.errors import CallquakeError, LocalProtocolError, RemoteProtocolError
 from harness.model.plan import CallPlan, SipSpec
 from harness.model.records import Cause, SetupTimes, SipFacts
 from harness.protocols.sip import events, handles
-from harness.protocols.sip.flow import Flow, host_port
+from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.uri import Uri
 
 if TYPE_CHECKING:
     from harness.media.media_call import MediaCall
 
+T = TypeVar("T")
+
 # With T1 = 500 ms a BYE has left four times by then; the user agent goes on with it until its Timer F.
 BYE_WAIT_S = 4.0
 _EVENTS_HEADER = "x-callquake-events"
 _logger = logging.getLogger(__name__)
-
-
-class _Ear:
-    """What the media loop tells of a call: early media before it is answered, the conversation's matter after.
-
-    It knows nothing of the caller, so that both go with their last reference.
-    """
-
-    def __init__(self, log: SipLog, post: Callable[[CallEvent], None]) -> None:
-        self._log = log
-        self._post = post
-        self.is_connected = False
-
-    def hear(self, event: CallEvent) -> None:
-        """Take an event."""
-        if isinstance(event, DigitSent):
-            self._log.digits_sent += 1
-        elif self.is_connected or isinstance(event, MediaFailed):
-            self._post(event)
-        elif isinstance(event, AgentOnset) and self._log.early_onset_ms is None:
-            self._log.early_onset_ms = self._log.since_invite_ms(event.at_ns)
 
 
 class SipCaller:
@@ -89,12 +71,15 @@ class SipCaller:
         self._timers = timers
         self._post = post
         self._log = SipLog(self._spec.transport, media=self._spec.media)
-        self._ear = _Ear(self._log, post)
+        self._ear = SipEar(self._log, post)
         # None: signalling only.
         self._media = SipMedia(plan, media_loop, ports, self._ear.hear) if self._spec.media else None
         self._side = EventSocket(http, post)
         self._call: handles.Call | None = None
         self._hop: Hop | None = None
+        self._deadline_ns = 0
+        # The media agreed on cannot be told from another call's on the port that both share.
+        self._is_confused = False
         # How the INVITE under way ends.
         self._answer: asyncio.Future[events.Answered | events.Failed] | None = None
         # Of the last INVITE's dialog: nothing more is to come.
@@ -121,6 +106,11 @@ class SipCaller:
         """The codec agreed on."""
         return None if self._media is None else self._media.codec
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """What a traced call asked, was answered and negotiated, for JSON."""
+        return {"sip": to_json(self._log.facts()), **({} if self._media is None else self._media.details)}
+
     def facts(self) -> SipFacts:
         """Return what the signalling went through so far."""
         return self._log.facts()
@@ -130,31 +120,25 @@ class SipCaller:
     async def connect(self, turn: Turn) -> int:
         """Set the call up; return the monotonic ns at which it was answered. Raises SetupFailure, GeneratorError."""
         started = monotonic_ns()
-        waited_before_ms = turn.waited_ns / 1e6
-        deadline_ns = started + int(self._plan.limits.connect_timeout_ms * NS_PER_MS)
-        limit = self._timers.at(deadline_ns, self._out_of_time)
+        self._deadline_ns = started + int(self._plan.limits.connect_timeout_ms * NS_PER_MS)
+        limit = self._timers.at(self._deadline_ns, self._out_of_time)
         try:
             answered = await self._place(turn)
         finally:
             limit.cancel()
-        self._ear.is_connected = True
-        if self._media is not None:
-            self._media.connected()
-        waited_again_ms = turn.waited_ns / 1e6 - waited_before_ms
         self.setup = SetupTimes(
             queue_ms=turn.waited_ns / 1e6,
-            signalling_ms=ms_between(started, answered.at_ns) if not waited_again_ms else self._log.answer_delay_ms,
+            signalling_ms=ms_between(started, answered.at_ns),
             total_ms=ms_between(turn.due_at_ns, answered.at_ns),
         )
         return answered.at_ns
 
     async def _place(self, turn: Turn) -> events.Answered:
         uri = read_uri(self._plan.target.url, "target.url").for_request()
-        self._hop = hop = first_hop(uri, self._spec)
-        self._keep_silence(hop)
-        flow = await turn.away(self._host.flow(hop, self._spec)) if hop.transport != "udp" else await self._flow(hop)
+        flow = await self._flow(turn, first_hop(uri, self._spec))
         if self._spec.register:
-            await turn.away(self._host.registered(self._account(uri), flow, self._spec))
+            register = self._host.registered(account_of(self._spec, uri), flow, self._spec)
+            await self._in_time(turn.away(register), "no answer to REGISTER")
         redirects = Redirects(uri)
         while True:
             outcome = await self._invite(turn, uri, flow)
@@ -163,16 +147,24 @@ class SipCaller:
             onward = redirects.after(outcome)
             if onward is None:
                 raise self._failure(outcome)
-            self._log.redirects = redirects.followed
-            uri = onward
+            uri, self._log.redirects = onward, redirects.followed
             if self._spec.proxy is None:
-                self._hop = hop = hop_of(uri, self._spec.transport)
-                self._log.transport = hop.transport
-                self._keep_silence(hop)
-                flow = await turn.away(self._host.flow(hop, self._spec))
+                flow = await self._flow(turn, hop_of(uri, self._spec.transport))
 
-    async def _flow(self, hop: Hop) -> Flow:
-        return await self._host.flow(hop, self._spec)
+    async def _flow(self, turn: Turn, hop: Hop) -> Flow:
+        self._hop, self._log.transport = hop, hop.transport
+        self._keep_silence(hop)
+        opening = self._host.flow(hop, self._spec)
+        # A datagram's flow is there at once, if its host's name is.
+        return await (opening if hop.transport == UDP else self._in_time(turn.away(opening), f"no connection to {hop}"))
+
+    async def _in_time(self, work: Awaitable[T], what: str) -> T:
+        limit_s = self._plan.limits.connect_timeout_ms / 1000
+        try:
+            async with asyncio.timeout((self._deadline_ns - monotonic_ns()) / NS_PER_S):
+                return await work
+        except TimeoutError as error:
+            raise SetupFailure(Cause.SIGNALLING_TIMEOUT, f"{what} within {limit_s:g} s") from error
 
     def _keep_silence(self, hop: Hop) -> None:
         left_s = self._host.silence_left_s(hop) if self._spec.honour_retry_after else 0.0
@@ -185,17 +177,16 @@ class SipCaller:
     async def _invite(self, turn: Turn, uri: Uri, flow: Flow) -> events.Answered | events.Failed:
         """Place the call from a port that may be shared; again from its own where it cannot be told from others."""
         outcome = await self._offer_and_wait(turn, uri, flow, alone=False)
-        if self._media is None or not isinstance(outcome, events.Answered):
-            return outcome
-        if self._take_answer(outcome.body):
+        if self._media is None or not self._is_confused:
             return outcome
         # The agent has two calls on one address with one SSRC, or does not say which: known from here on.
         if not self._media.note_own_port_needed(str(self._hop)):
             raise self._media.cannot_share()
         await self._hang_up()
         await self._media.close()
+        self._is_confused = False
         outcome = await self._offer_and_wait(turn, uri, flow, alone=True)
-        if isinstance(outcome, events.Answered) and not self._take_answer(outcome.body):
+        if self._is_confused:
             raise self._media.cannot_share()
         return outcome
 
@@ -211,9 +202,9 @@ class SipCaller:
             flow,
             monotonic_ns(),
             body=body,
-            from_=self._from(flow, uri),
+            from_=from_of(self._spec, uri, flow),
             headers=(("X-Call-Id", self._plan.call_id), *self._plan.target.headers.items()),
-            routes=self._routes(),
+            routes=routes_of(self._spec),
             auth=self._host.credentials(self._spec),
             session_expires_s=self._spec.session_expires_s,
             prack="supported" if self._spec.prack else "off",
@@ -222,21 +213,6 @@ class SipCaller:
         self._host.flush()
         self._log.invited(self._call.id, monotonic_ns())
         return await turn.away(self._answer)
-
-    def _routes(self) -> tuple[str, ...]:
-        return () if self._spec.proxy is None else (f"<{self._spec.proxy}>",)
-
-    def _from(self, flow: Flow, uri: Uri) -> str:
-        if self._spec.from_uri is not None:
-            return f"<{self._spec.from_uri}>"
-        if self._spec.username is not None:
-            return f"<sip:{self._spec.username}@{uri.host}>"
-        return f"<sip:callquake@{host_port(flow.local)}>"
-
-    def _account(self, uri: Uri) -> Account:
-        record = self._spec.from_uri or f"sip:{self._spec.username or 'callquake'}@{uri.host}"
-        port = f":{uri.port}" if uri.port is not None else ""
-        return Account(f"{uri.scheme}:{uri.host}{port}", record, self._routes(), self._spec.username)
 
     def _out_of_time(self) -> None:
         if self._answer is not None and not self._answer.done():
@@ -251,26 +227,14 @@ class SipCaller:
         cause = sip_causes.cause_of(failed.status, failed.cause, self._log.challenges)
         if failed.response is None:
             return SetupFailure(cause, f"{self._hop}: {failed.reason}")
-        retry_after_s = failed.retry_after_s
-        if failed.status == 503 and retry_after_s and self._hop is not None and self._spec.honour_retry_after:
-            self._host.ask_silence(self._hop, retry_after_s)
-        what = f"INVITE to {self._hop}"
-        return SetupFailure(
-            cause,
-            sip_causes.refusal(
-                what, failed.status, failed.reason, has_account=has_account, retry_after_s=retry_after_s
-            ),
+        words = sip_causes.refusal(
+            f"INVITE to {self._hop}",
+            failed.status,
+            failed.reason,
+            has_account=has_account,
+            retry_after_s=failed.retry_after_s,
         )
-
-    def _take_answer(self, body: bytes) -> bool:
-        if self._media is None or (not body and self._media.call is not None):
-            # A 2xx may leave out what a reliable 1xx has answered.
-            return True
-        try:
-            return self._media.accept(body)
-        except RemoteProtocolError as error:
-            detail = f"{self._plan.target.url}: the SDP answer is unusable: {error}"
-            raise SetupFailure(Cause.SIGNALLING_REFUSED, detail) from error
+        return SetupFailure(cause, words)
 
     # --- what the agent says ---------------------------------------------------------------------------------------
 
@@ -283,6 +247,8 @@ class SipCaller:
             return
         try:
             handler(self, event)
+        except CallquakeError as error:
+            self._fail(error)
         except Exception as error:
             _logger.exception("call %s: a SIP event could not be taken", self._plan.call_id)
             self._fail(error)
@@ -306,13 +272,30 @@ class SipCaller:
 
     def _on_answered(self, event: events.Answered) -> None:
         self._log.answered(event)
+        # At once, whoever has the next turn to set up: the agent may greet in the next packet.
+        if self._media is not None:
+            self._take_answer(self._media, event.body)
+        self._ear.is_connected = not self._is_confused
         self._settle(event)
         self._follow_side(event.response.get(_EVENTS_HEADER))
 
     def _on_failed(self, event: events.Failed) -> None:
         self._log.failed(event)
+        if event.status == 503 and event.retry_after_s and self._hop is not None and self._spec.honour_retry_after:
+            self._host.ask_silence(self._hop, event.retry_after_s)
         self._end()
         self._settle(event)
+
+    def _take_answer(self, media: SipMedia, body: bytes) -> None:
+        try:
+            # A 2xx may leave out what a reliable 1xx has answered.
+            if body or media.call is None:
+                self._is_confused = not media.accept(body)
+        except RemoteProtocolError as error:
+            detail = f"{self._plan.target.url}: the SDP answer is unusable: {error}"
+            raise SetupFailure(Cause.SIGNALLING_REFUSED, detail) from error
+        if not self._is_confused:
+            media.connected()
 
     def _settle(self, outcome: events.Answered | events.Failed) -> None:
         if self._answer is not None and not self._answer.done():
@@ -394,14 +377,15 @@ class SipCaller:
     async def close(self) -> None:
         """Hang up and release everything; safe to call at any point of the call."""
         try:
-            await self._hang_up()
+            if self._media is None:
+                await self._hang_up()
+            else:
+                await asyncio.gather(self._hang_up(), self._media.close())
         finally:
             # What is left of them knows us.
             self._call = self._answer = self._over = None
             self._log.registrations = self._host.take_registrations()
             await self._side.aclose()
-            if self._media is not None:
-                await self._media.close()
 
     async def _hang_up(self) -> None:
         """CANCEL or BYE, and wait for what comes of it; an agent that says nothing any more is left."""

@@ -1,5 +1,6 @@
 """The first hop of a SIP call: which address, by which transport, and the flow to it; errors say what to do."""
 
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -107,4 +108,5 @@ def why(error: OSError) -> str:
         return f"TLS: {error.reason or error}; does it speak TLS there?"
     if isinstance(error, TimeoutError):
         return "no connection: timed out"
-    return error.strerror or str(error)
+    # asyncio puts words of its own in place of the system's.
+    return os.strerror(error.errno).lower() if error.errno else str(error)

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from typing import Any
 
 from harness.callers.addresses import as_literal
 from harness.callers.audio_leg import AudioLeg, MediaPeer, format_of
@@ -44,6 +45,7 @@ class SipMedia:
         self._told: Agreed | None = None
         self._direction = "sendrecv"
         self.is_up = False
+        self._said = self._heard = ""
 
     @property
     def call(self) -> MediaCall | None:
@@ -59,6 +61,11 @@ class SipMedia:
     def codec(self) -> Codec:
         """The codec agreed on, or the first offered before that."""
         return self._leg.codecs[0] if self._leg.media is None else self._leg.media.spec.codec
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The last offer and answer of each side, for a traced call; keys are left out."""
+        return {"offered": _without_keys(self._said), "answered": _without_keys(self._heard)}
 
     def open(self, local: str, agent: str, *, alone: bool = False) -> bytes:
         """Take a port on the local address and return the first offer; `alone`: a port of the call's own."""
@@ -78,7 +85,8 @@ class SipMedia:
             )
         )
         self._told = None
-        return self._session.offer(self._direction).encode()
+        self._said = self._session.offer(self._direction)
+        return self._said.encode()
 
     # --- what the agent says ---------------------------------------------------------------------------------------
 
@@ -87,7 +95,8 @@ class SipMedia:
 
         Raises RemoteProtocolError where it cannot be used.
         """
-        return self._follow(self._held().accept(_text(body)))
+        self._heard = _text(body)
+        return self._follow(self._held().accept(self._heard))
 
     def answer(self, body: bytes) -> bytes:
         """Answer an offer of the agent's; b"" asks for ours. Raises RemoteProtocolError where it cannot be taken."""
@@ -172,6 +181,10 @@ class SipMedia:
 
 def _new_material(suite: Suite) -> bytes:
     return secrets.token_bytes(suite.material_bytes)
+
+
+def _without_keys(sdp: str) -> str:
+    return "".join(line for line in sdp.splitlines(keepends=True) if not line.startswith("a=crypto"))
 
 
 def _text(body: bytes) -> str:

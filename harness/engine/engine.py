@@ -10,10 +10,11 @@ from typing import Any
 
 import aiohttp
 
-from harness.callers.call import Call, CallContext, codec_of
+from harness.callers.call import Call, CallContext, codecs_of
 from harness.callers.exchange import Milestone
 from harness.callers.media_stream_host import StreamHost
 from harness.callers.setup_queue import SetupQueue
+from harness.callers.sip_host import SipHost
 from harness.callers.source_ports import SourcePorts
 from harness.corpus.manifest import load_corpus
 from harness.engine import headroom, wire
@@ -46,6 +47,7 @@ class Engine:
         self._clips: ClipStore | None = None
         self._context: CallContext | None = None
         self._streams: StreamHost | None = None
+        self._sip: SipHost | None = None
         # Messages that are written together: each write wakes a process.
         self._unsent: list[bytes] = []
 
@@ -62,6 +64,7 @@ class Engine:
         self._media_loop.start()
         peers = PeerHost(self._media_loop)
         self._streams = StreamHost()
+        self._sip = SipHost()
         health: asyncio.Task[None] | None = None
         try:
             # As many requests at a time as there are set-ups: a limit here would count as the agent's slowness.
@@ -88,6 +91,7 @@ class Engine:
                 health.cancel()
             peers.close()
             self._streams.close()
+            await self._sip.aclose()
             self._media_loop.stop()
             self._flush()
 
@@ -122,6 +126,7 @@ class Engine:
             on_turn=self._on_turn,
             on_milestone=self._on_milestone,
             streams=self._streams,
+            sip=self._sip,
         )
         self._send(
             "ready",
@@ -152,8 +157,8 @@ class Engine:
             raise ScenarioError(f"call {plan.call_id}: the corpus has no utterance '{unknown[0]}'")
         # Encoded before the call is due, and beside the event loop: a clip takes tens of ms.
         loop = asyncio.get_running_loop()
-        codec = codec_of(plan.target)
-        for utterance_id in dict.fromkeys(turn.utterance_id for turn in plan.turns):
+        wanted = [(turn.utterance_id, codec) for turn in plan.turns for codec in codecs_of(plan.target)]
+        for utterance_id, codec in dict.fromkeys(wanted):
             if clips.has(utterance_id, codec):
                 continue
             try:

@@ -22,7 +22,7 @@ from harness.scenario.target.block import NO_PACKETS, Target
 from harness.verdict.thresholds import parse
 
 # Transports with a caller in harness/callers.
-BUILT_TRANSPORTS = ("webrtc", "rtp")
+BUILT_TRANSPORTS = ("webrtc", "rtp", "sip")
 
 
 @dataclass(frozen=True, slots=True)

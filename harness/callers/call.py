@@ -183,6 +183,7 @@ class Call:
             turns_answered=self._conversation.turns_answered,
             media=media,
             candidate_types=self._caller.candidate_types,
+            relay=self._caller.relay if isinstance(self._caller, WebRtcCaller) else None,
             recording=recording,
             impairments=impairments_of(self._plan),
             sip=self._caller.facts() if isinstance(self._caller, SipCaller) else None,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from harness.callers import http_signalling
-from harness.callers.exchange import CallEvent, Disconnected
+from harness.callers.exchange import AgentText, CallEvent, Disconnected, UserTranscript
 from harness.callers.http_exchange import Requests
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.setup_queue import Turn
@@ -25,7 +25,7 @@ from harness.media.spec import MediaSpec
 from harness.model.clock import monotonic_ns, ms_between
 from harness.model.errors import RemoteProtocolError
 from harness.model.plan import CallPlan
-from harness.model.records import Cause, SetupTimes
+from harness.model.records import Cause, RelayUse, SetupTimes
 
 if TYPE_CHECKING:
     from harness.callers.side_channel import SideChannel
@@ -73,6 +73,7 @@ class WebRtcCaller:
         self._session_url: str | None = None
         self._agreed: dict[str, Any] = {}
         self._messages: list[dict[str, Any]] = []
+        self._texts: list[dict[str, Any]] = []
         self._pinger: asyncio.TimerHandle | None = None
         self._closing = False
         self.media: MediaCall | None = None
@@ -84,17 +85,23 @@ class WebRtcCaller:
         """Set the call up; return the monotonic ns at which media was up. Raises SetupFailure."""
         limit_s = self._plan.limits.connect_timeout_ms / 1000
         peer = self._offer()
+        gathered_ns = await self._gather(peer, turn, limit_s)
+        limit_s -= (gathered_ns or 0) / 1e9
+        gather_ms = None if gathered_ns is None else gathered_ns / 1e6
         offered = monotonic_ns()
         answer = await turn.away(http_signalling.exchange(self._requests, peer.offer_sdp, self._plan.call_id, limit_s))
         self._session_url = answer.session_url
         # Without what it took to get a place again: that is ours, and told as queue_ms.
         answered = offered + answer.took_ns
-        self.setup = SetupTimes(queue_ms=turn.waited_ns / 1e6, signalling_ms=ms_between(offered, answered))
+        self.setup = SetupTimes(
+            queue_ms=turn.waited_ns / 1e6, gather_ms=gather_ms, signalling_ms=ms_between(offered, answered)
+        )
         accepted = monotonic_ns()
         media = await self._join(peer, answer.sdp, limit_s - answer.took_ns / 1e9)
         connected = monotonic_ns()
         self.setup = SetupTimes(
             queue_ms=turn.waited_ns / 1e6,
+            gather_ms=gather_ms,
             signalling_ms=ms_between(offered, answered),
             ice_ms=ms_between(accepted, media.ice_up_ns),
             dtls_ms=ms_between(media.ice_up_ns, media.dtls_up_ns),
@@ -114,11 +121,32 @@ class WebRtcCaller:
             target.url,
             local_addresses(target.url),
             source_ports=target.source_ports,
+            ice=target.ice,
             with_data=self._side is not None,
             cname=self._plan.call_id,
             on_closed=self._agent_gone,
         )
         return self._peer
+
+    async def _gather(self, peer: OfferingPeer, turn: Turn, limit_s: float) -> int | None:
+        """Ask the STUN and TURN servers; return how many ns they took, None when there are none."""
+
+        async def timed() -> int:
+            begun = monotonic_ns()
+            await peer.gather(limit_s)
+            return monotonic_ns() - begun
+
+        if not peer.asks_servers:
+            return None
+        try:
+            return await turn.away(timed())
+        except IceError as error:
+            raise SetupFailure(Cause.ICE_FAILED, error.detail) from error
+
+    @property
+    def relay(self) -> RelayUse | None:
+        """How a TURN server relayed the call; None when none did."""
+        return None if self._peer is None else self._peer.relay_use()
 
     async def _join(self, peer: OfferingPeer, answer_sdp: str, left_s: float) -> PeerMedia:
         try:
@@ -139,6 +167,8 @@ class WebRtcCaller:
             media.port,
             MediaSpec(
                 remote=media.remote,
+                channel=media.channel,
+                is_bridged=media.is_bridged,
                 ssrc=media.ssrc,
                 first_sequence=secrets.randbits(15),
                 first_timestamp=secrets.randbits(32),
@@ -195,6 +225,9 @@ class WebRtcCaller:
             _logger.warning("call %s: %s", self._plan.call_id, error)
             return
         for event in events:
+            if self._plan.trace and isinstance(event, AgentText | UserTranscript):
+                who, source = ("agent", event.source) if isinstance(event, AgentText) else ("user", "stt")
+                self._texts.append({"at_ns": monotonic_ns(), "who": who, "source": source, "text": event.text})
             self._post(event)
 
     def _channel_closed(self) -> None:
@@ -207,7 +240,8 @@ class WebRtcCaller:
     @property
     def details(self) -> dict[str, Any]:
         """What a traced call asked, was answered, agreed on and was told on the data channel."""
-        return {"requests": self._requests.log, **self._agreed, "messages": self._messages}
+        beside = {"texts": self._texts, "messages": self._messages}
+        return {"requests": self._requests.log, **self._agreed, **beside}
 
     async def close(self) -> None:
         """Hang up and release everything; safe to call at any point of the call."""

@@ -209,6 +209,7 @@ class CallTable:
         aside.heard_code = -1
         self._fill_sending(call, spec)
         key_streams(media, index, spec)
+        call.channel = (spec.channel or 0) * (-1 if spec.is_bridged else 1)
         call.record = int(spec.recorder is not None)
         call.media_timeout_ns = int(spec.media_timeout_ms * _NS_PER_MS)
         fill_row(media.impair_out[index], spec.impair_outgoing)

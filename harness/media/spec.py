@@ -58,6 +58,10 @@ class MediaSpec:
     # Judge the agent's audio by payload size alone, without decoding: for the reference responder, whose callers
     # speak known clips.
     by_size: bool = False
+    # The media goes through this channel of a TURN server, which is `remote` (RFC 8656 12).
+    channel: int | None = None
+    # `remote` is a bridge of ours to that server's stream: what comes from it says when it came.
+    is_bridged: bool = False
     recorder: Recorder | None = None
     impair_outgoing: "Impairment | None" = None
     impair_incoming: "Impairment | None" = None

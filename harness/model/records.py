@@ -75,6 +75,8 @@ class SetupTimes:
 
     # Waiting for a place in the engine's set-up queue: ours, not the agent's.
     queue_ms: float | None = None
+    # Asking STUN and TURN servers for candidates; None where there are none to ask.
+    gather_ms: float | None = None
     signalling_ms: float | None = None
     ice_ms: float | None = None
     dtls_ms: float | None = None
@@ -99,6 +101,24 @@ class MediaStats:
     # missing in the agent's sequence numbers, too; save at the end of a call, where none came after them.
     impaired_lost_outgoing: int = 0
     impaired_lost_incoming: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RelayUse:
+    """The TURN server that a call's media went through, and what that does to its times.
+
+    The agent's audio is always timed by when the kernel had it. Over TCP and TLS a bridge of ours carries the caller's
+    packets from the media loop, which times them, to the stream: they leave that much after their time, so that a
+    TTFB is too long by about `bridge_mean_ms`.
+    """
+
+    # Its URL, without credentials.
+    server: str
+    # None over UDP, where the media loop itself sends to the server.
+    bridge_mean_ms: float | None = None
+    bridge_max_ms: float | None = None
+    # Packets that the bridge could not pass on, of both directions.
+    bridge_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +337,10 @@ class CallRecord:
     turns_planned: int
     turns_answered: int
     media: MediaStats
+    # ICE candidate types, ours and the agent's: host, srflx, prflx or relay.
     candidate_types: tuple[str, str] | None = None
+    # None where no TURN server of ours relayed the media.
+    relay: RelayUse | None = None
     # Path of the recording, relative to the run directory.
     recording: str | None = None
     # The bad network put on each direction on purpose, in words; {} = none.

@@ -27,12 +27,15 @@ class Candidate:
     foundation: str = "1"
     component: int = 1
     transport: str = "udp"
+    # raddr and rport of ours that are not of type host; not read of the peer's, which nothing needs.
+    related: tuple[str, int] | None = None
 
     def line(self) -> str:
         """Return its attribute, without "a="."""
         return (
             f"candidate:{self.foundation} {self.component} {self.transport} {self.priority} "
             f"{self.host} {self.port} typ {self.type}"
+            + ("" if self.related is None else f" raddr {self.related[0]} rport {self.related[1]}")
         )
 
 

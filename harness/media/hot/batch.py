@@ -19,6 +19,7 @@ from harness.media.hot.layout import (
     Counter,
     Event,
 )
+from harness.media.hot.relayed import wrap
 from harness.media.hot.tell import tell
 from harness.model.histogram import GROWTH
 
@@ -51,6 +52,9 @@ def commit_slot(media: Any, call: int, length: int, octets: int, marks: int, cli
     """Keep the datagram of `length` bytes built in the open slot."""
     batch = media.batch
     slot = batch.fill[0]
+    channel = media.calls[call].channel
+    if channel != 0:
+        length = wrap(batch.data[slot], slot_address(media, slot), channel, length)
     batch.vectors[slot, 1] = length
     batch.headers[slot, 0] = media.names.ctypes.data + media.names.shape[1] * call
     batch.headers[slot, 1] = media.calls[call].name_length

@@ -41,6 +41,7 @@ from harness.media.hot.layout import (
 )
 from harness.media.hot.prefetch import AHEAD, fetch_row
 from harness.media.hot.reception import DUPLICATE, count_packet
+from harness.media.hot.relayed import media_length, media_start, stamp_of
 from harness.media.hot.rtcp import take_report
 from harness.media.hot.senders import address_key, find_call, ssrc_key
 from harness.media.hot.tell import hand_up, publish_parcel, tell
@@ -205,7 +206,16 @@ def _take_datagram(media: Any, port: int, slot: int) -> None:
     length = _length(media, slot)
     data = media.inbox.data[slot]
     call = int(media.inbox.calls[slot])
-    if _is_media(data, length):
+    is_media = _is_media(data, length)
+    if not is_media and call >= 0 and media.calls[call].channel != 0:
+        start = media_start(int(media.calls[call].channel), data, length)
+        if start > 0:
+            is_media = True
+            at_ns = stamp_of(data) if media.calls[call].channel < 0 else at_ns
+            length = media_length(data)
+            address = media.inbox.data.ctypes.data + DATAGRAM_BYTES * slot
+            native.memcpy(address, address + start, length)
+    if is_media:
         if call >= 0 and length < _FEWEST_BYTES:
             media.calls[call].last_heard_ns = at_ns
             media.calls[call].bad_packets += 1

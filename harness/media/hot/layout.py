@@ -134,7 +134,9 @@ CALL = whole_lines(
             ("octets_sent", "i8"),
             ("next_rtcp_ns", "i8"),
             ("media_timeout_ns", "i8"),
-            ("lost_told", "i8"),
+            ("lost_told", "i4"),
+            # Of a TURN server, 0 = none; negative where a bridge of ours reads its stream (relayed.py).
+            ("channel", "i4"),
             ("send_errors", "i8"),
             # --- what a packet heard reads and moves on
             ("last_heard_ns", "i8"),

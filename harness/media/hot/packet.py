@@ -102,16 +102,16 @@ def _impair(media: Any, index: int, slot: int, length: int, octets: int, marks: 
     call = media.calls[index]
     now_ns = monotonic_ns(media)
     delay_ns = impair_decide(media.impair_out[index], now_ns, length)
+    address = slot_address(media, slot)
+    if delay_ns > 0:
+        delay_datagram(media, index, True, now_ns, delay_ns, address, length)
+    # Before what leaves now gets a relay's header.
+    if media.impair_out[index].copy:
+        delay_datagram(media, index, True, now_ns, media.impair_out[index].copy_delay_ns, address, length)
     if delay_ns == 0:
         commit_slot(media, index, length, octets, marks, clip)
     else:
-        if delay_ns > 0:
-            delay_datagram(media, index, True, now_ns, delay_ns, slot_address(media, slot), length)
         call.packets_sent += 1
         call.octets_sent += octets
         note_tick(media, now_ns - due_ns)
         tell_moments(media, index, marks, clip, now_ns)
-    if media.impair_out[index].copy:
-        delay_datagram(
-            media, index, True, now_ns, media.impair_out[index].copy_delay_ns, slot_address(media, slot), length
-        )

@@ -5,4 +5,6 @@ offering.py   our caller's side of a call            answering.py     the other 
 link.py       ICE, then DTLS, of one peer            seam.py          aiortc's data channel, the only private names
 ice.py        checks, nomination, consent            dtls.py          handshake, SRTP keys, close
 ice_port.py   one UDP socket and whose datagram is whose
+gathering.py  candidates from STUN and TURN servers  relay_port.py    a relayed address as a port (RFC 8656)
+relay_carrier.py  its way to the server over UDP     relay_stream.py  over TCP and TLS, with a bridge for the media
 """

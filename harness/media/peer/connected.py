@@ -43,6 +43,9 @@ class PeerMedia:
     srtp_profile: str
     # Ours and the peer's: host, srflx, prflx or relay.
     candidate_types: tuple[str, str]
+    # Through a TURN server: its channel to the peer, then `remote` is the server, or a bridge of ours to its stream.
+    channel: int | None
+    is_bridged: bool
     # Monotonic ns: a pair was nominated; keys were there.
     ice_up_ns: int
     dtls_up_ns: int

@@ -7,10 +7,13 @@ import ifaddr
 from harness.media.loop import MediaLoop
 from harness.media.peer.dtls import DtlsIdentity
 from harness.media.peer.ice_port import IcePort
+from harness.media.peer.relay_carrier import Carrier
+from harness.media.peer.relay_port import RelayPort
 from harness.media.peer.source_ports import SourcePorts
 from harness.media.spec import Address
 from harness.media.timers import Timers
 from harness.model.errors import GeneratorError
+from harness.protocols.turn import TurnClient
 
 
 class PeerHost:
@@ -20,8 +23,9 @@ class PeerHost:
         self.identity = DtlsIdentity(srtp_profiles)
         self.timers = Timers()
         self.source_ports = SourcePorts()
-        self._media_loop = media_loop
+        self.media_loop = media_loop
         self._shared: dict[str, list[IcePort]] = {}
+        self._relays: set[RelayPort] = set()
 
     def shared_port(self, host: str, avoid: Iterable[Address] = ()) -> IcePort:
         """Return a port on `host` that peers share, one on which nobody talks to an address of `avoid`."""
@@ -35,11 +39,19 @@ class PeerHost:
 
     def own_port(self, host: str) -> IcePort:
         """Open a port for one peer, which closes it."""
-        return IcePort(self._media_loop, host)
+        return IcePort(self.media_loop, host)
+
+    def relay_port(self, server: str, client: TurnClient, carrier: Carrier) -> RelayPort:
+        """Open a port on a TURN server, for one peer, which closes it; it is gone when the server has let go of it."""
+        relay = RelayPort(server, client, carrier, self.timers, self._relays.discard)
+        self._relays.add(relay)
+        return relay
 
     def close(self) -> None:
-        """Close the shared ports."""
+        """Close the shared ports, and the relays whose servers have not said goodbye yet."""
         self.timers.close()
+        for relay in list(self._relays):
+            relay.abandon()
         for ports in self._shared.values():
             for port in ports:
                 port.close()

@@ -1,7 +1,8 @@
-"""ICE of one peer (RFC 8445): a full agent with host candidates, then consent for as long as the call lasts (RFC 7675).
+"""ICE of one peer (RFC 8445): a full agent, then consent for as long as the call lasts (RFC 7675).
 
 Checks go out at once, without the pacing that RFC 8445 asks of agents with many candidates; a peer with one
-candidate, the common case, is nominated by the first check. The first pair that works is taken.
+candidate, the common case, is nominated by the first check. The first pair that works is taken; relayed ones start
+a little after the others.
 """
 
 import random
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from harness.media.peer.ice_port import IcePort
+from harness.media.peer.ice_port import Port
 from harness.media.spec import Address
 from harness.media.timers import Timer, Timers
 from harness.protocols import stun
@@ -26,6 +27,10 @@ _LAST_RETRY_S = 1.6
 _FLIGHT = 8
 _MOST_PAIRS = 64
 _MOST_EARLY = 16
+# What a direct pair has to work before a relayed one is tried beside it.
+_RELAY_WAIT_S = 0.3
+# RFC 8445 5.1.2.1.
+_TYPE_PREFERENCE = {"host": 126, "srflx": 100, "relay": 0}
 
 
 class State(Enum):
@@ -41,11 +46,15 @@ class State(Enum):
 class Pair:
     """One of our ports and one of the peer's addresses."""
 
-    port: IcePort
+    port: Port
     remote: Address
     remote_type: str
     priority: int
+    # Of our side; known better once the peer has said how it sees us.
+    local_type: str = "host"
     state: State = State.WAITING
+    # Why it failed, where somebody said.
+    reason: str = ""
     is_nominating: bool = False
     # The peer, controlling, has chosen this pair.
     is_chosen: bool = False
@@ -62,12 +71,9 @@ class _Remote:
     pairs: list[Pair] = field(default_factory=list)
 
 
-def _local_candidates(ports: list[IcePort]) -> tuple[Candidate, ...]:
-    return tuple(
-        # RFC 8445 5.1.2.1: type preference 126 for host candidates; addresses in the order given.
-        Candidate(port.address[0], port.address[1], (126 << 24) | ((65535 - i) << 8) | 255, foundation=str(i + 1))
-        for i, port in enumerate(ports)
-    )
+def _candidate(kind: str, address: Address, place: int, related: Address | None = None) -> Candidate:
+    priority = (_TYPE_PREFERENCE[kind] << 24) | ((65535 - place) << 8) | 255
+    return Candidate(address[0], address[1], priority, kind, str(place + 1), related=related)
 
 
 # What a check says its source would be worth as a peer-reflexive candidate: type preference 110.
@@ -79,18 +85,18 @@ class IceAgent:
 
     def __init__(
         self,
-        ports: list[IcePort],
+        ports: list[Port],
         timers: Timers,
         *,
         is_controlling: bool,
         on_selected: Callable[[Pair], None],
         on_dtls: Callable[[bytes], None],
-        on_lost: Callable[[], None],
+        on_lost: Callable[[str], None],
     ) -> None:
         self.ufrag = secrets.token_hex(4)
         self.password = secrets.token_hex(16)
         self._key = self.password.encode()
-        self._ports = ports
+        self._ports = list(ports)
         self._timers = timers
         self._is_controlling = is_controlling
         self._tie_breaker = secrets.randbits(64)
@@ -99,16 +105,34 @@ class IceAgent:
         self._on_lost = on_lost
         self._remote: _Remote | None = None
         self._attributes: dict[bool, bytes] = {}
-        self._early: list[tuple[IcePort, Address, stun.Message]] = []
+        self._early: list[tuple[Port, Address, stun.Message]] = []
         self._timer: Timer | None = None
         self._consent_at_ns = 0
-        self._claimed: list[tuple[IcePort, Address]] = []
+        self._claimed: list[tuple[Port, Address]] = []
         self.selected: Pair | None = None
-        self.candidates = _local_candidates(ports)
+        # How servers see our ports.
+        self._reflexive: set[Address] = set()
+        self._relays_from_ns = 0
+        # In the order given, which their priorities follow.
+        self.candidates = tuple(_candidate("host", port.address, i) for i, port in enumerate(ports))
         for port in ports:
             port.owners[self.ufrag.encode()] = self
 
-    def replace_port(self, old: IcePort, new: IcePort) -> None:
+    def add_relay(self, port: Port) -> None:
+        """Announce and use a relayed address, too. Before `begin`."""
+        self._ports.append(port)
+        port.owners[self.ufrag.encode()] = self
+        # RFC 8839 5.1: the related address may be hidden, and nobody needs it.
+        unspecified = ("::" if ":" in port.address[0] else "0.0.0.0", 9)
+        self.candidates += (_candidate("relay", port.address, len(self.candidates), unspecified),)
+
+    def add_reflexive(self, port: Port, mapped: Address) -> None:
+        """Announce how a server sees a port of ours. Before `begin`."""
+        if mapped not in self._reflexive:
+            self._reflexive.add(mapped)
+            self.candidates += (_candidate("srflx", mapped, len(self.candidates), port.address),)
+
+    def replace_port(self, old: Port, new: Port) -> None:
         """Check from `new` instead of the announced `old`; the peer learns of it by our checks. Before `begin`."""
         old.owners.pop(self.ufrag.encode(), None)
         new.owners[self.ufrag.encode()] = self
@@ -124,6 +148,8 @@ class IceAgent:
         for candidate in ordered:
             for port in self._ports:
                 self._add_pair(port, (candidate.host, candidate.port), candidate.type, candidate.priority)
+        if any(port.kind != "relay" for port in self._ports):
+            self._relays_from_ns = time.monotonic_ns() + int(_RELAY_WAIT_S * NS_PER_S)
         early, self._early = self._early, []
         for port, source, message in early:
             self._checked_by_peer(port, source, message)
@@ -136,7 +162,7 @@ class IceAgent:
         pairs = self._remote.pairs
         if not pairs:
             return "the agent's SDP has no usable candidate (UDP, by IP address), and no check came from it"
-        tried = ", ".join(f"{p.port.address[0]} -> {p.remote[0]}:{p.remote[1]} {p.state.value}" for p in pairs[:4])
+        tried = ", ".join(_in_words(pair) for pair in pairs[:4])
         return tried + (f" and {len(pairs) - 4} more" if len(pairs) > 4 else "")
 
     def close(self) -> None:
@@ -169,7 +195,7 @@ class IceAgent:
                 use_candidate=nominate and self._is_controlling,
             )
 
-    def _add_pair(self, port: IcePort, address: Address, kind: str, priority: int) -> Pair | None:
+    def _add_pair(self, port: Port, address: Address, kind: str, priority: int) -> Pair | None:
         remote = self._remote
         if remote is None or len(remote.pairs) >= _MOST_PAIRS or (":" in port.address[0]) != (":" in address[0]):
             return None
@@ -177,7 +203,7 @@ class IceAgent:
         if known is not None or not port.claim(address, self):
             return known
         self._claimed.append((port, address))
-        pair = Pair(port, address, kind, priority)
+        pair = Pair(port, address, kind, priority, port.kind)
         remote.pairs.append(pair)
         return pair
 
@@ -214,6 +240,8 @@ class IceAgent:
             remote.pairs[0].is_nominating = True
         begun = 0
         for pair in remote.pairs:
+            if pair.state is State.WAITING and pair.port.kind == "relay" and now_ns < self._relays_from_ns:
+                continue
             if pair.state is State.WAITING and begun < _FLIGHT:
                 begun += 1
                 self._check(pair, now_ns)
@@ -228,7 +256,7 @@ class IceAgent:
         if self.selected is None or self.selected.remote == source:
             self._on_dtls(data)
 
-    def request_arrived(self, port: IcePort, message: stun.Message, data: bytes, source: Address) -> None:
+    def request_arrived(self, port: Port, message: stun.Message, data: bytes, source: Address) -> None:
         """Answer a check or a consent check of the peer."""
         if not stun.is_authentic(message, data, self._key):
             return
@@ -238,7 +266,7 @@ class IceAgent:
         if self.selected is None:
             self._checked_by_peer(port, source, message)
 
-    def _refuses_role(self, port: IcePort, message: stun.Message, source: Address) -> bool:
+    def _refuses_role(self, port: Port, message: stun.Message, source: Address) -> bool:
         """RFC 8445 7.3.1.1: the larger tie-breaker controls."""
         claimed = message.controlling if self._is_controlling else message.controlled
         if claimed is None:
@@ -259,7 +287,7 @@ class IceAgent:
             if pair.state is State.IN_PROGRESS:
                 pair.state = State.WAITING
 
-    def _checked_by_peer(self, port: IcePort, source: Address, message: stun.Message) -> None:
+    def _checked_by_peer(self, port: Port, source: Address, message: stun.Message) -> None:
         remote = self._remote
         if remote is None:
             if len(self._early) < _MOST_EARLY:
@@ -277,7 +305,7 @@ class IceAgent:
             pair.state = State.WAITING
             self._check(pair, time.monotonic_ns())
 
-    def response_arrived(self, port: IcePort, message: stun.Message, data: bytes, source: Address) -> None:
+    def response_arrived(self, port: Port, message: stun.Message, data: bytes, source: Address) -> None:
         """Take the answer to a check of ours."""
         remote = self._remote
         if remote is None or not stun.is_authentic(message, data, remote.password):
@@ -293,11 +321,37 @@ class IceAgent:
         if pair is self.selected:
             return
         pair.state = State.SUCCEEDED
+        pair.local_type = self._type_seen(port, stun.mapped_address(data))
         if not self._is_controlling or pair.is_nominating:
             self._take_if_agreed(pair)
         elif not any(p.is_nominating for p in remote.pairs):
             pair.is_nominating = True
             self._check(pair, self._consent_at_ns)
+
+    def _type_seen(self, port: Port, mapped: Address | None) -> str:
+        """RFC 8445 7.2.5.3.1: a pair's local candidate is the one that has the address the peer sees."""
+        if port.kind == "relay" or mapped is None or mapped == port.address:
+            return port.kind
+        return "srflx" if mapped in self._reflexive else "prflx"
+
+    def peer_refused(self, port: Port, address: Address, reason: str) -> None:
+        """Give a pair up to whose remote address our relay does not relay."""
+        for pair in self._remote.pairs if self._remote is not None else ():
+            if pair.port is port and pair.remote == address:
+                self._give_up(pair, reason)
+
+    def port_lost(self, port: Port, reason: str) -> None:
+        """Give the pairs of a relay up that is gone."""
+        for pair in list(self._remote.pairs) if self._remote is not None else ():
+            if pair.port is port:
+                self._give_up(pair, reason)
+
+    def _give_up(self, pair: Pair, reason: str) -> None:
+        if pair is self.selected:
+            self._on_lost(reason)
+        else:
+            self._forget_check(pair)
+            pair.state, pair.reason, pair.is_nominating = State.FAILED, reason, False
 
     def _refused(self, pair: Pair, message: stun.Message) -> None:
         if message.error_code == stun.ROLE_CONFLICT and self.selected is None:
@@ -338,12 +392,18 @@ class IceAgent:
             return
         if now_ns - self._consent_at_ns > CONSENT_LOST_S * NS_PER_S:
             self._timer = None
-            self._on_lost()
+            self._on_lost("the agent stopped answering consent checks (RFC 7675)")
             return
         self._forget_check(pair)
         pair.is_nominating = False
         self._check(pair, now_ns)
         self._await_consent()
+
+
+def _in_words(pair: Pair) -> str:
+    ours = f"{pair.port.address[0]}{' (relayed)' if pair.port.kind == 'relay' else ''}"
+    why = f" ({pair.reason})" if pair.reason else ""
+    return f"{ours} -> {pair.remote[0]}:{pair.remote[1]} {pair.state.value}{why}"
 
 
 def usable(candidates: tuple[Candidate, ...]) -> list[Candidate]:

@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from harness.media.codecs import Codec
 from harness.media.peer.connected import DtlsError, IceError, PeerMedia, SetupError
 from harness.media.peer.dtls import DtlsSession, SrtpKeys
+from harness.media.peer.gathering import Gathered
 from harness.media.peer.host import PeerHost
 from harness.media.peer.ice import IceAgent, Pair
-from harness.media.peer.ice_port import IcePort
+from harness.media.peer.ice_port import MediaPath, Port
+from harness.media.peer.relay_port import RelayPort
 from harness.protocols.webrtc_sdp import Section, Transport
 
 # DTLS that comes before our own check was answered; a handshake's first flight is one datagram.
@@ -22,7 +24,7 @@ class PeerLink:
     def __init__(
         self,
         host: PeerHost,
-        ports: list[IcePort],
+        ports: Sequence[Port],
         *,
         is_controlling: bool,
         on_closed: Callable[[str], None] | None,
@@ -30,14 +32,14 @@ class PeerLink:
         self._host = host
         self._on_closed = on_closed
         # Closed with this peer; shared ports are the host's.
-        self.own_ports: list[IcePort] = []
+        self.own_ports: list[Port] = []
         self.ice = IceAgent(
-            ports,
+            list(ports),
             host.timers,
             is_controlling=is_controlling,
             on_selected=self._selected,
             on_dtls=self._dtls_arrived,
-            on_lost=lambda: self._gone("the agent stopped answering consent checks (RFC 7675)"),
+            on_lost=self._gone,
         )
         self.dtls: DtlsSession | None = None
         self._up: asyncio.Future[SrtpKeys] = asyncio.get_running_loop().create_future()
@@ -47,6 +49,24 @@ class PeerLink:
         self._ice_up_ns = 0
         self._dtls_up_ns = 0
         self._is_closed = False
+        self._path: MediaPath | None = None
+        # What STUN and TURN servers did not give, for the error when ICE fails.
+        self._failures: list[str] = []
+
+    def add(self, gathered: Gathered) -> None:
+        """Announce what STUN and TURN servers gave. Before `begin`; the relays are this peer's from now on."""
+        for port, mapped in gathered.reflexive:
+            self.ice.add_reflexive(port, mapped)
+        for relay in gathered.relays:
+            self.own_ports.append(relay)
+            self.ice.add_relay(relay)
+        self._failures = gathered.failures
+
+    @property
+    def relay(self) -> RelayPort | None:
+        """What the selected pair is relayed by, None when nothing does."""
+        pair = self.ice.selected
+        return pair.port if pair is not None and isinstance(pair.port, RelayPort) else None
 
     def local(self, setup: str) -> Transport:
         """Return what our SDP says of this transport."""
@@ -63,22 +83,30 @@ class PeerLink:
         """Return the keys once there are some; raises IceError or DtlsError."""
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._up
+                keys = await self._up
+                if (pair := self.ice.selected) is not None:
+                    self._path = await pair.port.path(pair.remote)
+                return keys
         except TimeoutError as error:
             if self.ice.selected is None:
                 raise IceError(
-                    f"no ICE candidate pair worked within {timeout_s:.0f} s: {self.ice.describe()}"
+                    "; ".join(
+                        [
+                            f"no ICE candidate pair worked within {timeout_s:.0f} s: {self.ice.describe()}",
+                            *self._failures,
+                        ]
+                    )
                 ) from error
             raise DtlsError(f"DTLS did not finish within {timeout_s:.0f} s, ICE had") from error
 
     def media(self, keys: SrtpKeys, audio: Section, ssrc: int, codec: Codec, payload_type: int) -> PeerMedia:
         """Return what the media loop must know; after `connected`."""
-        pair = self.ice.selected
-        if pair is None:
+        pair, path = self.ice.selected, self._path
+        if pair is None or path is None:
             raise IceError("the ICE pair is gone")
         return PeerMedia(
-            port=pair.port.media,
-            remote=pair.remote,
+            port=path.port,
+            remote=path.remote,
             outgoing=keys.outgoing,
             incoming=keys.incoming,
             ssrc=ssrc,
@@ -86,7 +114,9 @@ class PeerLink:
             codec=codec,
             payload_type=payload_type,
             srtp_profile=keys.profile,
-            candidate_types=("host", pair.remote_type),
+            candidate_types=(pair.local_type, pair.remote_type),
+            channel=path.channel,
+            is_bridged=path.is_bridged,
             ice_up_ns=self._ice_up_ns,
             dtls_up_ns=self._dtls_up_ns,
         )
@@ -114,6 +144,10 @@ class PeerLink:
 
     def _selected(self, pair: Pair) -> None:
         self._ice_up_ns = time.monotonic_ns()
+        for port in self.own_ports:
+            if port.kind == "relay" and port is not pair.port:
+                # Granted, and not needed: the server's quota is for other calls.
+                port.close()
         remote = self._remote
         if remote is None:
             return

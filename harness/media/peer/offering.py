@@ -5,7 +5,8 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from harness.media.codecs import OPUS, Codec
-from harness.media.peer.connected import PeerMedia
+from harness.media.peer.connected import IceError, PeerMedia
+from harness.media.peer.gathering import gather
 from harness.media.peer.host import PeerHost
 from harness.media.peer.ice import usable
 from harness.media.peer.ice_port import IcePort
@@ -14,12 +15,14 @@ from harness.media.peer.rtp_maps import chosen_codec, rtp_map
 from harness.media.peer.seam import DataChannel
 from harness.media.spec import Address
 from harness.model.errors import LocalProtocolError, RemoteProtocolError
+from harness.model.plan import IceSpec
+from harness.model.records import RelayUse
 from harness.protocols import webrtc_sdp
 from harness.protocols.webrtc_sdp import SCTP_PORT, Description, OurAudio
 
 
 class OfferingPeer:
-    """One call: send `offer_sdp`, `accept` the answer, `connect`, in the end `close`."""
+    """One call: `gather`, send `offer_sdp`, `accept` the answer, `connect`, in the end `close`."""
 
     def __init__(
         self,
@@ -28,6 +31,7 @@ class OfferingPeer:
         addresses: Sequence[str],
         *,
         source_ports: str = "auto",
+        ice: IceSpec | None = None,
         codecs: Sequence[Codec] = (OPUS,),
         with_data: bool = False,
         cname: str = "callquake",
@@ -38,7 +42,9 @@ class OfferingPeer:
         self._addresses = list(addresses)
         self._codecs = tuple(codecs)
         self._is_shared = host.source_ports.may_share(target, source_ports)
-        ports = _open_ports(host, addresses, is_shared=self._is_shared)
+        self._ice = ice or IceSpec()
+        self._has_gathered = not self.asks_servers
+        ports = [] if self._ice.policy == "relay" else _open_ports(host, addresses, is_shared=self._is_shared)
         self.link = PeerLink(host, ports, is_controlling=True, on_closed=on_closed)
         self.link.own_ports = [] if self._is_shared else list(ports)
         self._ports = ports
@@ -46,10 +52,38 @@ class OfferingPeer:
         self._answer: Description | None = None
         self._channel: DataChannel | None = None
         self.ssrc = secrets.randbits(32) or 1
-        audio = OurAudio(tuple(rtp_map(c) for c in codecs), self.ssrc, cname)
-        self.offer_sdp = webrtc_sdp.build_offer(
-            random.getrandbits(48), audio, self.link.local("actpass"), with_data=with_data
-        )
+        self._cname = cname
+        self._with_data = with_data
+        self._offer_sdp = ""
+
+    @property
+    def asks_servers(self) -> bool:
+        """Whether there are STUN or TURN servers that `gather` asks."""
+        return self._ice.policy != "host" and (self._ice.policy == "relay" or bool(self._ice.servers))
+
+    async def gather(self, limit_s: float) -> None:
+        """Ask the STUN and TURN servers for candidates; raises IceError when there is none to call with."""
+        if self._has_gathered:
+            return
+        wants_ipv6 = all(":" in address for address in self._addresses)
+        gathered = await gather(self._host, self._ice, self._ports, wants_ipv6=wants_ipv6, limit_s=limit_s)
+        self.link.add(gathered)
+        self._has_gathered = True
+        if not self.link.ice.candidates:
+            why = "; ".join(gathered.failures) or "no TURN server is given (ice.servers)"
+            raise IceError(f"no relay candidate: {why}")
+
+    @property
+    def offer_sdp(self) -> str:
+        """The offer, with all candidates."""
+        if not self._has_gathered:
+            raise LocalProtocolError("the STUN and TURN servers were not asked yet: gather first")
+        if not self._offer_sdp:
+            audio = OurAudio(tuple(rtp_map(c) for c in self._codecs), self.ssrc, self._cname)
+            self._offer_sdp = webrtc_sdp.build_offer(
+                random.getrandbits(48), audio, self.link.local("actpass"), with_data=self._with_data
+            )
+        return self._offer_sdp
 
     @property
     def takes_data(self) -> bool:
@@ -89,6 +123,16 @@ class OfferingPeer:
         keys = await self.link.connected(timeout_s)
         codec, payload_type = chosen_codec(answer.audio, self._codecs)
         return self.link.media(keys, answer.audio, self.ssrc, codec, payload_type)
+
+    def relay_use(self) -> RelayUse | None:
+        """Return which TURN server has the media, None when none has; also after `close`."""
+        relay = self.link.relay
+        if relay is None:
+            return None
+        delay = relay.bridge_delay
+        if delay is None:
+            return RelayUse(relay.name)
+        return RelayUse(relay.name, delay.mean_ms, delay.max_ms, delay.dropped)
 
     def dtls_words(self) -> dict[str, str]:
         """Return what DTLS came to, {} before it is up."""

@@ -21,7 +21,7 @@ _SHOWN = 200
 _MOST_REDIRECTS = 5
 _END_TIMEOUT_S = 3.0
 # What may be told of an answer's headers: no cookie, no token.
-_TOLD_HEADERS = ("Content-Type", "Location", "ETag", "Link", "Accept-Patch", "Retry-After", "Server", "Date")
+_TOLD_HEADERS = ("Content-Type", "Location", "ETag", "Link", "Accept-Patch", "Retry-After", "Server")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,19 @@ class EdgeCounts:
 
 
 @dataclass
+class StreamCounts:
+    """`active_calls` is a gauge, from the accepted WebSocket to its end; the rest only grows."""
+
+    active_calls: int = 0
+    # WebSocket handshakes by the HTTP status they were answered with.
+    answers: Counter[int] = field(default_factory=Counter)
+    # Streams that started, by dialect, and ended calls by EndReason.
+    streams: Counter[str] = field(default_factory=Counter)
+    calls_ended: Counter[str] = field(default_factory=Counter)
+    bad_messages: int = 0
+
+
+@dataclass
 class SipCounts:
     """Gauges: `active_calls`, `trunk_calls` (the limit), `connections`; the rest only grows."""
 

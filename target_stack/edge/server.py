@@ -7,6 +7,7 @@ PATCH /api/offer                  late candidates                    -> {status}
 POST /start                       Pipecat, optional                  -> {sessionId, iceConfig}
 POST, PATCH /sessions/{id}/api/offer   as /api/offer
 POST /whip, /v1/realtime/calls    plain SDP                          -> 201 (sdp_offers.py)
+GET  /twilio  /stream             WebSocket: media streams of phone carriers
 GET  /calls/{token}/events        WebSocket: RTVI of a call that has no data channel (SIP)
 GET  /healthz  /readyz  /metrics
 """
@@ -29,11 +30,12 @@ from target_stack.edge.call_names import CallNames
 from target_stack.edge.calls import MAX_CALLS, Calls, RequestRefusedError
 from target_stack.edge.counts import EdgeCounts
 from target_stack.edge.event_streams import EventStreams
+from target_stack.edge.media_stream import StreamEdge
 from target_stack.edge.rtvi_channel import RtviChannel, library_name
 from target_stack.edge.sdp_offers import SdpOffers
 from target_stack.frames import SessionFactory
 from target_stack.readiness import Readiness
-from target_stack.telemetry.metrics import render_edge
+from target_stack.telemetry.metrics import render_edge, render_streams
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class EdgeServer:
         # Session id -> the request data that came with POST /start.
         self._started: dict[str, dict[str, Any]] = {}
         self._calls: Calls | None = None
+        self._media_streams: StreamEdge | None = None
         self._runner: web.AppRunner | None = None
 
     @property
@@ -86,9 +89,19 @@ class EdgeServer:
             raise RuntimeError("the edge is not started")
         return self._calls
 
+    @property
+    def media_streams(self) -> StreamEdge:
+        """The calls of phone carriers; only between `start` and `aclose`."""
+        if self._media_streams is None:
+            raise RuntimeError("the edge is not started")
+        return self._media_streams
+
     async def start(self) -> int:
         """Listen; return the bound port. OSError when the address cannot be bound."""
         self._calls = Calls(self._sessions, self.counts, self.names, self._max_calls, self._limits)
+        self._media_streams = StreamEdge(
+            self._sessions, self.names, self._max_calls, self._limits, lambda: _why_not(self._readiness())
+        )
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_errors_as_json])
         app.add_routes(self._routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -105,6 +118,8 @@ class EdgeServer:
         """Hang up every call, then stop listening."""
         if self._calls is not None:
             await self._calls.aclose()
+        if self._media_streams is not None:
+            await self._media_streams.aclose()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -118,6 +133,7 @@ class EdgeServer:
             web.post("/sessions/{session_id}/api/offer", self._counted(self._post_session_offer)),
             web.patch("/sessions/{session_id}/api/offer", self._patch_offer),
             *SdpOffers(self._answer, lambda: self.calls).routes(self._counted),
+            *self.media_streams.routes(),
             web.get("/calls/{token}/events", self.streams.serve),
             web.get("/healthz", self._get_health),
             web.get("/readyz", self._get_ready),
@@ -211,8 +227,12 @@ class EdgeServer:
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
         del request
-        text = self._metrics() + render_edge(self.counts)
+        text = self._metrics() + render_edge(self.counts) + render_streams(self.media_streams.counts)
         return web.Response(body=text.encode(), headers={"Content-Type": _METRICS_TYPE})
+
+
+def _why_not(readiness: Readiness) -> str:
+    return "" if readiness.ready else _not_ready(readiness)
 
 
 def _not_ready(readiness: Readiness) -> str:

@@ -36,6 +36,30 @@ class LineNumbers(Protocol):
     srtp_failures: int
 
 
+class StreamNumbers(Protocol):
+    """What an edge for media streams counts (see the edge's StreamCounts)."""
+
+    @property
+    def active_calls(self) -> int:
+        """Open WebSockets."""
+
+    @property
+    def answers(self) -> Mapping[int, int]:
+        """Handshakes by HTTP status."""
+
+    @property
+    def streams(self) -> Mapping[str, int]:
+        """Streams that started, by dialect."""
+
+    @property
+    def calls_ended(self) -> Mapping[str, int]:
+        """Ended calls by reason."""
+
+    @property
+    def bad_messages(self) -> int:
+        """Messages that could not be used."""
+
+
 class SipNumbers(Protocol):
     """What a SIP edge counts."""
 
@@ -94,6 +118,20 @@ def render_edge(edge: EdgeNumbers) -> str:
             _gauge("active_calls", "Calls now.", [({}, edge.active_calls)]),
             _counter("offers", "Offers by HTTP status.", _by("status", offers)),
             _counter("calls_ended", "Ended calls by reason.", _by("reason", edge.calls_ended)),
+        )
+    )
+
+
+def render_streams(streams: StreamNumbers) -> str:
+    """Return the numbers of media streams."""
+    answers = {str(status): count for status, count in streams.answers.items()}
+    return "".join(
+        (
+            _gauge("stream_calls", "Media streams now.", [({}, streams.active_calls)]),
+            _counter("stream_handshakes", "WebSocket handshakes by HTTP status.", _by("status", answers)),
+            _counter("streams", "Media streams that started.", _by("dialect", streams.streams)),
+            _counter("stream_calls_ended", "Ended media streams by reason.", _by("reason", streams.calls_ended)),
+            _counter("stream_bad_messages", "Messages that could not be used.", [({}, streams.bad_messages)]),
         )
     )
 

@@ -11,7 +11,7 @@ from harness.exit_codes import ExitCode
 
 _INTERRUPTED = "interrupted before the first call"
 try:
-    from harness.commands import calibrate, demo, report, run, scenario, workers
+    from harness.commands import calibrate, demo, probe, report, run, scenario, workers
     from harness.model.errors import ScenarioError, TargetError
 except KeyboardInterrupt:
     # They take a third of a second; Ctrl-C in it is no reason for a traceback.
@@ -26,6 +26,7 @@ examples:
   callquake run scenarios/ramp.yaml --web        Locust's web UI: ramp callers by hand, watch TTFB and WER
   callquake run my.yaml --target http://agent.test/api/offer --seed 7
   callquake report reports/<run-id>              every number again from the records on disk
+  callquake probe http://agent.test/api/offer    one call: what was negotiated, how long each step took, what was said
   callquake calibrate                            how many callers does this machine hold, how true is its TTFB?
   callquake scenario check my.yaml               is the file right? which calls would it place?
 
@@ -45,6 +46,26 @@ examples:
   callquake run scenarios/smoke.yaml --processes 4
   callquake run scenarios/smoke.yaml --master --expect-workers 2      (and on two other machines:)
   callquake run --worker --master-host 10.0.0.5
+"""
+_PROBE_EPILOG = """\
+One call from this machine, told in full: requests and answers, what was negotiated (ICE pair, DTLS, SRTP, codec), each
+step's time, the greeting, one turn with its TTFB, what the agent heard and said, packet counts. The address decides the
+transport, as in a scenario's target.
+
+examples:
+  callquake probe http://127.0.0.1:8080/api/offer                       a Pipecat agent, RTVI beside the audio
+  callquake probe https://agent.test/whip --dialect whip --header 'Authorization: Bearer ${TOKEN}'
+  callquake probe https://api.test/v1/realtime/calls --dialect openai --header 'Authorization: Bearer ${KEY}' --messages
+  callquake probe http://agent.test/api/offer --ice-policy relay \\
+      --ice-server 'turn:turn.test:3478?transport=tcp' --ice-username me --ice-credential '${TURN_PASSWORD}'
+  callquake probe rtp://10.0.0.7:4000 --codec PCMA --no-greeting        plain RTP, nothing is agreed on
+  callquake probe 'sip:agent@pbx.test;transport=tls' --srtp required --sip-username 7 --sip-password '${SIP_PASSWORD}'
+  callquake probe wss://agent.test/media --dialect twilio --stream-parameter tenant=42
+  callquake probe my.yaml --record call.flac                            the target of a scenario file
+  callquake probe http://127.0.0.1:8080/api/offer --json | jq .call.setup
+
+exit codes: 0 the agent was heard (its answer, or with --say-nothing its greeting), 97 the call was up and it was not,
+98 this machine could not do its part, 103 the call did not come up, 104 wrong option, 105 interrupted.
 """
 _CALIBRATE_EPILOG = """\
 The climb ends at the first step whose TTFB error (p99) is over 5 ms, whose 20 ms ticks are over 2 ms late (p99), that
@@ -78,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_report(commands)
     _add_scenario(commands)
+    _add_probe(commands)
     _add_calibrate(commands)
     for name, (_, _, text) in _PASSED_ON.items():
         commands.add_parser(name, help=f"{text}; its own options: callquake {name} --help", add_help=False)
@@ -141,6 +163,18 @@ def _add_scenario(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     listing = actions.add_parser("list", help="list the scenarios of a folder")
     listing.add_argument("folder", nargs="?", type=Path, default=Path("scenarios"), metavar="FOLDER")
     listing.set_defaults(call=scenario.list_folder)
+
+
+def _add_probe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    probe_parser = commands.add_parser(
+        "probe",
+        help="one call, with everything that can be told of it",
+        description="Call an agent once and tell everything: what was negotiated, each step's time, what was said.",
+        epilog=_PROBE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    probe.add_arguments(probe_parser)
+    probe_parser.set_defaults(call=probe.probe)
 
 
 def _add_calibrate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

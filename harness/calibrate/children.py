@@ -146,7 +146,15 @@ def _get_json(url: str) -> dict[str, Any]:
 class EngineProcess:
     """One engine, spoken to over its wire as a Locust worker does; records go to `on_message(kind, message)`."""
 
-    def __init__(self, folder: Path, corpus: Path, cpus: set[int], on_message: Callable[[str, Any], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        corpus: Path,
+        cpus: set[int],
+        on_message: Callable[[str, Any], None],
+        worker: str = "calibration",
+    ) -> None:
+        self._worker = worker
         self._folder, self._corpus, self._cpus = folder, corpus, cpus
         self._on_message = on_message
         self._log = folder / "engine.log"
@@ -175,7 +183,7 @@ class EngineProcess:
         self.send(
             "hello",
             protocol=wire.PROTOCOL_VERSION,
-            worker="calibration",
+            worker=self._worker,
             run_dir=str(self._folder),
             corpus=str(self._corpus),
         )
@@ -211,6 +219,12 @@ class EngineProcess:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._gone.wait(), STOP_LIMIT_S)
         await self.kill()
+
+    def log_text(self) -> str:
+        """Return what it logged so far."""
+        with contextlib.suppress(OSError):
+            return self._log.read_text(encoding="utf-8", errors="replace")
+        return ""
 
     async def kill(self) -> None:
         """End it at once, if it has not ended by itself."""

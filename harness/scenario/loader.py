@@ -68,6 +68,11 @@ def load_scenario(
     return LoadedScenario(scenario, file, document)
 
 
+def problems_of(error: ValidationError) -> list[str]:
+    """Word what is wrong with something that came from no file, one problem a text, each with its place."""
+    return [f"{spell(place)}: {message}" for place, message in map(_explain, error.errors())]
+
+
 def _scenarios_beside(file: Path) -> str:
     near = sorted(p.name for p in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
     return f"; in {file.parent}: {', '.join(near)}" if near else ""

@@ -1,0 +1,163 @@
+"""What a probe found, for people: one line a fact, in the order in which it happened."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.model.clock import ms_between
+from harness.model.codec import to_json
+from harness.model.records import CallRecord, MediaStats, Outcome, TurnRecord
+from harness.probe.call import Probed
+
+_WIDTH = 14
+_SHOWN = 100
+
+
+def lines(probed: Probed, *, with_messages: bool = False) -> Iterator[str]:
+    """Return the report; `with_messages` adds every message of the data channel, stream or dialog."""
+    call, plan = probed.call, probed.plan
+    dialect = f", {plan.target.dialect}" if plan.target.dialect else ""
+    yield f"{plan.target.url} ({plan.target.transport}{dialect})"
+    yield from map(_spread, _requests(call, is_goodbye=False))
+    yield from map(_spread, _set_up(call))
+    yield from map(_spread, _agreed(call))
+    yield from map(_spread, _conversation(probed))
+    yield from map(_spread, _media(call.media))
+    yield from map(_spread, _facts(call))
+    if with_messages:
+        yield from map(_spread, _messages(call))
+    yield from map(_spread, _requests(call, is_goodbye=True))
+    yield _spread(("outcome", _outcome(call)))
+
+
+_Fact = tuple[str, str]
+
+
+def _spread(fact: _Fact) -> str:
+    return f"  {fact[0]:<{_WIDTH}} {fact[1]}".rstrip()
+
+
+def _requests(call: CallRecord, *, is_goodbye: bool) -> Iterator[_Fact]:
+    for request in call.details.get("requests", ()):
+        if (request["method"] == "DELETE") is not is_goodbye:
+            continue
+        status = f"{request['status']} {request['reason']}".strip()
+        yield request["method"], f"{request['url']}  {status}  {request['took_ms']:.1f} ms"
+        for name, value in request["headers"].items():
+            yield "", f"{name}: {value}"
+
+
+def _set_up(call: CallRecord) -> Iterator[_Fact]:
+    setup = call.setup
+    steps = [
+        ("signalling", setup.signalling_ms),
+        ("ICE", setup.ice_ms),
+        ("DTLS", setup.dtls_ms),
+        ("in all", setup.total_ms),
+    ]
+    told = [f"{name} {ms:.1f} ms" for name, ms in steps if ms is not None]
+    if told:
+        yield "set-up", ", ".join(told)
+
+
+def _agreed(call: CallRecord) -> Iterator[_Fact]:
+    details = call.details
+    if "ice" in details:
+        ice, (ours, theirs) = details["ice"], details["ice"]["types"]
+        yield "ICE pair", f"{ice['local']} ({ours}) -> {ice['remote']} ({theirs})"
+    if details.get("dtls"):
+        dtls = details["dtls"]
+        yield "DTLS", f"{dtls['version']}, {dtls['cipher']}, we are the {dtls['role']}"
+    if "media" in details:
+        yield "media", f"{details['media']['local']} -> {details['media']['remote']}"
+    if "srtp" in details:
+        yield "SRTP", str(details["srtp"])
+    if "codec" in details:
+        codec = details["codec"]
+        number = f", payload type {codec['payload_type']}" if codec.get("payload_type") is not None else ""
+        yield "codec", f"{codec['name']}{number}"
+    elif call.codec is not None:
+        yield "codec", call.codec
+    if "data_channel" in details:
+        yield "data channel", "taken" if details["data_channel"] else "none"
+
+
+def _conversation(probed: Probed) -> Iterator[_Fact]:
+    call = probed.call
+    if call.connected_at_ns is None:
+        return
+    if call.greeting_ms is not None:
+        yield "greeting", f"heard {call.greeting_ms:.0f} ms after the call was up"
+    elif probed.plan.expect_greeting:
+        yield "greeting", f"none within {probed.plan.limits.greeting_timeout_ms / 1000:g} s"
+    for turn in probed.turns:
+        yield from _turn(turn)
+    for text in call.details.get("texts", ()):
+        who = "agent heard" if text["who"] == "user" else "agent said"
+        at_ms = ms_between(call.connected_at_ns, text["at_ns"])
+        yield who, f'"{text["text"]}" ({text["source"]}, told at {at_ms:.0f} ms)'
+
+
+def _turn(turn: TurnRecord) -> Iterator[_Fact]:
+    yield "said", f'"{turn.reference}" ({turn.utterance_id}, {turn.utterance_ms / 1000:.1f} s)'
+    if turn.ttfb_ms is not None:
+        early = ", cut in before our end" if turn.false_endpoint else ""
+        yield "TTFB", f"{turn.ttfb_ms:.0f} ms{early}"
+    elif turn.censored:
+        yield "TTFB", f"no answer within {turn.waited_ms:.0f} ms"
+    else:
+        yield (
+            "TTFB",
+            "none: the agent cut in and was still speaking at our end" if turn.false_endpoint else "not measured",
+        )
+    if turn.stages is not None:
+        stages = turn.stages
+        parts = {
+            "endpointing": stages.endpointing_ms,
+            "stt": stages.stt_ms,
+            "llm": stages.llm_ms,
+            "tts": stages.tts_ms,
+            "playout": stages.playout_ms,
+        }
+        told = ", ".join(f"{name} {ms:.0f}" for name, ms in parts.items() if ms is not None)
+        yield "its stages", f"{told} ms ({stages.source}: the agent's own word)"
+
+
+def _media(media: MediaStats) -> Iterator[_Fact]:
+    told = f"{media.packets_sent} sent, {media.packets_received} received, {media.packets_lost} lost"
+    told += f", {media.packets_discarded} discarded"
+    jitter = "not measured" if media.jitter_ms is None else f"{media.jitter_ms:.1f} ms"
+    trip = "not measured" if media.round_trip_ms is None else f"{media.round_trip_ms:.1f} ms"
+    yield "packets", f"{told}; jitter {jitter}; round trip {trip}"
+
+
+def _facts(call: CallRecord) -> Iterator[_Fact]:
+    """Tell what only some transports have (SIP's figures, say), as far as there is anything to tell."""
+    for name in ("sip", "stream", "relay"):
+        facts = to_json(getattr(call, name, None))
+        if isinstance(facts, dict):
+            told = ", ".join(f"{key} {_short(value)}" for key, value in facts.items() if value)
+            yield name, told
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    if isinstance(value, list):
+        return "[" + "; ".join(map(_short, value)) + "]"
+    if isinstance(value, Mapping):
+        return " ".join(f"{key} {_short(inner)}" for key, inner in value.items())
+    return str(value)
+
+
+def _messages(call: CallRecord) -> Iterator[_Fact]:
+    since_ns = call.connected_at_ns or call.started_at_ns
+    for message in call.details.get("messages", ()):
+        text = " ".join(str(message["text"]).split())
+        cut = "..." if len(text) > _SHOWN else ""
+        yield f"{ms_between(since_ns, message['at_ns']):.0f} ms", f"{text[:_SHOWN]}{cut}"
+
+
+def _outcome(call: CallRecord) -> str:
+    if call.outcome is Outcome.COMPLETED:
+        return "completed"
+    return f"{call.outcome.value}: {call.cause.value}{f': {call.detail}' if call.detail else ''}"

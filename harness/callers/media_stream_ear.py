@@ -26,8 +26,8 @@ MID_SPEECH_NS = 100 * NS_PER_MS
 UNDERRUN_NS = 20 * NS_PER_MS
 # Windows of which the arrival is still known when they turn out to have begun an onset.
 _REMEMBERED = 1024
-# One call of the detector takes no more.
-_MOST_WINDOWS = 64
+# Windows that are dated as one: 20 ms, as a packet's would be.
+_MOST_WINDOWS = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,11 @@ class StreamLink:
         self._on_read = self._on_broken = _ignore
         self._flushed.clear()
 
+    def read_waiting(self) -> None:
+        """Read what waits in the kernel now, not when the event loop comes to it."""
+        if self._is_reading:
+            self._on_readable()
+
     def _write(self, data: "bytes | bytearray") -> int:
         try:
             return self._sock.send(data)

@@ -29,6 +29,7 @@ from harness.protocols.media_streams.playout import Playout
 from harness.protocols.media_streams.web_socket import Alive
 from harness.protocols.media_streams.wire import Bad, Ended, Wire, WireEvent
 
+_LATE_NS = 2 * NS_PER_MS
 _PING_EVERY_NS = 2 * NS_PER_S
 # After our goodbye the agent may close first, as it should.
 _GOODBYE_S = 1.0
@@ -178,13 +179,19 @@ class StreamMedia:
 
     def tick(self, due_ns: int) -> int:
         """Send what is due, and hear what has been played; return how many packets left."""
+        now = monotonic_ns()
+        if now - due_ns > _LATE_NS:
+            # We were held up: what came meanwhile is older than this tick, and decides what is heard by now.
+            self._link.read_waiting()
+            if self._is_over:
+                return 0
         outgoing = self._speech.next(due_ns)
         if outgoing is not None:
             self._say(outgoing)
         if not self._is_over:
-            self._play_out(monotonic_ns())
+            self._play_out(now)
         if not self._is_over:
-            self._watch(monotonic_ns())
+            self._watch(now)
         return 0 if outgoing is None else outgoing.packets
 
     def _say(self, outgoing: Outgoing) -> None:

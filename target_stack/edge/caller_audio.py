@@ -10,7 +10,7 @@ from typing import cast
 import av
 import numpy as np
 
-from harness.media.codecs import G722, OPUS, PCMA, PCMU, Codec
+from harness.media.codecs import G722, L16_8K, L16_16K, OPUS, PCMA, PCMU, Codec
 from harness.protocols.rtp import sequence_delta, timestamp_delta
 from target_stack.frames import INPUT_RATE, Pcm
 
@@ -20,7 +20,7 @@ MAX_CONCEALED_S = 0.2
 # A jump of the sequence number beyond this is a new stream.
 MAX_JUMP = 1000
 _NOTHING = np.zeros(0, np.int16)
-_NAMES = {OPUS: "libopus", PCMU: "pcm_mulaw", PCMA: "pcm_alaw", G722: "g722"}
+_NAMES = {OPUS: "libopus", PCMU: "pcm_mulaw", PCMA: "pcm_alaw", G722: "g722", L16_8K: "pcm_s16le", L16_16K: "pcm_s16le"}
 
 
 class CallerAudio:

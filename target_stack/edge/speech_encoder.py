@@ -8,14 +8,14 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from harness.media.codecs import G722, OPUS, PCMA, PCMU, Codec
+from harness.media.codecs import G722, L16_8K, L16_16K, OPUS, PCMA, PCMU, Codec
 from harness.media.opus import new_encoder
 from target_stack.edge.playout import FRAME_SAMPLES
 from target_stack.frames import SPEECH_RATE, Pcm
 
 # So many frames of silence are encoded, so that a decoder's state fades out; then a fixed payload stands for it.
 _FADING_FRAMES = 5
-_NAMES = {PCMU: "pcm_mulaw", PCMA: "pcm_alaw", G722: "g722"}
+_NAMES = {PCMU: "pcm_mulaw", PCMA: "pcm_alaw", G722: "g722", L16_8K: "pcm_s16le", L16_16K: "pcm_s16le"}
 _SILENCE: Pcm = np.zeros(FRAME_SAMPLES, np.int16)
 
 

@@ -80,6 +80,8 @@ class SipCaller:
         self._deadline_ns = 0
         # The media agreed on cannot be told from another call's on the port that both share.
         self._is_confused = False
+        # The connection it went over is gone: no BYE can reach anybody.
+        self._is_lost = False
         # How the INVITE under way ends.
         self._answer: asyncio.Future[events.Answered | events.Failed] | None = None
         # Of the last INVITE's dialog: nothing more is to come.
@@ -210,6 +212,7 @@ class SipCaller:
             prack="supported" if self._spec.prack else "off",
             owner=self,
         )
+        self._host.ride(flow, self)
         self._host.flush()
         self._log.invited(self._call.id, monotonic_ns())
         return await turn.away(self._answer)
@@ -317,6 +320,12 @@ class SipCaller:
         if self._over is not None and not self._over.done():
             self._over.set_result(None)
 
+    def on_lost(self, why: str) -> None:
+        """Learn that the connection is gone that carried the call: whoever it was to is taken to be gone, too."""
+        if self._call is not None and self._call.state == handles.UP:
+            self._is_lost = True
+            self._post(Disconnected(f"the signalling connection was cut: {why}", Cause.SIP_TRANSPORT_LOST))
+
     def _on_offered(self, event: events.Offered) -> None:
         call, now = event.call, monotonic_ns()
         self._log.changes += 1
@@ -390,13 +399,15 @@ class SipCaller:
     async def _hang_up(self) -> None:
         """CANCEL or BYE, and wait for what comes of it; an agent that says nothing any more is left."""
         call = self._call
+        if call is not None:
+            self._host.alight(call.flow, self)
         if call is None or self._is_over:
             return
         has_answered = bool(self._log.provisionals) or call.state != handles.INVITING
         was_up = call.state == handles.UP
         call.hang_up(monotonic_ns())
         self._host.flush()
-        if was_up:
+        if was_up and not self._is_lost:
             self._log.hung_up(monotonic_ns())
         if has_answered and not self._is_over:
             self._over = asyncio.get_running_loop().create_future()

@@ -28,16 +28,25 @@ class Owner(Protocol):
         """Take an event."""
 
 
+class Rider(Protocol):
+    """A call that goes over a connection."""
+
+    def on_lost(self, why: str) -> None:
+        """Learn that the connection is gone."""
+
+
 class SipHost:
     """Belongs to one engine, on its event loop; opens nothing before the first call over SIP."""
 
     def __init__(self, config: AgentConfig | None = None) -> None:
         self.agent = UserAgent(config or AgentConfig(invites=False), seed=secrets.randbits(62))
-        self.endpoint = SipEndpoint(self.agent, self._on_event)
+        self.endpoint = SipEndpoint(self.agent, self._on_event, self._on_lost)
         self.flush = self.endpoint.flush
         self._hops = Hops(self.endpoint)
         self._accounts = Accounts(self.agent, self.flush)
         self._credentials: dict[tuple[str, str], DigestClient] = {}
+        # Calls by the number of the connection they go over.
+        self._riders: dict[int, set[Rider]] = {}
         # Until when nothing is to be asked of a hop, monotonic ns.
         self._silent_until_ns: dict[Hop, int] = {}
         self.take_registrations = self._accounts.take_untold
@@ -58,6 +67,23 @@ class SipHost:
         if key not in self._credentials:
             self._credentials[key] = DigestClient(*key)
         return self._credentials[key]
+
+    def ride(self, flow: Flow, rider: Rider) -> None:
+        """Tell `rider` when the connection of `flow` is gone; a datagram's flow never is."""
+        if flow.connection:
+            self._riders.setdefault(flow.connection, set()).add(rider)
+
+    def alight(self, flow: Flow, rider: Rider) -> None:
+        """Tell it no more."""
+        riders = self._riders.get(flow.connection)
+        if riders is not None:
+            riders.discard(rider)
+            if not riders:
+                del self._riders[flow.connection]
+
+    def _on_lost(self, flow: Flow, why: str) -> None:
+        for rider in self._riders.pop(flow.connection, ()):
+            rider.on_lost(why)
 
     def ask_silence(self, hop: Hop, seconds: int) -> None:
         """Ask nothing of `hop` for so long: it answered 503 with Retry-After (RFC 3261 21.5.4)."""

@@ -51,10 +51,17 @@ class EndpointCounts:
 class SipEndpoint:
     """Give it an agent; `listen_*` or `open_flow`, then call the agent with `now_ns()` and `flush()` behind it."""
 
-    def __init__(self, agent: UserAgent, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        agent: UserAgent,
+        on_event: Callable[[Event], None],
+        on_lost: Callable[[Flow, str], None] = lambda _flow, _why: None,
+    ) -> None:
         self.agent = agent
         self.counts = EndpointCounts()
         self._on_event = on_event
+        # Told of each connection that is gone, and why: a call that has nothing to ask of it learns it so.
+        self._on_lost = on_lost
         self._sockets: list[UdpSocket] = []
         self._by_local: dict[Address, UdpSocket] = {}
         self._servers: list[asyncio.Server] = []
@@ -225,6 +232,8 @@ class SipEndpoint:
         if self._streams.pop(stream.flow.connection, None) is not None:
             self.counts.connections = len(self._streams)
             self.agent.flow_failed(stream.flow, self.now_ns(), why)
+            if not self._is_closed:
+                self._on_lost(stream.flow, why)
             self.flush()
 
     # --- out -------------------------------------------------------------------------------------------------------
@@ -255,6 +264,9 @@ class SipEndpoint:
                 self.counts.sent += 1
             else:
                 self.counts.unsent += 1
+                if channel is None:
+                    # No timer brings a connection back: what waits for an answer over it fails now.
+                    self.agent.flow_failed(flow, self.now_ns(), "the connection is gone")
         return bool(outputs)
 
     def _hand_out_events(self) -> bool:

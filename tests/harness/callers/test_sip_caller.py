@@ -226,7 +226,7 @@ def test_a_bye_without_an_answer_is_noticed_and_nothing_stays(monkeypatch):
     monkeypatch.setattr(sip_module, "BYE_WAIT_S", 0.1)
 
     async def main():
-        async with SipBench(t1_ms=5) as bench, SipAgent() as agent:
+        async with SipBench(t1_ms=20) as bench, SipAgent() as agent:
             caller, _heard = await bench.connect(agent.url)
             agent.endpoint._sockets[0]._on_datagram = lambda *_: None
             await caller.close()
@@ -240,7 +240,7 @@ def test_a_bye_without_an_answer_is_noticed_and_nothing_stays(monkeypatch):
 
 def test_a_cut_connection_ends_its_calls_with_a_cause():
     async def main():
-        async with SipAgent(transport="tcp") as agent, SipBench() as bench:
+        async with SipAgent(transport="tcp") as agent, SipBench(t1_ms=20) as bench:
             one, heard = await bench.connect(agent.url)
             other, _heard = await bench.connect(agent.url, call_id="call-2")
             assert agent.endpoint.counts.connections == 1, "calls to one agent share a connection"

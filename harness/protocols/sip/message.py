@@ -81,6 +81,10 @@ class Message:
             return [first]
         return [value for written, value in self.headers if key_of(written) == key]
 
+    def names(self) -> Collection[str]:
+        """Return the names of the fields there are: long form, lower case, each once."""
+        return self._fields().keys()
+
     def values(self, name: str) -> list[str]:
         """Return every value of a field that is a comma list, in order."""
         return [value for line in self.get_all(name) for value in split_list(line, name)]

@@ -1,6 +1,5 @@
 """Offers within a call: re-INVITE, UPDATE, glare, and the session timer that uses them (RFC 3261 14, 3311, 4028)."""
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from harness.model.clock import NS_PER_MS, NS_PER_S
@@ -14,7 +13,7 @@ from harness.protocols.sip.endpoint import ALLOW_LINE, SUPPORTED_LINES, Endpoint
 from harness.protocols.sip.events import AnswerReceived, Event, OfferAnswered, Offered, OfferRefused
 from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.handles import ENDED, ENDING, RINGING, UP
-from harness.protocols.sip.message import BadMessage, Message, Request, Response
+from harness.protocols.sip.message import Message, Request, Response
 from harness.protocols.sip.session_timer import SessionTimer
 from harness.protocols.sip.transaction import Transaction
 
@@ -187,9 +186,7 @@ class OfferingCall(BaseCall):
         return compose.encoded(f"{head}{auth_lines}{endpoint.agent_line}", body, "application/sdp")
 
     def _on_accepted(self, request: DialogRequest, response: Response, now_ns: int) -> None:
-        with contextlib.suppress(BadMessage):
-            # A Contact that cannot be read moves nothing.
-            request.dialog.retarget(response)
+        request.dialog.retarget(response)
         self.note_peer(response)
         if self.state == UP:
             asked = self._timer.agreed.expires_s if self._timer and self._timer.agreed else self.asked_s

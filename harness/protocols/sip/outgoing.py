@@ -13,7 +13,7 @@ from harness.protocols.sip.endpoint import Endpoint
 from harness.protocols.sip.events import Answered, Challenged, Ended, Event, Failed, Provisional
 from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.handles import ANSWERED, ENDED, ENDING, INVITING, RINGING, UP
-from harness.protocols.sip.message import BadMessage, Request, Response
+from harness.protocols.sip.message import Request, Response
 from harness.protocols.sip.offers import OfferingCall
 from harness.protocols.sip.transaction import CALLING, PROCEEDING, Transaction
 
@@ -104,20 +104,13 @@ class OutgoingCall(OfferingCall):
 
     def on_response(self, transaction: Transaction, response: Response, now_ns: int) -> None:
         """Take a response to INVITE; those of an INVITE that was sent again since count no more."""
-        try:
+        if 200 <= response.status < 300:
+            self._on_success(transaction, response, now_ns)
+        elif transaction is self._invite and self.state != ENDED:
             if response.status < 200:
-                if transaction is self._invite and self.state != ENDED:
-                    self._on_provisional(response, now_ns)
-            elif response.status < 300:
-                self._on_success(transaction, response, now_ns)
-            elif transaction is self._invite and self.state != ENDED:
+                self._on_provisional(response, now_ns)
+            else:
                 self._on_refusal(response, now_ns)
-        except BadMessage as error:
-            # A field that was not needed to route it cannot be read.
-            self.endpoint.counts.malformed += 1
-            if transaction is self._invite and response.status >= 200 and self.state not in (UP, ENDED):
-                text = f"unreadable {response.status}: {error.reason}"
-                self.finish(Failed(now_ns, self, response.status, text, response, "response"))
 
     def on_failure(self, transaction: Transaction, status: int, reason: str, now_ns: int) -> None:
         """Hear of timer B, or of a transport that failed."""

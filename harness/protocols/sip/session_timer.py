@@ -70,20 +70,19 @@ def _asked(message: Message) -> tuple[int, str | None] | None:
     found = message.valued("session-expires") if message.get("session-expires") is not None else None
     if found is None:
         return None
-    if not (found.value.isascii() and found.value.isdecimal()) or not 0 < len(found.value) < 10:
+    if not (found.value.isascii() and found.value.isdecimal()) or len(found.value) > 10:
         raise BadMessage(f"Session-Expires: {found.value[:20]!r} is no number of seconds")
     return int(found.value), (found.params.get("refresher") or "").lower() or None
 
 
 def min_se_of(message: Message) -> int:
     """Return Min-SE, or the RFC's 90 s; BadMessage where it is no number."""
-    text = message.get("min-se")
-    if text is None:
+    found = message.valued("min-se")
+    if found is None:
         return _MIN_SE_S
-    value = text.partition(";")[0].strip()
-    if not (value.isascii() and value.isdecimal()) or len(value) > 9:
-        raise BadMessage(f"Min-SE: {value[:20]!r} is no number of seconds")
-    return int(value)
+    if not (found.value.isascii() and found.value.isdecimal()) or len(found.value) > 10:
+        raise BadMessage(f"Min-SE: {found.value[:20]!r} is no number of seconds")
+    return int(found.value)
 
 
 def is_too_short(request: Request, min_se_s: int) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from harness.model.errors import LocalProtocolError
 from harness.protocols.sip import compose, events, handles, session_timer
 from harness.protocols.sip.call import extra_lines, unknown_extensions
-from harness.protocols.sip.check import check_used
+from harness.protocols.sip.check import check_used, without_unreadable
 from harness.protocols.sip.compose import Headers
 from harness.protocols.sip.config import PRACK, AgentConfig
 from harness.protocols.sip.dialog import dialog_of_request
@@ -202,6 +202,9 @@ class UserAgent:
         endpoint.counts.received += 1
         try:
             message = parse(data)
+            if isinstance(message, Response):
+                endpoint.on_response(self._readable(message), now_ns)
+                return
             check_used(message)
         except BadMessage as error:
             endpoint.counts.malformed += 1
@@ -209,12 +212,19 @@ class UserAgent:
             if answer is not None:
                 endpoint.outputs.append((flow, serialise(answer)))
             return
-        if isinstance(message, Response):
-            endpoint.on_response(message, now_ns)
-        elif message.method == "ACK":
+        if message.method == "ACK":
             self._on_ack(message, now_ns)
         else:
             self._on_request(message, flow, now_ns)
+
+    def _readable(self, response: Response) -> Response:
+        """Bear fields that cannot be read: a response that were dropped for one would leave its request waiting."""
+        try:
+            check_used(response)
+        except BadMessage:
+            self.counts.malformed += 1
+            return without_unreadable(response)
+        return response
 
     def _on_ack(self, request: Request, now_ns: int) -> None:
         endpoint = self._endpoint

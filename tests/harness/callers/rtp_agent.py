@@ -29,6 +29,8 @@ class Line(asyncio.DatagramProtocol):
     rtp: list[bytes] = field(default_factory=list)
     rtcp: list[bytes] = field(default_factory=list)
     forged: int = 0
+    # Say nothing: the call is on hold.
+    mute: bool = False
     sources: set = field(default_factory=set)
     __hash__ = object.__hash__
 
@@ -51,7 +53,7 @@ class Line(asyncio.DatagramProtocol):
     def _echo(self, data, source):
         if self.ssrc is not None:
             data = data[:8] + struct.pack("!I", self.ssrc) + data[12:]
-        if not self.transport.is_closing():
+        if not self.mute and not self.transport.is_closing():
             self.transport.sendto(data if self.outgoing is None else self.outgoing.protect(data), source)
 
 

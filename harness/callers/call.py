@@ -306,7 +306,7 @@ class Call:
                     if self._caller.media is not None:
                         self._adopt_codec()
                         self._caller.media.play(self._clips[action.utterance_id])
-                case Press() if isinstance(self._caller, SipCaller):
+                case Press() if isinstance(self._caller, SipCaller | MediaStreamCaller):
                     self._caller.press(action.digits)
                 case Hold() if isinstance(self._caller, SipCaller):
                     self._caller.hold(action.on)

@@ -10,7 +10,7 @@ from harness.model.plan import PlannedAction, TargetSpec
 from harness.scenario.strict_model import StrictModel
 
 # Which transports carry which action.
-CARRIED_BY = {"dtmf": ("sip",), "hold_s": ("sip",)}
+CARRIED_BY = {"dtmf": ("sip", "media_stream"), "hold_s": ("sip",)}
 _DIGITS = re.compile(r"[0-9*#A-D]{1,32}")
 
 

@@ -22,7 +22,7 @@ from harness.scenario.target.block import NO_PACKETS, Target
 from harness.verdict.thresholds import parse
 
 # Transports with a caller in harness/callers.
-BUILT_TRANSPORTS = ("webrtc", "rtp", "sip")
+BUILT_TRANSPORTS = ("webrtc", "rtp", "sip", "media_stream")
 
 
 @dataclass(frozen=True, slots=True)

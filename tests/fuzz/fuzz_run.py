@@ -9,9 +9,12 @@ import resource
 import sys
 import time
 
+from fuzz_media_loop import NAME as MEDIA_LOOP
+from fuzz_media_loop import feed_media_loop
 from fuzz_runner import TARGETS, Found, feed
 
 _EVERY_S = 10.0
+_MEDIA_SHARE = 0.1
 # The caches of the parsers are bounded; this is far more than they hold when full.
 _MOST_GROWTH_KB = 300_000
 
@@ -20,7 +23,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=1_000_000, help="in all")
     parser.add_argument("--seed", type=int, default=None, help="default: drawn, and printed")
-    parser.add_argument("--target", choices=[kind.name for kind in TARGETS], help="only this one")
+    parser.add_argument("--target", choices=[*(kind.name for kind in TARGETS), MEDIA_LOOP], help="only this one")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     asked = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(1_000_000) if asked.seed is None else asked.seed
@@ -30,6 +33,10 @@ def main(arguments=None):
         if asked.target in (None, kind.name):
             inputs = asked.inputs if asked.target else max(1, round(asked.inputs * share))
             total += _run(kind, inputs, seed, asked.first)
+    if asked.target in (None, MEDIA_LOOP):
+        told = feed_media_loop(asked.inputs if asked.target else max(1, round(asked.inputs * _MEDIA_SHARE)), seed)
+        print(f"{MEDIA_LOOP}: {told.inputs:,} datagrams, {told.refused:,} refused; {told.notes}", flush=True)
+        total += told.inputs
     print(f"{total:,} inputs in {time.monotonic() - began:.0f} s: no crash, no hang, nothing left behind")
     return 0
 

@@ -13,10 +13,10 @@ from harness.model.errors import RemoteProtocolError
 
 # Each, and its share of the inputs.
 TARGETS = {
-    SipMessages: 0.36,
+    SipMessages: 0.30,
     SipStreams: 0.1,
     Sdp: 0.2,
-    Stun: 0.12,
+    Stun: 0.08,
     MediaStreams: 0.1,
     WebSocketFrames: 0.08,
     AudioSockets: 0.03,

@@ -23,7 +23,8 @@ MESSAGES.append(
     b"x: 90;refresher=uac\r\nMin-SE: 90\r\nSupported: timer, 100rel\r\n"
     b'WWW-Authenticate: Digest realm="a, b", nonce=x,'
     b' qop="auth,auth-int", algorithm=SHA-256, stale=false, Basic realm="c"\r\n'
-    b'Proxy-Authorization: Digest username="u", response="00", nc=00000001, qop=auth\r\nRetry-After: 5 (busy; x);duration=1\r\nReason: Q.850;cause=16,'
+    b'Proxy-Authorization: Digest username="u", response="00", nc=00000001, qop=auth\r\n'
+    b"Retry-After: 5 (busy; x);duration=1\r\nReason: Q.850;cause=16,"
     b'SIP;cause=200;text="a"\r\nRAck: 1 1 INVITE\r\nRSeq: 1\r\nDate: Sat, 13 Nov 2010 23:29:00 GMT\r\n'
     b"Refer-To: <sip:a@h?Replaces=1%3Bto-tag%3D2>\r\nReplaces: c;to-tag=1;from-tag=2\r\nl: 2\r\n\r\nhi"
 )

@@ -106,7 +106,7 @@ async def exchange(requests: Requests, offer_sdp: str, call_id: str, timeout_s: 
 
 async def servers_before(requests: Requests, timeout_s: float) -> tuple[IceServer, ...]:
     """Return the STUN and TURN servers that a WHIP endpoint names on OPTIONS (RFC 9725 4.6); none where it fails."""
-    reply = await requests.send("OPTIONS", requests.target.url, {"Accept-Post": whip.SDP_TYPE}, None, timeout_s)
+    reply = await requests.send("OPTIONS", requests.target.url, {}, None, timeout_s)
     return whip.ice_servers(reply.links) if reply.status in _ANY_SUCCESS else ()
 
 

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ import aiohttp
 from harness.callers import http_signalling
 from harness.callers.exchange import AgentText, CallEvent, Disconnected, UserTranscript
 from harness.callers.http_exchange import Requests
+from harness.callers.http_signalling import Answered
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.setup_queue import Turn
 from harness.media.loop import MediaLoop
@@ -24,8 +26,9 @@ from harness.media.recorder import Recorder
 from harness.media.spec import MediaSpec
 from harness.model.clock import monotonic_ns, ms_between
 from harness.model.errors import RemoteProtocolError
-from harness.model.plan import CallPlan
+from harness.model.plan import CallPlan, IceSpec
 from harness.model.records import Cause, RelayUse, SetupTimes
+from harness.protocols import whip
 
 if TYPE_CHECKING:
     from harness.callers.side_channel import SideChannel
@@ -84,15 +87,21 @@ class WebRtcCaller:
     async def connect(self, turn: Turn) -> int:
         """Set the call up; return the monotonic ns at which media was up. Raises SetupFailure."""
         limit_s = self._plan.limits.connect_timeout_ms / 1000
-        peer = self._offer()
-        gathered_ns = await self._gather(peer, turn, limit_s)
-        limit_s -= (gathered_ns or 0) / 1e9
-        gather_ms = None if gathered_ns is None else gathered_ns / 1e6
+        ice, asked_ns = await self._servers(turn, limit_s)
+        peer = self._offer(ice)
+        awaits_servers = self._may_name_servers and ice is not None and not ice.servers
+        if awaits_servers:
+            peer.offer_first()
+        gathered_ns = None if awaits_servers else await self._gather(peer, turn, limit_s)
+        limit_s -= (asked_ns + (gathered_ns or 0)) / 1e9
         offered = monotonic_ns()
         answer = await turn.away(http_signalling.exchange(self._requests, peer.offer_sdp, self._plan.call_id, limit_s))
         self._session_url = answer.session_url
         # Without what it took to get a place again: that is ours, and told as queue_ms.
         answered = offered + answer.took_ns
+        if awaits_servers and ice is not None:
+            gathered_ns = await self._gather_late(peer, ice, answer, turn, limit_s - answer.took_ns / 1e9)
+        gather_ms = None if gathered_ns is None else gathered_ns / 1e6
         self.setup = SetupTimes(
             queue_ms=turn.waited_ns / 1e6, gather_ms=gather_ms, signalling_ms=ms_between(offered, answered)
         )
@@ -114,14 +123,52 @@ class WebRtcCaller:
         self._open_channel(peer)
         return connected
 
-    def _offer(self) -> OfferingPeer:
+    # --- servers that the agent names (WHIP) -----------------------------------------------------------------------
+
+    @property
+    def _may_name_servers(self) -> bool:
+        """Whether STUN and TURN servers are the agent's to name: the scenario wants some, and has none itself."""
+        target = self._plan.target
+        ice = target.ice
+        return target.dialect == "whip" and ice is not None and ice.policy != "host" and not ice.servers
+
+    async def _servers(self, turn: Turn, limit_s: float) -> tuple[IceSpec | None, int]:
+        """Return which candidates may be used, by which servers, and how many ns it took to ask for these."""
+        ice = self._plan.target.ice
+        if ice is None or not self._may_name_servers:
+            return ice, 0
+        begun = monotonic_ns()
+        servers = await turn.away(http_signalling.servers_before(self._requests, limit_s))
+        return replace(ice, servers=servers), monotonic_ns() - begun
+
+    async def _gather_late(self, peer: OfferingPeer, ice: IceSpec, answer: Answered, turn: Turn, limit_s: float) -> int:
+        """Ask the servers that the answer names and tell the agent what they gave; return how many ns it took."""
+        begun = monotonic_ns()
+        if not answer.servers:
+            if ice.policy == "relay":
+                detail = f"no relay candidate: neither target.ice nor {self._plan.target.url} names a TURN server"
+                raise SetupFailure(Cause.ICE_FAILED, detail)
+            return 0
+        try:
+            lines = await turn.away(peer.gather_late(answer.servers, limit_s))
+        except IceError as error:
+            raise SetupFailure(Cause.ICE_FAILED, error.detail) from error
+        agent = peer.link.ice
+        fragment = whip.Fragment(agent.ufrag, agent.password, lines, is_complete=True)
+        taken = await turn.away(http_signalling.trickle(self._requests, answer, fragment, ("0",)))
+        if not taken and ice.policy == "relay":
+            # The agent learns of a relay by our checks, too, where it checks what it did not know (RFC 8445 7.3.1.3).
+            _logger.info("call %s: the agent takes no late candidates", self._plan.call_id)
+        return monotonic_ns() - begun
+
+    def _offer(self, ice: IceSpec | None) -> OfferingPeer:
         target = self._plan.target
         self._peer = OfferingPeer(
             self._peers,
             target.url,
             local_addresses(target.url),
             source_ports=target.source_ports,
-            ice=target.ice,
+            ice=ice,
             with_data=self._side is not None,
             cname=self._plan.call_id,
             on_closed=self._agent_gone,

@@ -70,6 +70,8 @@ class Transport:
     setup: str
     candidates: tuple[Candidate, ...] = ()
     is_lite: bool = False
+    # False: more candidates follow (RFC 8840).
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +346,7 @@ def _media_lines(kind: str, rest: str, transport: Transport) -> list[str]:
 def _transport_lines(transport: Transport) -> list[str]:
     return [
         *(f"a={candidate.line()}" for candidate in transport.candidates),
-        "a=end-of-candidates",
+        "a=end-of-candidates" if transport.is_complete else "a=ice-options:trickle",
         f"a=ice-ufrag:{transport.ufrag}",
         f"a=ice-pwd:{transport.password}",
         *(f"a=fingerprint:{algorithm} {digest}" for algorithm, digest in transport.fingerprints),

@@ -3,6 +3,7 @@
 import random
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from harness.media.codecs import OPUS, Codec
 from harness.media.peer.connected import IceError, PeerMedia
@@ -15,7 +16,7 @@ from harness.media.peer.rtp_maps import chosen_codec, rtp_map
 from harness.media.peer.seam import DataChannel
 from harness.media.spec import Address
 from harness.model.errors import LocalProtocolError, RemoteProtocolError
-from harness.model.plan import IceSpec
+from harness.model.plan import IceServer, IceSpec
 from harness.model.records import RelayUse
 from harness.protocols import webrtc_sdp
 from harness.protocols.webrtc_sdp import SCTP_PORT, Description, OurAudio
@@ -44,6 +45,8 @@ class OfferingPeer:
         self._is_shared = host.source_ports.may_share(target, source_ports)
         self._ice = ice or IceSpec()
         self._has_gathered = not self.asks_servers
+        # Whether the offer has all candidates.
+        self._names_all = True
         ports = [] if self._ice.policy == "relay" else _open_ports(host, addresses, is_shared=self._is_shared)
         self.link = PeerLink(host, ports, is_controlling=True, on_closed=on_closed)
         self.link.own_ports = [] if self._is_shared else list(ports)
@@ -73,15 +76,31 @@ class OfferingPeer:
             why = "; ".join(gathered.failures) or "no TURN server is given (ice.servers)"
             raise IceError(f"no relay candidate: {why}")
 
+    def offer_first(self) -> None:
+        """Let the offer go out before any server is asked, for they are named in the answer (RFC 9725 4.6)."""
+        self._has_gathered, self._names_all = True, False
+
+    async def gather_late(self, servers: Sequence[IceServer], limit_s: float) -> tuple[str, ...]:
+        """Ask servers that were named after the offer; return the candidates they gave, for the agent to be told.
+
+        Before `accept`. Raises IceError as `gather` does.
+        """
+        told = {candidate.line() for candidate in self.link.ice.candidates}
+        self._ice = replace(self._ice, servers=tuple(servers))
+        self._has_gathered = False
+        await self.gather(limit_s)
+        return tuple(c.line() for c in self.link.ice.candidates if c.line() not in told)
+
     @property
     def offer_sdp(self) -> str:
         """The offer, with all candidates."""
         if not self._has_gathered:
             raise LocalProtocolError("the STUN and TURN servers were not asked yet: gather first")
         if not self._offer_sdp:
+            transport = replace(self.link.local("actpass"), is_complete=self._names_all)
             audio = OurAudio(tuple(rtp_map(c) for c in self._codecs), self.ssrc, self._cname)
             self._offer_sdp = webrtc_sdp.build_offer(
-                random.getrandbits(48), audio, self.link.local("actpass"), with_data=self._with_data
+                random.getrandbits(48), audio, transport, with_data=self._with_data
             )
         return self._offer_sdp
 

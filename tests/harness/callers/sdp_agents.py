@@ -94,6 +94,8 @@ class WhipAgent(Agent):
         ]
 
     async def options_of(self, _request):
+        if self.options.get("no_options"):
+            return web.Response(status=405)
         return web.Response(headers=[("Accept-Post", SDP), *(("Link", link) for link in self.options.get("links", ()))])
 
     async def moved(self, _request):

@@ -171,7 +171,7 @@ class WebRtcCaller:
             ice=ice,
             with_data=self._side is not None,
             cname=self._plan.call_id,
-            on_closed=self._agent_gone,
+            on_closed=self._peer_gone,
         )
         return self._peer
 
@@ -280,9 +280,18 @@ class WebRtcCaller:
     def _channel_closed(self) -> None:
         self._agent_gone("the agent closed the data channel")
 
-    def _agent_gone(self, detail: str) -> None:
+    def _agent_gone(self, detail: str, cause: Cause = Cause.AGENT_HUNG_UP) -> None:
         if not self._closing:
-            self._post(Disconnected(detail))
+            self._post(Disconnected(detail, cause))
+
+    def _peer_gone(self, detail: str) -> None:
+        link = None if self._peer is None else self._peer.link
+        if link is None or not link.is_vanished:
+            self._agent_gone(detail)
+        elif link.relay is not None and link.relay.is_lost:
+            self._agent_gone(detail, Cause.RELAY_LOST)
+        else:
+            self._agent_gone(detail, Cause.MEDIA_LOST)
 
     @property
     def details(self) -> dict[str, Any]:

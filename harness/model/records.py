@@ -63,6 +63,8 @@ class Cause(StrEnum):
     SIP_DIALOG_GONE = "sip_dialog_gone"
     # Media streams: the connection broke (reset, or ended without the protocol's goodbye), or closed with an error.
     CONNECTION_LOST = "connection_lost"
+    # The TURN server that relayed the call let go of it, or could be reached no longer over TCP or TLS.
+    RELAY_LOST = "relay_lost"
     # Not the agent's.
     OPERATOR = "operator"
     ENGINE_DIED = "engine_died"

@@ -11,7 +11,9 @@ from coturn import PASSWORD, USER, free_port, running_coturn
 from edge_peer import Sessions, running_edge
 from interop_call import callers, talk, until
 
+from harness.callers.exchange import Disconnected
 from harness.callers.setup_failure import SetupFailure
+from harness.media.events import MediaLost
 from harness.model.plan import IceServer, IceSpec
 from harness.model.records import Cause
 
@@ -248,7 +250,27 @@ def test_a_connection_that_the_server_cuts_ends_the_call_at_once(transport):
             caller = ours.caller(f"{base}/api/offer", ice=relay_only(server.url(transport), ca=server.ca))
             await ours.connect(caller)
             server.process.kill()
-            await until(lambda: any("the relay is gone" in getattr(e, "detail", "") for e in caller.events), "told")
+            await until(lambda: [e for e in caller.events if isinstance(e, Disconnected)], "told")
+            (told,) = [e for e in caller.events if isinstance(e, Disconnected)]
+            assert told.cause is Cause.RELAY_LOST
+            assert told.detail.startswith(f"the relay is gone: TURN {server.url(transport)} ")
+            await caller.close()
+            await gone(ours.peers)
+
+    with running_coturn() as server:
+        asyncio.run(scenario(server))
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_server_that_hangs_in_a_call_is_noticed_by_the_media_watchdog(transport):
+    async def scenario(server):
+        async with running_edge(Sessions(greeting_s=0.4)) as (_, base), callers() as ours:
+            caller = ours.caller(f"{base}/api/offer", ice=relay_only(server.url(transport), ca=server.ca))
+            await ours.connect(caller)
+            await until(lambda: caller.media.stats().packets_received > 10, "heard")
+            server.process.send_signal(signal.SIGSTOP)
+            await until(lambda: any(isinstance(e, MediaLost) for e in caller.events), "told")
+            # Nobody answers the goodbye, and still nothing stays.
             await caller.close()
             await gone(ours.peers)
 

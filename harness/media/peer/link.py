@@ -39,7 +39,7 @@ class PeerLink:
             is_controlling=is_controlling,
             on_selected=self._selected,
             on_dtls=self._dtls_arrived,
-            on_lost=self._gone,
+            on_lost=self._lost,
         )
         self.dtls: DtlsSession | None = None
         self._up: asyncio.Future[SrtpKeys] = asyncio.get_running_loop().create_future()
@@ -49,6 +49,8 @@ class PeerLink:
         self._ice_up_ns = 0
         self._dtls_up_ns = 0
         self._is_closed = False
+        # Gone without a goodbye: consent has ended (RFC 7675), or what relayed the call is no more.
+        self.is_vanished = False
         self._path: MediaPath | None = None
         # What STUN and TURN servers did not give, for the error when ICE fails.
         self._failures: list[str] = []
@@ -180,6 +182,10 @@ class PeerLink:
     def _failed(self, error: SetupError) -> None:
         if not self._up.done():
             self._up.set_exception(error)
+
+    def _lost(self, detail: str) -> None:
+        self.is_vanished = True
+        self._gone(detail)
 
     def _gone(self, detail: str) -> None:
         if not self._up.done():

@@ -44,6 +44,8 @@ class RelayPort(Port):
         self._timer_at_ns: int | None = None
         self._is_pumping = False
         self._is_over = False
+        # Gone, or of no use for a peer of ours any more, without our doing.
+        self.is_lost = False
         self._granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._bound: dict[Address, asyncio.Future[None]] = {}
         carrier.begin(self._frame_arrived, self._lost)
@@ -166,6 +168,7 @@ class RelayPort(Port):
             waiting.set_exception(error)
 
     def _peer_refused(self, event: PeerRefused) -> None:
+        self.is_lost = True
         reason = f"TURN {self.name} {event.reason}"
         self._answer(event.peer, RelayError(reason))
         owner = self.claims.get(event.peer)
@@ -182,6 +185,7 @@ class RelayPort(Port):
         if not self._granted.done():
             self._refused(reason)
             return
+        self.is_lost = True
         owners = list(self.owners.values())
         for peer in list(self._bound):
             self._answer(peer, RelayError(f"TURN {self.name} {reason}"))

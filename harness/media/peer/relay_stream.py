@@ -35,6 +35,8 @@ _STAMP = struct.Struct("@qq")
 _STAMPED = struct.Struct("!HHq")
 _NS = 1_000_000_000
 _OFFSET_READS = 3
+# No media, no ChannelData.
+_ALIVE = b"\0"
 
 
 def arrival_ns(control: list[tuple[int, int, bytes]]) -> int:
@@ -237,7 +239,12 @@ class StreamCarrier:
                 self._bridge.send(_STAMPED.pack(channel + STAMPED_OFFSET, len(packet), at_ns) + packet)
             except OSError:
                 self._dropped += 1
-        elif self._on_frame is not None:
+            return
+        if is_channel_data(frame):
+            # A check or a handshake of the peer's: over UDP the loop sees it, too, and knows that somebody is there.
+            with contextlib.suppress(OSError):
+                self._bridge.send(_ALIVE)
+        if self._on_frame is not None:
             self._on_frame(frame)
 
     def _end(self, reason: str) -> None:

@@ -101,8 +101,8 @@ class ResponderProcess:
         self._words, self._cpus = words, cpus
         self._log = folder / "responder.log"
         self._process: asyncio.subprocess.Process | None = None
-        # The offer endpoint, and the fixed port for RTP without signalling.
-        self.url, self.rtp_url = "", ""
+        # The offer endpoint, the fixed port for RTP without signalling, and the SIP URI where that was asked for.
+        self.url, self.rtp_url, self.sip_url = "", "", ""
 
     @property
     def pid(self) -> int:
@@ -114,13 +114,18 @@ class ResponderProcess:
         self._process = process = await _spawn(
             "harness.calibrate.responder", self._words, self._cpus, self._log, stdout=asyncio.subprocess.PIPE
         )
-        lines = [b"", b""]
+        lines = [b""] * (3 if "--sip-port" in self._words else 2)
         if process.stdout is not None:
             with contextlib.suppress(TimeoutError):
                 lines = [await asyncio.wait_for(process.stdout.readline(), START_LIMIT_S) for _ in lines]
-        self.url, self.rtp_url = (line.decode().strip() for line in lines)
-        if not self.rtp_url:
+        told = [line.decode().strip() for line in lines]
+        self.url, self.rtp_url, self.sip_url = (*told, "")[:3]
+        if not told[-1]:
             raise GeneratorError(f"the reference responder did not start: {_tail(self._log)}")
+
+    def address(self, transport: str) -> str:
+        """Return where calls of `transport` are placed."""
+        return self.sip_url if transport == "sip" else self.url
 
     async def stats(self) -> dict[str, Any]:
         """Return its own counts; raises GeneratorError when it does not answer."""

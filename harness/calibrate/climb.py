@@ -77,5 +77,7 @@ def responder_words(conditions: Conditions, truth: Path) -> list[str]:
     words = ["--truth", str(truth), "--greeting-ms", "0", "--answer-ms", f"{ANSWER_MS:g}"]
     words += ["--delay-ms", "{:g}:{:g}".format(*conditions.delay_ms)]
     words += ["--leading-silence-ms", "{:g}:{:g}".format(*conditions.leading_silence_ms)]
+    if conditions.transport == "sip":
+        words += ["--sip-port", "0"]
     words += ["--silence", conditions.silence, "--loss", f"{conditions.loss_ratio:g}", "--hear", "size"]
     return words

@@ -109,6 +109,11 @@ class Desk:
         self._calls[call] = _Open(media, agent, line.port.address, release)
         agent.begin(media)
 
+    def media(self, call: str) -> MediaCall | None:
+        """Return the media of a call, None when it has none."""
+        opened = self._calls.get(call)
+        return None if opened is None else opened.media
+
     def hang_up(self, call: str) -> None:
         """End a call, in the background; one that is not there has ended already."""
         task = asyncio.get_running_loop().create_task(self.end(call))

@@ -5,7 +5,7 @@ import random
 
 from harness.calibrate.utterances import longest_ms
 from harness.measure.calibration import Conditions
-from harness.model.plan import CallLimits, CallPlan, Patience, Persona, PlannedTurn, TargetSpec
+from harness.model.plan import CallLimits, CallPlan, Patience, Persona, PlannedTurn, SipSpec, TargetSpec
 
 # The agent counts as finished after this much silence: its answers have no pauses.
 QUIET_MS = 200.0
@@ -30,6 +30,7 @@ def call_plans(step: str, callers: int, url: str, utterances: list[str], conditi
         dialect="json",
         codec=conditions.codec,
         source_ports=conditions.source_ports,
+        sip=SipSpec() if conditions.transport == "sip" else None,
     )
     limits = CallLimits(
         connect_timeout_ms=CONNECT_TIMEOUT_MS,

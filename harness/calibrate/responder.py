@@ -30,6 +30,7 @@ from aiohttp import web
 from harness.calibrate.behaviour import HEARINGS, SILENCES, Behaviour
 from harness.calibrate.desk import Desk
 from harness.calibrate.rtp_calls import SignalledRtpCalls, StaticRtpCalls
+from harness.calibrate.sip_front import SipFront
 from harness.calibrate.webrtc_calls import WebRtcCalls
 from harness.engine.health import sleep_and_measure_lag
 from harness.media.loop import MediaLoop
@@ -52,6 +53,7 @@ class Responder:
         self._webrtc = WebRtcCalls(self._desk, source_ports=source_ports)
         self._rtp = SignalledRtpCalls(self._desk, source_ports=source_ports)
         self._static = StaticRtpCalls(self._desk)
+        self._sip = SipFront(self._desk, self._rtp)
         self._runner: web.AppRunner | None = None
         # The longest since it was last asked for.
         self._lag_ms = 0.0
@@ -80,8 +82,13 @@ class Responder:
         shown = f"[{host}]" if ":" in host else host
         return f"http://{shown}:{self._runner.addresses[0][1]}/api/offer", f"rtp://{shown}:{fixed[1]}"
 
+    async def start_sip(self, host: str, port: int) -> str:
+        """Take SIP calls too; return the agent's URI."""
+        return await self._sip.start(host, port)
+
     async def aclose(self) -> None:
         """End every call and stop listening."""
+        await self._sip.aclose()
         if self._lag_watch is not None:
             self._lag_watch.cancel()
         if self._runner is not None:
@@ -160,6 +167,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 = any free port; it is printed (default: %(default)s)")
     parser.add_argument(
+        "--sip-port",
+        type=int,
+        metavar="N",
+        help="take SIP calls too, by UDP and TCP; 0 = any free port; its address is the third line printed",
+    )
+    parser.add_argument(
         "--delay-ms", type=_range, default=(200.0, 2000.0), metavar="A:B", help="end of speech to answer"
     )
     parser.add_argument("--leading-silence-ms", type=_range, default=(0.0, 0.0), metavar="A:B")
@@ -231,6 +244,8 @@ async def _serve(behaviour: Behaviour, truth: IO[str], options: argparse.Namespa
     responder = Responder(behaviour, truth, source_ports=options.source_ports)
     offers, fixed = await responder.start(options.host, options.port)
     print(f"{offers}\n{fixed}", flush=True)
+    if options.sip_port is not None:
+        print(await responder.start_sip(options.host, options.sip_port), flush=True)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

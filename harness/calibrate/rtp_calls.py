@@ -23,7 +23,8 @@ _OWN_BUFFER_BYTES = 1 << 18
 _CODEC_OF_TYPE = {c.payload_type: c for c in CODECS}
 
 
-def _format(codec: Codec) -> Format:
+def format_of(codec: Codec) -> Format:
+    """Return the codec as SDP offers it."""
     # RFC 7587 4.1: Opus is always announced with two channels.
     return Format(codec.payload_type, codec.name, codec.clock_rate, 2 if codec is OPUS else 1)
 
@@ -33,7 +34,7 @@ class SignalledRtpCalls:
 
     def __init__(self, desk: Desk, *, source_ports: str) -> None:
         self._desk = desk
-        self._is_shared = source_ports == "shared"
+        self.shares_ports = source_ports == "shared"
         self._shared: dict[str, list[MediaPort]] = {}
 
     def answer(self, offer_sdp: str, call_id: str, address: str) -> tuple[str, str]:
@@ -41,8 +42,8 @@ class SignalledRtpCalls:
         offer = audio_sdp.parse(offer_sdp)
         call = self._desk.name(call_id or offer.cname)
         # Only who announces its SSRC can be told from the others on a shared port.
-        is_shared = self._is_shared and offer.ssrc is not None
-        port = self._port(address) if is_shared else self._own_port(address)
+        is_shared = self.shares_ports and offer.ssrc is not None
+        port = self.take_port(address, is_shared=is_shared)
         ssrc = secrets.randbits(32)
         try:
             answered = answer(
@@ -50,7 +51,7 @@ class SignalledRtpCalls:
                 Answerer(
                     host=address,
                     port=port.address[1],
-                    formats=[_format(codec) for codec in CODECS],
+                    formats=[format_of(codec) for codec in CODECS],
                     suites=sdes.SUITES,
                     new_material=lambda suite: secrets.token_bytes(suite.material_bytes),
                     ssrc=ssrc,
@@ -69,7 +70,10 @@ class SignalledRtpCalls:
             raise
         return audio_sdp.build(answered), call
 
-    def _own_port(self, address: str) -> MediaPort:
+    def take_port(self, address: str, *, is_shared: bool) -> MediaPort:
+        """Return a port on `address` that other calls use too, or one of the call's own, which it closes."""
+        if is_shared:
+            return self._port(address)
         return self._desk.media_loop.open_port(address, _ignore, buffer_bytes=_OWN_BUFFER_BYTES)
 
     def _port(self, address: str) -> MediaPort:

@@ -103,6 +103,10 @@ class StepRun:
         self._engine = EngineProcess(folder, corpus, cpus, self._records.take)
 
     @property
+    def _address(self) -> str:
+        return self._responder.address(self._conditions.transport)
+
+    @property
     def media_loop(self) -> str:
         """How the engine's media loop ran: "compiled" or "python"."""
         return self._engine.media_loop
@@ -121,7 +125,7 @@ class StepRun:
     async def _warm_up(self) -> None:
         """Let every path be walked once before memory and time count: code is loaded, caches are filled."""
         once = replace(self._conditions, turns=1)
-        plans = call_plans(f"{self._name}-warm", WARM_UP_CALLS, self._responder.url, self._utterances, once)
+        plans = call_plans(f"{self._name}-warm", WARM_UP_CALLS, self._address, self._utterances, once)
         self._place(plans, None)
         await self._until(lambda: all(p.call_id in self._records.calls for p in plans), _WARM_UP_LIMIT_S, "warm up")
         for plan in plans:
@@ -130,7 +134,7 @@ class StepRun:
                 raise GeneratorError(f"a call to the reference responder failed: {record.cause}: {record.detail}")
 
     async def _hold(self) -> Hold:
-        plans = call_plans(self._name, self._callers, self._responder.url, self._utterances, self._conditions)
+        plans = call_plans(self._name, self._callers, self._address, self._utterances, self._conditions)
         before_kib = memory_kib(self._engine.pid)
         due_ns = monotonic_ns() + int((_LEAD_S + _LEAD_PER_CALL_S * self._callers) * NS_PER_S)
         self._place(plans, due_ns)

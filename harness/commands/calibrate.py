@@ -18,12 +18,14 @@ from harness.model.errors import GeneratorError, ScenarioError
 from harness.report.calibration_words import calibration_lines, step_head, step_line
 from harness.scenario.run_dir import utc_now
 
-CODECS = {"webrtc": ("opus",), "rtp": ("PCMU", "PCMA", "G722", "opus")}
+_TELEPHONE_CODECS = ("PCMU", "PCMA", "G722", "opus")
+CODECS = {"webrtc": ("opus",), "rtp": _TELEPHONE_CODECS, "sip": _TELEPHONE_CODECS}
 SILENCES = ("packets", "dtx", "comfort-noise")
 SOURCE_PORTS = ("auto", "shared", "per_call")
 DEFAULT_CALLERS = {
     "webrtc": (50, 100, 200, 500, 1000, 1500, 2000),
     "rtp": (100, 200, 500, 1000, 2000, 3000, 4000),
+    "sip": (100, 200, 500, 1000, 2000, 3000, 4000),
 }
 QUICK_CALLERS = (10, 20)
 QUICK_DURATION_S = 5.0
@@ -38,8 +40,8 @@ MAX_LEADING_MS = 5_000.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--transport", choices=sorted(CODECS), default="webrtc", help="default: %(default)s")
-    parser.add_argument("--codec", metavar="NAME", help="webrtc: opus; rtp: PCMU (default), PCMA, G722, opus")
-    parser.add_argument("--callers", metavar="N,N,..", help="the steps; default: 50 to 2000, rtp: 100 to 4000")
+    parser.add_argument("--codec", metavar="NAME", help="webrtc: opus; rtp, sip: PCMU (default), PCMA, G722, opus")
+    parser.add_argument("--callers", metavar="N,N,..", help="the steps; default: 50 to 2000, rtp and sip: 100 to 4000")
     parser.add_argument("--turns", metavar="N", help="turns of each call, instead of as many as fit into --duration")
     parser.add_argument("--duration", metavar="S", help=f"how long a step is held (default: {DEFAULT_DURATION_S:g})")
     parser.add_argument("--delay-ms", metavar="A:B", default="250:900", help="end of speech to answer: %(default)s")

@@ -28,6 +28,7 @@ _HANDSHAKE_S = 10.0
 MAX_CONNECTIONS = 10_000
 # Senders a socket keeps the flow of.
 _FLOWS_KEPT = 10_000
+_PORT_TRIES = 20
 _log = logging.getLogger(__name__)
 
 
@@ -85,6 +86,22 @@ class SipEndpoint:
 
     # --- sockets ---------------------------------------------------------------------------------------------------
 
+    async def listen(self, host: str, port: int = 0) -> Address:
+        """Take datagrams and connections on one port; returns the first address. OSError when it is taken."""
+        for tries_left in reversed(range(1 if port else _PORT_TRIES)):
+            bound = await self.listen_udp(host, port)
+            try:
+                await self.listen_tcp(host, bound[1])
+            except OSError:
+                # The kernel picked a port for UDP that something else has for TCP.
+                for sock in [sock for sock in self._sockets if sock.address[1] == bound[1]]:
+                    self._close_udp(sock)
+                if not tries_left:
+                    raise
+            else:
+                return bound
+        raise AssertionError("unreachable: the last try raises")
+
     async def listen_udp(self, host: str, port: int = 0) -> Address:
         """Take datagrams on `host`:`port`; a wildcard takes every address of this host. Returns the first address."""
         opened: list[UdpSocket] = []
@@ -96,11 +113,6 @@ class SipEndpoint:
                 self._close_udp(sock)
             raise
         return opened[0].address
-
-    def stop_udp(self, port: int) -> None:
-        """Take no more datagrams on `port`, at whatever address."""
-        for sock in [sock for sock in self._sockets if sock.address[1] == port]:
-            self._close_udp(sock)
 
     def _open_udp(self, host: str, port: int) -> UdpSocket:
         address: Address = (host, port)

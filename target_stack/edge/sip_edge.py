@@ -42,7 +42,6 @@ REALM = "callquake"
 # How long a shutdown waits for the answers to its BYEs.
 _GOODBYE_S = 2.0
 _LONGEST_NAME = 128
-_PORT_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,8 @@ class SipEdge:
         options, udp, tcp, tls = self._options, "", "", ""
         try:
             if options.port is not None:
-                address = host_port((options.host, await self._listen(options.host, options.port)))
+                bound = await self._endpoint.listen(options.host, options.port)
+                address = host_port((options.host, bound[1]))
                 udp, tcp = f"sip:{address}", f"sip:{address};transport=tcp"
             if options.tls_port is not None and options.certificate is not None and options.key is not None:
                 context = server_context(options.certificate, options.key)
@@ -101,21 +101,6 @@ class SipEdge:
             await self._endpoint.aclose()
             raise
         return SipAddresses(udp, tcp, tls)
-
-    async def _listen(self, host: str, port: int) -> int:
-        """Take UDP and TCP on one port; return it."""
-        for tries_left in reversed(range(1 if port else _PORT_TRIES)):
-            _, bound = await self._endpoint.listen_udp(host, port)
-            try:
-                await self._endpoint.listen_tcp(host, bound)
-            except OSError:
-                # The kernel picked a port for UDP that something else has for TCP.
-                if not tries_left:
-                    raise
-                self._endpoint.stop_udp(bound)
-            else:
-                return bound
-        raise AssertionError("unreachable: the last try raises")
 
     async def aclose(self) -> None:
         """Refuse new calls, say BYE to the others, wait until all is released; then stop listening."""

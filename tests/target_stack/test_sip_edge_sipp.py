@@ -68,7 +68,7 @@ Content-Length: 0
   <label id="refused"/>
   <send><![CDATA[
 ACK sip:agent@[remote_ip]:[remote_port] SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch-4]
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch-8]
 From: sipp <sip:sipp@[local_ip]:[local_port]>;tag=[pid]T[call_number]
 Call-ID: [call_id]
 Max-Forwards: 70
@@ -175,6 +175,8 @@ def test_150_percent_load_for_a_minute_loses_none_of_the_accepted_calls(tmp_path
         accepted, refused = counts.answers[200], counts.answers[503]
         print(f"accepted {accepted}, refused {refused}, sent again {counts.resent}, SIPp: {outcome(row)}")
         assert outcome(row) == (int(calls), int(calls), 0)
+        # SIPp and the edge are two threads of one busy machine; but nearly every message must be answered in time.
+        assert counts.resent < accepted + refused
         assert accepted + refused == int(calls)
         # What an M/D/20/20 trunk at 30 erlangs takes is some 60 %; less would mean that places are lost.
         assert accepted >= 0.5 * int(calls)

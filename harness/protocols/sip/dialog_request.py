@@ -30,7 +30,7 @@ class DialogRequest:
 
     __slots__ = (
         "_attempts", "auth_lines", "body", "call", "content_type", "dialog", "extra", "is_refresh", "method", "number",
-        "owner", "tries",
+        "owner", "transaction", "tries",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +54,8 @@ class DialogRequest:
         self.number = 0
         self.tries = 0
         self.auth_lines = ""
+        # The last attempt's.
+        self.transaction: Transaction | None = None
         # A session refresh of our own accord, which the application did not ask for.
         self.is_refresh = False
         self._attempts: Attempts | None = None
@@ -67,7 +69,7 @@ class DialogRequest:
     def resent(self, value: int) -> None:
         self.call.resent = value
 
-    def send(self, now_ns: int) -> Transaction:
+    def send(self, now_ns: int) -> None:
         """Send it with the dialog's next CSeq."""
         call, dialog = self.call, self.dialog
         endpoint = call.endpoint
@@ -82,7 +84,7 @@ class DialogRequest:
             self.auth_lines = call.auth.header_lines(self.method, dialog.request_uri, self.body, self._attempts)
         head += f"{self.auth_lines}{self.extra}{endpoint.agent_line}"
         data = compose.encoded(head, self.body, self.content_type)
-        return endpoint.send_request(branch, self.method, flow, data, self, now_ns)
+        self.transaction = endpoint.send_request(branch, self.method, flow, data, self, now_ns)
 
     def on_response(self, transaction: Transaction, response: Response, now_ns: int) -> None:
         """Answer a challenge, or hand the response to the call."""

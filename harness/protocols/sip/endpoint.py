@@ -10,7 +10,7 @@ from harness.protocols.sip.events import Event
 from harness.protocols.sip.flow import Flow, host_port
 from harness.protocols.sip.message import Request, Response
 from harness.protocols.sip.timers import TimerWheel
-from harness.protocols.sip.transaction import TERMINATED, Transaction, User, class_of, stop
+from harness.protocols.sip.transaction import PROCEEDING, TERMINATED, Transaction, User, class_of, stop
 from harness.protocols.sip.transaction_tables import CLIENT_INVITE, CLIENT_NON_INVITE, SERVER_INVITE, SERVER_NON_INVITE
 
 ALLOW_LINE = f"Allow: {', '.join(ALLOW)}\r\n"
@@ -54,6 +54,20 @@ class InDialog(Protocol):
 
     def on_flow_failed(self, flow: Flow) -> None:
         """Hear that a connection is gone: what comes next needs another."""
+
+
+class _Limit:
+    """Ends a transaction that has no timer of its own for it."""
+
+    __slots__ = ("_endpoint", "_transaction")
+
+    def __init__(self, endpoint: "Endpoint", transaction: Transaction) -> None:
+        self._endpoint = endpoint
+        self._transaction = transaction
+
+    def on_timer(self, _name: str, _now_ns: int) -> None:
+        """Kill it, unless it is over."""
+        self._endpoint.kill(self._transaction)
 
 
 class Endpoint:
@@ -199,6 +213,11 @@ class Endpoint:
             for transaction in [found for found in table.values() if is_same_way(found.flow, flow)]:
                 if not transaction.is_over:
                     transaction.step("transport error", now_ns, reason)
+
+    def limit(self, transaction: Transaction, now_ns: int) -> None:
+        """Give an INVITE of a call that is over 64 * T1 for its final response: it has no timer for a silent peer."""
+        if transaction.state == PROCEEDING:
+            self.wheel.start(now_ns + self.times.give_up_ns, _Limit(self, transaction), "limit")
 
     def kill(self, transaction: Transaction) -> None:
         """End a transaction whose outcome matters no more."""

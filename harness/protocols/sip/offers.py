@@ -76,6 +76,9 @@ class OfferingCall(BaseCall):
     def finish(self, event: Event) -> None:
         """End the call; an offer of the peer still open gets 487 (RFC 3261 15.1.2)."""
         self._drop_offered(event.at_ns)
+        if self._offering is not None and self._offering.transaction is not None:
+            self.endpoint.limit(self._offering.transaction, event.at_ns)
+            self._offering = None
         super().finish(event)
 
     def bye(self, now_ns: int, lines: str) -> None:

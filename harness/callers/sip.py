@@ -213,8 +213,8 @@ class SipCaller:
             owner=self,
         )
         self._host.ride(flow, self)
-        self._host.flush()
         self._log.invited(self._call.id, monotonic_ns())
+        self._host.flush()
         return await turn.away(self._answer)
 
     def _out_of_time(self) -> None:
@@ -406,9 +406,9 @@ class SipCaller:
         has_answered = bool(self._log.provisionals) or call.state != handles.INVITING
         was_up = call.state == handles.UP
         call.hang_up(monotonic_ns())
-        self._host.flush()
         if was_up and not self._is_lost:
             self._log.hung_up(monotonic_ns())
+        self._host.flush()
         if has_answered and not self._is_over:
             self._over = asyncio.get_running_loop().create_future()
             limit = self._timers.after(BYE_WAIT_S, self._end_waiting)

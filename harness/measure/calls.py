@@ -100,6 +100,8 @@ def greeting_sample(
     observed: list[float] = []
     censored: list[float] = []
     for call in calls:
+        if call.sip is not None and not call.sip.media:
+            continue
         if call.greeting_ms is not None:
             observed.append(call.greeting_ms)
         elif call.connected_at_ns is not None and not is_ours(call) and (greets or call.cause is Cause.NO_GREETING):

@@ -88,6 +88,8 @@ def _check(hint: Any, value: Any, where: str) -> None:
             _check(kind, getattr(value, name), f"{where}.{name}")
     elif origin is tuple:
         arms = typing.get_args(hint)
+        if arms[-1] is Ellipsis:
+            arms = arms[:1] * len(value)
         if len(value) != len(arms):
             raise ValueError(f"{where}: {len(arms)} values expected, got {len(value)}")
         for arm, each in zip(arms, value, strict=True):

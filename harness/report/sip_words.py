@@ -80,7 +80,7 @@ def text_lines(result: SipResult | None) -> list[str]:
     if result is None:
         return []
     lines = [
-        f"SIP    {result.n} calls over {' and '.join(result.transports)}, {result.requests} INVITEs answered or not"
+        f"SIP    {result.n} calls over {' and '.join(result.transports)}, {result.requests} session requests"
     ]
     for row in delay_rows(result):
         if row.sample.n:

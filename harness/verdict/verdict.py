@@ -88,6 +88,9 @@ def _nothing_heard(run: Measured, status: RunStatus, target: str) -> list[str]:
         return [f"the target {target} could not be reached".replace("  ", " ")]
     if not run.counts.placed:
         return ["no call was placed"]
+    if run.sip is not None and run.sip.without_media == run.counts.placed:
+        # Signalling only: there are no turns.
+        return [] if run.counts.connected else [f"none of {run.counts.placed} calls was answered"]
     if not run.ttfb.n_answered:
         return [f"no turn was answered in {run.counts.placed} calls"]
     return []

@@ -14,7 +14,7 @@ from harness.protocols.sip import events
 
 
 class AudioAgent(SipAgent):
-    """`early` answers in a 183, and in a 200 when `go_on` is set; `one_port` has all calls on one line without an SSRC."""
+    """`early` answers in a 183, and in a 200 when `go_on` is set; `one_port` has all on one line, without SSRCs."""
 
     def __init__(self, *, early=False, one_port=False, codecs=CODECS, srtp="optional", announce=True, **settings):
         super().__init__(self._take, **settings)

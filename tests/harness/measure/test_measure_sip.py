@@ -11,10 +11,12 @@ from harness.measure.run import measure
 from harness.model.codec import from_json, to_json
 from harness.model.records import Bye, CallRecord, Cause, Outcome, Provisional, SipFacts, SipRegistration
 from harness.report.causes import REMEDIES
+from harness.report.record_lines import check_fields
 from harness.report.sip_words import sip_json, text_lines
 from harness.verdict.evaluate import evaluate
 from harness.verdict.metrics import METRICS
 from harness.verdict.thresholds import ThresholdVerdict, parse
+from harness.verdict.verdict import RunStatus, VerdictKind, decide
 
 pytestmark = pytest.mark.unit
 
@@ -131,6 +133,9 @@ def test_what_reports_say_is_what_was_measured() -> None:
 def test_facts_survive_the_file() -> None:
     record = call("a", registrations=(SipRegistration(None, None),))
     assert from_json(CallRecord, to_json(record)) == record
+    check_fields(record)
+    with pytest.raises(TypeError, match=r"CallRecord\.sip\.provisionals"):
+        check_fields(replace(record, sip=replace(UP, provisionals=(Provisional("180", 1.0),))))  # type: ignore[arg-type]
     assert from_json(CallRecord, to_json(make_call())).sip is None
 
 
@@ -142,3 +147,16 @@ def test_times_of_a_call_that_never_was_answered_are_bounds() -> None:
     ended = 7_000 * MS
     one = replace(call("a", None), ended_at_ns=ended)
     assert sip.request_delay([one]).censored == [6_000.0]
+
+
+def test_a_run_without_audio_is_judged_by_its_signalling() -> None:
+    silent = [call(name, media=False) for name in "abc"]
+    run = measure(silent, [], [], expects_greeting=True)
+    assert run.greeting.n == 0
+    threshold = evaluate(parse("sip_ser >= 0.9"), run)
+    run = replace(run, health=replace(run.health, void_reasons=[]))
+    assert decide(run, [threshold], RunStatus.FINISHED).kind is VerdictKind.PASSED
+    with_audio = replace(measure([call("a"), *silent], [], []), health=run.health)
+    assert decide(with_audio, [threshold], RunStatus.FINISHED).kind is VerdictKind.NO_DATA
+    refused = replace(measure([call("a", 503, media=False)], [], []), health=run.health)
+    assert "none of 1 calls was answered" in decide(refused, [], RunStatus.FINISHED).reasons

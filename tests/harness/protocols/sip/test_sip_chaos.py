@@ -1,4 +1,4 @@
-"""Calls over a link that loses, doubles and delays at random: whatever happens, each call ends once and leaves nothing."""
+"""Calls over a link that loses, doubles and delays at random: each call ends once and leaves nothing behind."""
 
 import random
 

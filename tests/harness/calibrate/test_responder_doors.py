@@ -36,7 +36,7 @@ async def call(folder, conditions, *, is_static=False, words=()):
     try:
         await responder.start()
         await engine.start()
-        url = responder.rtp_url if is_static else responder.url
+        url = responder.rtp_url if is_static else responder.address(conditions.transport)
         for plan in call_plans("door", CALLS, url, utterances, conditions):
             engine.send("place", plan=to_json(plan), due_at_ns=None)
         await engine.wait(ended, 90, "did not end its calls")
@@ -57,8 +57,18 @@ async def call(folder, conditions, *, is_static=False, words=()):
         ("rtp", "opus", False, "per_call", []),
         ("rtp", "PCMA", True, "shared", []),
         ("rtp", "opus", True, "per_call", []),
+        ("sip", "PCMU", False, "shared", ["--source-ports", "shared"]),
+        ("sip", "opus", False, "per_call", []),
     ],
-    ids=["webrtc behind one port", "SDP, all ports shared", "SDP, a port each", "rtp:// shared", "rtp:// a port each"],
+    ids=[
+        "webrtc behind one port",
+        "SDP, all ports shared",
+        "SDP, a port each",
+        "rtp:// shared",
+        "rtp:// a port each",
+        "SIP, all ports shared",
+        "SIP, a port each",
+    ],
 )
 def test_a_call_through_this_door_is_answered_and_named(tmp_path, transport, codec, is_static, callers_ports, words):
     conditions = Conditions(transport=transport, codec=codec, turns=TURNS, source_ports=callers_ports)

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from harness.model.records import Cause
 
 REMEDIES: Mapping[Cause, str] = {
+    Cause.RELAY_LOST: (
+        "the TURN server gave the call up, or its connection was cut: its log says why; a restart ends every allocation"
+    ),
     Cause.SIP_REDIRECTED: (
         "the agent sent the call elsewhere, in a loop, too often, or to where nobody can be called: check the Contact "
         "of its 3xx, or call that address"

@@ -7,6 +7,7 @@ from harness.model.clock import NS_PER_S
 from harness.model.plan import CallLimits
 from harness.model.records import CallRecord, Cause
 from harness.report.impairment_notes import notes_of_impairments
+from harness.report.relay_notes import notes_of_relays
 from harness.report.store import StoredRun
 from harness.report.workers import notes_of_workers
 from harness.verdict.verdict import RunStatus
@@ -46,6 +47,7 @@ def notes_of(run: StoredRun, measured: Measured) -> list[str]:
         *run.notes,
         *(f"Simulated: {what}." for what in run.info.simulated),
         *notes_of_impairments(run.calls),
+        *notes_of_relays(run.calls),
         *_not_measured(measured),
         *_left_out(run, measured),
         *(f"Generator: {warning}." for warning in measured.health.warnings),

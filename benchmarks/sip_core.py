@@ -1,7 +1,7 @@
 """What a short SIP call costs in Python, without sockets: `python -m benchmarks.sip_core [--calls N] [--rounds N]`.
 
-Two user agents of harness/protocols/sip, wired to each other: INVITE, 100, 180, 200, ACK, BYE, 200; no media. CPU time of
-this thread on each side; the timers of earlier calls run meanwhile. The first round warms up and is left out.
+Two user agents of harness/protocols/sip, wired to each other: INVITE, 100, 180, 200, ACK, BYE, 200; no media. CPU time
+of this thread on each side; the timers of earlier calls run meanwhile. The first round warms up and is left out.
 """
 
 import argparse

@@ -209,27 +209,32 @@ def _canonical(host: str) -> str:
 
 
 def _section(draft: _Draft, session: _Draft) -> Section:
-    if len(draft.media) < 3 or not draft.media[1].partition("/")[0].isdigit():
+    port = _number(draft.media[1].partition("/")[0]) if len(draft.media) >= 3 else None
+    if port is None:
         raise RemoteProtocolError(f"line {'m=' + ' '.join(draft.media)[:80]!r} cannot be read")
-    kind, port, protocol, *formats = draft.media
-    sctp_port = draft.values.get("sctp-port")
+    kind, _port, protocol, *formats = draft.media
     return Section(
         kind=kind,
-        port=int(port.partition("/")[0]),
+        port=port,
         protocol=protocol,
         formats=tuple(formats),
         mid=draft.values.get("mid", ""),
         direction=draft.direction or session.direction or "sendrecv",
         rtpmaps=_rtpmaps(draft, formats) if kind == "audio" else (),
         ssrc=draft.ssrc,
-        sctp_port=int(sctp_port) if sctp_port is not None and sctp_port.isdigit() else None,
+        sctp_port=_number(draft.values.get("sctp-port", "")),
         transport=_transport(draft, session),
     )
 
 
 def _rtpmaps(draft: _Draft, formats: list[str]) -> tuple[RtpMap, ...]:
-    numbers = [int(f) for f in formats if f.isdigit()]
+    numbers = [number for form in formats if (number := _number(form)) is not None]
     return tuple(m for m in (draft.rtpmaps.get(n) or STATIC.get(n) for n in numbers) if m is not None)
+
+
+def _number(text: str) -> int | None:
+    """Return a number of up to ten ASCII digits, None for anything else: int() takes more than SDP's numbers are."""
+    return int(text) if len(text) <= 10 and text.isascii() and text.isdecimal() else None
 
 
 def _transport(draft: _Draft, session: _Draft) -> Transport | None:

@@ -5,15 +5,15 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection
 
 from harness.model.errors import RemoteProtocolError
-from harness.protocols import stun
+from harness.protocols import stun, webrtc_sdp
 from harness.protocols.media_streams.web_socket import WebSocketClient
 from harness.protocols.sip.config import AgentConfig
 from harness.protocols.sip.digest import Verifier
-from harness.protocols.sip.events import Answered
+from harness.protocols.sip.events import Answered, Failed
 from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.grammar import BadMessage
 from harness.protocols.sip.headers import parse_auth, parse_name_addr, parse_valued, parse_via
-from harness.protocols.sip.message import parse, serialise
+from harness.protocols.sip.message import Response, parse, serialise
 from harness.protocols.sip.refusal import refusal
 from harness.protocols.sip.user_agent import UserAgent
 
@@ -72,6 +72,24 @@ def test_octets_behind_a_websockets_close_are_the_peers_fault():
     assert client.receive(server.send(CloseConnection(1000)))
     with pytest.raises(RemoteProtocolError, match="data after its end"):
         client.receive(b"\x81\x01a")
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "\u00b2", "\u0661"])
+@pytest.mark.parametrize("line", ["m=audio {} UDP/TLS/RTP/SAVPF 0", "m=audio 9 UDP/TLS/RTP/SAVPF {}", "a=sctp-port:{}"])
+def test_numbers_that_are_none_are_refused_or_passed_over(line, number):
+    text = f"v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\n{line.format(number)}\r\n"
+    try:
+        sections = webrtc_sdp.parse(text).sections
+    except RemoteProtocolError:
+        assert line.startswith("m=audio {}")
+    else:
+        assert [(s.port, s.sctp_port) for s in sections] == [(9, None)] * len(sections)
+        assert sections[-1].rtpmaps == (() if line.startswith("m=audio 9") else sections[0].rtpmaps)
+
+
+def test_a_retry_after_that_is_no_number_of_seconds_is_none():
+    response = Response(503, None, [("Retry-After", "1" * 5000)])
+    assert Failed(0, None, 503, "", response, "response").retry_after_s is None
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ class Failed(CallEvent):
             found = None if self.response is None else self.response.valued("retry-after")
         except BadMessage:
             return None
-        return int(found.value) if found and found.value.isascii() and found.value.isdecimal() else None
+        seconds = "" if found is None else found.value
+        return int(seconds) if len(seconds) <= 10 and seconds.isascii() and seconds.isdecimal() else None
 
     @property
     def contacts(self) -> tuple[str, ...]:

@@ -397,12 +397,18 @@ class SipCaller:
             await self._side.aclose()
 
     async def _hang_up(self) -> None:
-        """CANCEL or BYE, and wait for what comes of it; an agent that says nothing any more is left."""
+        """End the last dialog, if it is not over."""
         call = self._call
-        if call is not None:
-            self._host.alight(call.flow, self)
-        if call is None or self._is_over:
+        if call is None:
             return
+        self._host.alight(call.flow, self)
+        if not self._is_over:
+            await self._say_goodbye(call)
+        # Its transactions live on for a while, and have nothing more to tell.
+        call.owner = None
+
+    async def _say_goodbye(self, call: handles.Call) -> None:
+        """CANCEL or BYE, and wait for what comes of it; an agent that says nothing any more is left."""
         has_answered = bool(self._log.provisionals) or call.state != handles.INVITING
         was_up = call.state == handles.UP
         call.hang_up(monotonic_ns())
@@ -416,7 +422,6 @@ class SipCaller:
                 await self._over
             finally:
                 limit.cancel()
-        call.owner = None
 
     def _end_waiting(self) -> None:
         self._log.gave_up(monotonic_ns())

@@ -106,6 +106,13 @@ def _caller_of(plan: CallPlan, context: CallContext, post: Callable[[CallEvent],
     raise LocalProtocolError(f"call {plan.call_id}: no caller for the transport {plan.target.transport!r}")
 
 
+def _let_go(error: BaseException | None) -> None:
+    """Forget the frames that an error came through: they hold the call, and the task in them holds the error."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 class Call:
     """Runs one plan to its CallRecord; never raises but for cancellation."""
 
@@ -150,8 +157,10 @@ class Call:
             await self._place_and_talk()
         except SetupFailure as error:
             self._end = HangUp(Outcome.FAILED, error.cause, error.detail)
+            _let_go(error)
         except CallquakeError as error:
             self._end = HangUp(Outcome.FAILED, Cause.GENERATOR_ERROR, str(error))
+            _let_go(error)
         except Exception as error:
             _logger.exception("call %s failed inside the harness", self._plan.call_id)
             self._end = HangUp(Outcome.LOST, Cause.GENERATOR_ERROR, repr(error))

@@ -5,11 +5,12 @@ from typing import Any
 
 from harness.model.clock import ms_between
 from harness.model.codec import to_json
-from harness.model.records import CallRecord, MediaStats, Outcome, TurnRecord
+from harness.model.records import Bye, CallRecord, MediaStats, Outcome, SipFacts, TurnRecord
 from harness.probe.call import Probed
 
 _WIDTH = 14
 _SHOWN = 100
+_DECISIVE = ("m=", "c=", "a=rtpmap:", "a=crypto:", "a=inactive", "a=sendonly", "a=recvonly")
 
 
 def lines(probed: Probed, *, with_messages: bool = False) -> Iterator[str]:
@@ -19,6 +20,7 @@ def lines(probed: Probed, *, with_messages: bool = False) -> Iterator[str]:
     yield f"{plan.target.url} ({plan.target.transport}{dialect})"
     yield from map(_spread, _requests(call, is_goodbye=False))
     yield from map(_spread, _set_up(call))
+    yield from map(_spread, _descriptions(call, whole=with_messages))
     yield from map(_spread, _agreed(call))
     yield from map(_spread, _conversation(probed))
     yield from map(_spread, _media(call.media))
@@ -77,6 +79,11 @@ def _agreed(call: CallRecord) -> Iterator[_Fact]:
         yield "codec", f"{codec['name']}{number}"
     elif call.codec is not None:
         yield "codec", call.codec
+    if details.get("steps_ms"):
+        yield "connection", ", ".join(f"{step} {ms:.1f} ms" for step, ms in details["steps_ms"].items())
+    for key in ("remote", "tls", "subprotocol", "audio", "uuid"):
+        if details.get(key):
+            yield key, _short(details[key])
     if "data_channel" in details:
         yield "data channel", "taken" if details["data_channel"] else "none"
 
@@ -131,12 +138,52 @@ def _media(media: MediaStats) -> Iterator[_Fact]:
 
 
 def _facts(call: CallRecord) -> Iterator[_Fact]:
-    """Tell what only some transports have (SIP's figures, say), as far as there is anything to tell."""
-    for name in ("sip", "stream", "relay"):
+    """Tell what only some transports have, as far as there is anything to tell."""
+    if call.sip is not None:
+        yield from _sip(call.sip)
+    for name in ("stream", "relay"):
         facts = to_json(getattr(call, name, None))
         if isinstance(facts, dict):
             told = ", ".join(f"{key} {_short(value)}" for key, value in facts.items() if value)
             yield name, told
+
+
+def _sip(sip: SipFacts) -> Iterator[_Fact]:
+    """Tell of a SIP call's signalling: status lines with the time they came, in ms from the INVITE."""
+    yield "SIP", f"by {sip.transport}, Call-ID {sip.call_id or 'none: no INVITE was sent'}"
+    for registration in sip.registrations:
+        took = "" if registration.delay_ms is None else f" after {registration.delay_ms:.1f} ms"
+        yield "REGISTER", f"{registration.status or 'no answer'}{took}"
+    lines = [f"{one.status} at {one.at_ms:.1f}" for one in sip.provisionals]
+    if sip.call_id:
+        final = "no final answer" if sip.status is None else f"{sip.status} {sip.reason}".strip()
+        at = "" if sip.answer_delay_ms is None else f" at {sip.answer_delay_ms:.1f}"
+        yield "INVITE", f"{', '.join([*lines, f'{final}{at}'])} ms"
+    more = {
+        "agent": sip.agent,
+        "challenges": sip.challenges,
+        "redirects": sip.redirects,
+        "sent again": sip.retransmissions,
+        "Retry-After": sip.retry_after_s,
+        "early media": "yes" if sip.early_media else "",
+        "changes by the agent": sip.changes,
+        "hops": sip.hops,
+    }
+    if told := ", ".join(f"{name} {value}" for name, value in more.items() if value):
+        yield "", told
+    if sip.bye is not Bye.NONE:
+        took = "" if sip.disconnect_delay_ms is None else f" after {sip.disconnect_delay_ms:.1f} ms"
+        yield "BYE", f"{sip.bye.value}{took}"
+
+
+def _descriptions(call: CallRecord, *, whole: bool) -> Iterator[_Fact]:
+    """Tell what was offered and answered in SDP: whole, or the lines that decide."""
+    for name in ("offered", "answered"):
+        text = call.details.get(name)
+        if not isinstance(text, str) or not text:
+            continue
+        kept = [line for line in text.splitlines() if whole or line.startswith(_DECISIVE)]
+        yield from ((name if number == 0 else "", line) for number, line in enumerate(kept))
 
 
 def _short(value: Any) -> str:

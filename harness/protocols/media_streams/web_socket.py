@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from wsproto import ConnectionType, WSConnection
 from wsproto import events as ws
+from wsproto.connection import ConnectionState
 from wsproto.utilities import LocalProtocolError as WsLocalError
 from wsproto.utilities import RemoteProtocolError as WsRemoteError
 
@@ -157,6 +158,10 @@ class WebSocketClient:
         return [b"".join(p for p in parts if isinstance(p, bytes))]
 
     def _closed(self, event: ws.CloseConnection) -> Closed:
+        if self._connection.state is ConnectionState.OPEN:
+            # wsproto's word for a frame that cannot be read; a close of the peer's would have changed the state.
+            self._answers.append(self.close(event.code))
+            raise RemoteProtocolError(f"WebSocket: {event.reason}")
         # Refused where it answers our own close, or where the connection ended without one.
         with contextlib.suppress(WsLocalError):
             self._answers.append(self._connection.send(event.response()))

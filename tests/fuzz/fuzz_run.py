@@ -29,16 +29,33 @@ def main(arguments=None):
     seed = random.SystemRandom().randrange(1_000_000) if asked.seed is None else asked.seed
     began, total = time.monotonic(), 0
     print(f"seed {seed}", flush=True)
+    found = []
     for kind, share in TARGETS.items():
         if asked.target in (None, kind.name):
             inputs = asked.inputs if asked.target else max(1, round(asked.inputs * share))
-            total += _run(kind, inputs, seed, asked.first)
+            total += _noting(found, _run, kind, inputs, seed, asked.first)
     if asked.target in (None, MEDIA_LOOP):
-        told = feed_media_loop(asked.inputs if asked.target else max(1, round(asked.inputs * _MEDIA_SHARE)), seed)
-        print(f"{MEDIA_LOOP}: {told.inputs:,} datagrams, {told.refused:,} refused; {told.notes}", flush=True)
-        total += told.inputs
-    print(f"{total:,} inputs in {time.monotonic() - began:.0f} s: no crash, no hang, nothing left behind")
-    return 0
+        inputs = asked.inputs if asked.target else max(1, round(asked.inputs * _MEDIA_SHARE))
+        total += _noting(found, _run_media_loop, inputs, seed)
+    took = f"{total:,} inputs in {time.monotonic() - began:.0f} s"
+    print(f"{took}: {len(found)} found" if found else f"{took}: no crash, no hang, nothing left behind")
+    return 1 if found else 0
+
+
+def _noting(found, run, *arguments):
+    """Run one target; what it finds is told, and ends that target only."""
+    try:
+        return run(*arguments)
+    except Found as what:
+        print(f"FOUND: {what}", flush=True)
+        found.append(what)
+        return 0
+
+
+def _run_media_loop(inputs, seed):
+    told = feed_media_loop(inputs, seed)
+    print(f"{MEDIA_LOOP}: {told.inputs:,} datagrams, {told.refused:,} refused; {told.notes}", flush=True)
+    return told.inputs
 
 
 def _run(kind, inputs, seed, first):
@@ -68,7 +85,4 @@ def _memory_kb():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Found as found:
-        sys.exit(f"FOUND: {found}")
+    sys.exit(main())

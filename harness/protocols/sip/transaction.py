@@ -205,6 +205,11 @@ def drop_data(transaction: Transaction, _now_ns: int, _what: Any) -> None:
     transaction.data = b""
 
 
+def let_go(transaction: Transaction, _now_ns: int, _what: Any) -> None:
+    """Forget the user: there is nothing more to tell, and it may hold much."""
+    transaction.user = None
+
+
 def pass_up(transaction: Transaction, now_ns: int, response: Response) -> None:
     """Hand a response to the user."""
     if transaction.user is not None:

@@ -111,6 +111,13 @@ RUNNING = {
     "SERVER_NON_INVITE": {"Completed": (None, "J")},
 }
 DELAY_MS = {"A": 500, "E": 500, "G": 500, "I": 5000, "K": 5000}
+# States in which something may still be told, by (INVITE, client).
+HEARS = {
+    (True, True): ("Calling", "Proceeding", "Accepted"),
+    (False, True): ("Trying", "Proceeding"),
+    (True, False): ("Proceeding", "Completed"),
+    (False, False): ("Trying", "Proceeding"),
+}
 INVITE = (
     b"INVITE sip:b@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n"
     b"From: <sip:a@192.0.2.1>;tag=1\r\nTo: <sip:b@192.0.2.2>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n"
@@ -204,6 +211,10 @@ def test_transition(name, state, event, next_state, sent, told, timers):
     assert " ".join(user.told) == told
     assert running(transaction) == timers
     assert bool(host.forgotten) == (next_state == "Terminated")
+    if state != next_state:
+        # Whoever will be told nothing more is not held.
+        hears = next_state in HEARS[name.partition("_")[2] == "INVITE", name.startswith("CLIENT")]
+        assert (transaction.user is not None) == (hears or next_state == "Terminated")
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -19,7 +19,7 @@ In, at each deadline all that came since (hot/incoming.py):
     recvmmsg -> whose call? -> impairment -> SRTP ----------> RTP or RTCP?
        |        senders.py     impair.py     gcm.py, (libsrtp)   |
        |                                                         +- RTCP: reports, round trip, BYE (hot/rtcp.py)
-       |                                                         +- telephone events: DigitHeard, DigitEnded (hot/dtmf.py)
+       |                                                         +- telephone events: DigitHeard ... (hot/dtmf.py)
        v                                                         +- RTP: sequence, loss, jitter (hot/reception.py)
     STUN, DTLS: up to peer/ (ICE, DTLS, SRTP keys)                      v
                                                                  ear: silence, or decode what can decide (hot/ear.py)

@@ -13,6 +13,8 @@ from harness.media.hot.rare import MOST_DIGITS
 
 # `next_clip` of a call: nothing was asked; something is aside.
 NO_CHANGE, ASIDE = -2, -3
+# What an aside leaves of a tick: all of it; the call's silence or background; nothing.
+FREE, QUIET, TAKEN = 0, 1, 2
 # Longer than any call.
 _NEVER_NS = 1 << 62
 
@@ -58,15 +60,14 @@ def ask_for_digit(media: Any, index: int, digit: int) -> None:
 
 
 @compiled
-def send_aside(media: Any, index: int, now_ns: int, due_ns: int) -> bool:
-    """Do what is aside at this tick; False when nothing is. A digit that has begun is finished before a hold."""
+def send_aside(media: Any, index: int, now_ns: int, due_ns: int) -> int:
+    """Do what is aside at this tick; return what it leaves of it. A digit that has begun ends before a hold begins."""
     if is_digit_due(media.asides[index]):
-        send_digit_tick(media, index, now_ns, due_ns)
-        return True
+        return TAKEN if send_digit_tick(media, index, due_ns) else QUIET
     if media.asides[index].held:
         skip_packet(media, media.calls[index], now_ns, due_ns)
-        return True
-    return False
+        return TAKEN
+    return FREE
 
 
 @compiled

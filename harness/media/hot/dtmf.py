@@ -12,7 +12,7 @@ from harness.media.hot.big_endian import get16, get32, put16
 from harness.media.hot.ear import ear_skip
 from harness.media.hot.jit import compiled
 from harness.media.hot.layout import RTP_HEADER_BYTES, TICK_NS, Event
-from harness.media.hot.packet import NOTHING, begin_packet, finish_packet, quiet_packet, send_payload, skip_packet
+from harness.media.hot.packet import begin_packet, finish_packet
 from harness.media.hot.rare import MOST_DIGITS
 from harness.media.hot.reception import DUPLICATE, count_packet
 from harness.media.hot.tell import tell
@@ -32,8 +32,8 @@ def is_digit_due(aside: Any) -> bool:
 
 
 @compiled
-def send_digit_tick(media: Any, index: int, now_ns: int, due_ns: int) -> None:
-    """Send one tick of the digit that is first in the queue, or of the pause behind it."""
+def send_digit_tick(media: Any, index: int, due_ns: int) -> bool:
+    """Send one tick of the digit that is first in the queue; False for one of the pause behind it."""
     call = media.calls[index]
     aside = media.asides[index]
     digit = aside.digits[aside.digits_first]
@@ -41,16 +41,16 @@ def send_digit_tick(media: Any, index: int, now_ns: int, due_ns: int) -> None:
     packets = -(-ticks // call.ticks_per_packet)
     if aside.tick == 0:
         aside.timestamp = call.timestamp
-    if aside.tick < packets + END_PACKETS - 1:
+    is_sent = aside.tick < packets + END_PACKETS - 1
+    if is_sent:
         _send_event(media, index, digit & 0xFF, ticks, packets, due_ns)
-    else:
-        _send_quiet(media, index, now_ns, due_ns)
     aside.tick += 1
     pause = -(-((digit >> 16) & 0xFFFF) // _TICK_MS)
     if aside.tick >= packets + max(END_PACKETS - 1, pause):
         aside.tick = 0
         aside.digits_first = (aside.digits_first + 1) % MOST_DIGITS
         aside.digits_count -= 1
+    return bool(is_sent)
 
 
 @compiled
@@ -64,16 +64,6 @@ def _send_event(media: Any, index: int, code: int, ticks: int, packets: int, due
     put16(data, RTP_HEADER_BYTES + 2, min(ticks, (aside.tick + 1) * call.ticks_per_packet))
     marks = DIGIT_SENT if aside.tick == packets - 1 else 0
     finish_packet(media, index, slot, PAYLOAD_BYTES, marks, code, due_ns)
-
-
-@compiled
-def _send_quiet(media: Any, index: int, now_ns: int, due_ns: int) -> None:
-    call = media.calls[index]
-    packet = quiet_packet(media, call)
-    if packet == NOTHING:
-        skip_packet(media, call, now_ns, due_ns)
-    else:
-        send_payload(media, index, packet, 0, False, NOTHING, due_ns)
 
 
 @compiled

@@ -5,9 +5,10 @@ hold, digits (aside.py) --> clip --> background or silence --> packet.py
 
 from typing import Any
 
-from harness.media.hot.aside import ASIDE, NO_CHANGE, end_aside, send_aside
+from harness.media.hot.aside import ASIDE, FREE, NO_CHANGE, QUIET, TAKEN, end_aside, send_aside
 from harness.media.hot.batch import CLIP_STARTED, FIRST_VOICED, LAST_VOICED
 from harness.media.hot.jit import compiled
+from harness.media.hot.likely import unlikely
 from harness.media.hot.packet import NOTHING, quiet_packet, send_payload, skip_packet
 
 __all__ = ["NOTHING", "NO_CHANGE", "send_tick"]
@@ -17,9 +18,12 @@ __all__ = ["NOTHING", "NO_CHANGE", "send_tick"]
 def send_tick(media: Any, index: int, now_ns: int, due_ns: int) -> None:
     """Send the call's packet of this tick, or nothing while a call that uses DTX is silent."""
     call = media.calls[index]
-    if call.next_clip != NO_CHANGE and now_ns >= call.next_clip_at_ns and _change(media, index, now_ns, due_ns):
-        return
     clip = call.clip
+    if unlikely(call.next_clip != NO_CHANGE) and now_ns >= call.next_clip_at_ns:
+        took = _change(media, index, now_ns, due_ns)
+        if took == TAKEN:
+            return
+        clip = NOTHING if took == QUIET else call.clip
     marks = 0
     if clip >= 0:
         marks = _clip_marks(media.clips[clip], call.position)
@@ -34,19 +38,21 @@ def send_tick(media: Any, index: int, now_ns: int, due_ns: int) -> None:
 
 
 @compiled
-def _change(media: Any, index: int, now_ns: int, due_ns: int) -> bool:
-    """Do what was asked for this tick; True when it took the tick."""
+def _change(media: Any, index: int, now_ns: int, due_ns: int) -> int:
+    """Do what was asked for this tick; return what it leaves of it (aside.py)."""
     call = media.calls[index]
     if call.next_clip == ASIDE:
-        if send_aside(media, index, now_ns, due_ns):
+        took = send_aside(media, index, now_ns, due_ns)
+        if took == TAKEN:
             call.timestamp = (call.timestamp + call.ticks_per_packet) & 0xFFFFFFFF
-            return True
+        if took != FREE:
+            return took
         end_aside(media, index)
     if call.next_clip != NO_CHANGE and now_ns >= call.next_clip_at_ns:
         call.clip = call.next_clip
         call.position = 0
         call.next_clip = NO_CHANGE
-    return False
+    return FREE
 
 
 @compiled

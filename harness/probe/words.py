@@ -79,13 +79,18 @@ def _agreed(call: CallRecord) -> Iterator[_Fact]:
         yield "codec", f"{codec['name']}{number}"
     elif call.codec is not None:
         yield "codec", call.codec
+    yield from _connection(details)
+    if "data_channel" in details:
+        yield "data channel", "taken" if details["data_channel"] else "none"
+
+
+def _connection(details: Mapping[str, Any]) -> Iterator[_Fact]:
+    """Tell of a media stream's connection."""
     if details.get("steps_ms"):
         yield "connection", ", ".join(f"{step} {ms:.1f} ms" for step, ms in details["steps_ms"].items())
     for key in ("remote", "tls", "subprotocol", "audio", "uuid"):
         if details.get(key):
             yield key, _short(details[key])
-    if "data_channel" in details:
-        yield "data channel", "taken" if details["data_channel"] else "none"
 
 
 def _conversation(probed: Probed) -> Iterator[_Fact]:

@@ -56,6 +56,8 @@ class TtfbResult:
     ci95: dict[str, tuple[float, float | None] | None]
     # Turns by runbook band; "undecided" are censored ones whose wait ended before the last band began.
     bands: dict[str, int] = field(default_factory=dict)
+    # At the caller's ear, behind a carrier's playout buffer (media streams), of the same turns; None = no turn has it.
+    heard: Sample | None = None
 
     @property
     def false_endpoint_ratio(self) -> float | None:
@@ -113,7 +115,14 @@ def measure(turns: Sequence[TurnRecord]) -> TtfbResult:
         percentiles={name: sample.percentile(q) for name, q in PERCENTILES.items()},
         ci95={name: sample.interval(q) for name, q in PERCENTILES.items()},
         bands=_bands(sample),
+        heard=_heard(turns, sample),
     )
+
+
+def _heard(turns: Sequence[TurnRecord], arrived: Sample) -> Sample | None:
+    answered = (turn.heard_ttfb_ms for turn in turns if entry_of(turn) is Entry.ANSWERED)
+    observed = [heard_ms for heard_ms in answered if heard_ms is not None]
+    return Sample(observed, list(arrived.censored)) if observed else None
 
 
 def _bands(sample: Sample) -> dict[str, int]:

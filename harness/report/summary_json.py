@@ -127,6 +127,7 @@ def _ttfb(analysis: Analysis) -> dict[str, Any]:
             "unspoken": figures.n_unspoken,
         },
         "measurement_error": error_json(analysis.error),
+        "heard": None if figures.heard is None else _trend(figures.heard),
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from harness.measure.bands import DROP_OFF, TTFB_MS, WER, band_of
 from harness.measure.stages import STAGES
+from harness.measure.ttfb import PERCENTILES
 from harness.report.analysis import Analysis
 from harness.report.calibration_words import error_words
 from harness.report.causes import remedy_of
@@ -76,6 +77,10 @@ def _ttfb(analysis: Analysis) -> list[str]:
         f"       response ratio {percent(figures.sample.response_ratio)}   {bands}",
         *_wrap(error_words(analysis.error, analysis.run.info.target), " " * 9, " " * 7),
     ]
+    if figures.heard is not None:
+        heard = {name: figures.heard.percentile(q) for name, q in PERCENTILES.items()}
+        marks = "   ".join(f"{name} {bounded_ms(value)}" for name, value in heard.items())
+        lines.append(f"       at the ear, behind the carrier's buffer: {marks}   n {figures.heard.n}")
     if figures.n_false_endpoints:
         lines.append(f"       false endpoints {figures.n_false_endpoints} ({percent(figures.false_endpoint_ratio)})")
     greeting = analysis.measured.greeting

@@ -29,10 +29,11 @@ def _times(calls: Sequence[CallRecord]) -> list[str]:
     longest = max(relay.bridge_max_ms or 0.0 for relay in relays)
     dropped = sum(relay.bridge_dropped for relay in relays)
     lost = f" It could not pass on {dropped} packets: they are missing by our fault." if dropped else ""
+    mean = sum(means) / len(means)
     return [
         (
-            f"{len(means)} calls were relayed over TCP or TLS: the agent's audio is timed by the kernel, but the caller's "
-            f"packets left a mean of {sum(means) / len(means):.1f} ms (at most {longest:.1f} ms) after the time they are "
-            f"given, by way of a bridge of ours. The TTFB of these calls is too long by about that.{lost}"
+            f"{len(means)} calls were relayed over TCP or TLS: the agent's audio is timed by the kernel, but the "
+            f"caller's packets left a mean of {mean:.1f} ms (at most {longest:.1f} ms) after the time they are given, "
+            f"by way of a bridge of ours. The TTFB of these calls is too long by about that.{lost}"
         )
     ]

@@ -79,9 +79,7 @@ def text_lines(result: SipResult | None) -> list[str]:
     """Return the terminal's block, [] for a run without SIP."""
     if result is None:
         return []
-    lines = [
-        f"SIP    {result.n} calls over {' and '.join(result.transports)}, {result.requests} session requests"
-    ]
+    lines = [f"SIP    {result.n} calls over {' and '.join(result.transports)}, {result.requests} session requests"]
     for row in delay_rows(result):
         if row.sample.n:
             p50, p95 = (bounded_ms(row.sample.percentile(q)) for q in (0.5, 0.95))

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from fuzz_media import AudioSockets, MediaStreams, Sdp, Stun, WebSocketFrames
 from fuzz_sip import SipMessages, SipStreams
 from fuzz_sip_agents import SipAgents
+from fuzz_turn import Turn
 
 from harness.model.errors import RemoteProtocolError
 
 # Each, and its share of the inputs.
 TARGETS = {
-    SipMessages: 0.30,
+    SipMessages: 0.27,
     SipStreams: 0.1,
     Sdp: 0.2,
     Stun: 0.08,
+    Turn: 0.03,
     MediaStreams: 0.1,
     WebSocketFrames: 0.08,
     AudioSockets: 0.03,

@@ -76,6 +76,8 @@ def parse_params(text: str, what: str) -> dict[str, str | None]:
     Of a name given twice the first counts. BadMessage when something else is found; `what` names the header field.
     """
     params: dict[str, str | None] = {}
+    if not text:
+        return params
     if _ODD.search(text) is None:
         for part in text[1:].split(";"):
             name, equals, value = part.partition("=")

@@ -106,6 +106,11 @@ class Turn:
             await self._take()
         return result
 
+    def leave(self) -> None:
+        """Give the place up for good: what is left of the set-up is waiting for the agent, and little work."""
+        self.is_away = True
+        self._give()
+
     async def _take(self) -> None:
         self._asked_at_ns = monotonic_ns()
         await self._queue.take(self.due_at_ns)

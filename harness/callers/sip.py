@@ -215,7 +215,8 @@ class SipCaller:
         self._host.ride(flow, self)
         self._log.invited(self._call.id, monotonic_ns())
         self._host.flush()
-        return await turn.away(self._answer)
+        turn.leave()
+        return await self._answer
 
     def _out_of_time(self) -> None:
         if self._answer is not None and not self._answer.done():

@@ -135,3 +135,23 @@ def test_what_the_agent_refuses_reaches_the_call():
         assert queue._free == 1
 
     asyncio.run(scenario())
+
+
+def test_a_set_up_may_leave_for_good():
+    async def main():
+        queue = SetupQueue(1)
+        order = []
+        async with queue.turn(None) as first:
+            first.leave()
+            assert first.is_away
+            async with queue.turn(None):
+                order.append("second")
+        # It gave its place back once: there is one, and not two.
+        async with queue.turn(None):
+            waiting = asyncio.create_task(queue.take(0))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+        await waiting
+        assert order == ["second"]
+
+    asyncio.run(main())

@@ -53,7 +53,7 @@ class Responder:
         self._webrtc = WebRtcCalls(self._desk, source_ports=source_ports)
         self._rtp = SignalledRtpCalls(self._desk, source_ports=source_ports)
         self._static = StaticRtpCalls(self._desk)
-        self._sip = SipFront(self._desk, self._rtp)
+        self._sip = SipFront(self._desk, self._rtp, self._about())
         self._runner: web.AppRunner | None = None
         # The longest since it was last asked for.
         self._lag_ms = 0.0
@@ -97,11 +97,12 @@ class Responder:
         await self._webrtc.aclose()
         self._media_loop.stop()
 
-    async def _health(self, _request: web.Request) -> web.Response:
+    def _about(self) -> dict[str, Any]:
         about = {"name": "callquake reference responder", "behaviour": asdict(self._behaviour)}
-        return web.json_response(
-            {**about, "simulated": ["the whole agent: a reference responder with scripted delays"]}
-        )
+        return {**about, "simulated": ["the whole agent: a reference responder with scripted delays"]}
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._about())
 
     async def _stats(self, _request: web.Request) -> web.Response:
         lag_ms, self._lag_ms = self._lag_ms, 0.0

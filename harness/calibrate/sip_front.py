@@ -8,9 +8,12 @@ A call that asks for no audio (`a=inactive`) gets none: no port, no row of the m
 
 import asyncio
 import contextlib
+import json
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harness.calibrate.desk import Desk, Line
 from harness.calibrate.rtp_calls import SignalledRtpCalls, format_of
@@ -23,7 +26,16 @@ from harness.model.errors import GeneratorError, RemoteProtocolError
 from harness.protocols.audio_session import SRTP_OPTIONAL, AudioSession, Ours
 from harness.protocols.offer_answer import Agreed
 from harness.protocols.sip.config import AgentConfig
-from harness.protocols.sip.events import AnswerReceived, Confirmed, Ended, Event, Failed, Incoming, Offered
+from harness.protocols.sip.events import (
+    AnswerReceived,
+    Confirmed,
+    Ended,
+    Event,
+    Failed,
+    Incoming,
+    Offered,
+    RequestReceived,
+)
 from harness.protocols.sip.flow import host_port
 from harness.protocols.sip.handles import Call
 from harness.protocols.sip.user_agent import UserAgent
@@ -52,13 +64,16 @@ class _Answered:
 
 
 class SipFront:
-    """Takes SIP calls for a desk, by UDP and TCP."""
+    """Takes SIP calls for a desk, by UDP and TCP; `about` is the body of its answers to OPTIONS."""
 
-    def __init__(self, desk: Desk, rtp: SignalledRtpCalls) -> None:
+    def __init__(self, desk: Desk, rtp: SignalledRtpCalls, about: Mapping[str, Any]) -> None:
         self._desk = desk
+        self._about = json.dumps(about).encode()
         self._rtp = rtp
         self._agent = UserAgent(
-            AgentConfig(user_agent="callquake-responder", server="callquake-responder"),
+            AgentConfig(
+                user_agent="callquake-responder", server="callquake-responder", requests=frozenset({"OPTIONS"})
+            ),
             seed=int.from_bytes(os.urandom(8)),
         )
         self._endpoint = SipEndpoint(self._agent, self._on_event)
@@ -90,6 +105,8 @@ class SipFront:
                 self._confirmed(leg.owner, event.body)
             case Offered(call=leg) if isinstance(leg.owner, _Answered):
                 self._renegotiate(leg.owner, event.body)
+            case RequestReceived(request=request):
+                request.respond(200, monotonic_ns(), body=self._about, content_type="application/json")
             case Ended(call=leg) | Failed(call=leg) if isinstance(leg.owner, _Answered):
                 self._over(leg.owner)
 

@@ -30,8 +30,9 @@ from target_stack.edge.call_names import CallNames
 from target_stack.edge.calls import MAX_CALLS, Calls, RequestRefusedError
 from target_stack.edge.counts import EdgeCounts
 from target_stack.edge.event_streams import EventStreams
+from target_stack.edge.health import health_of
 from target_stack.edge.media_stream import StreamEdge
-from target_stack.edge.rtvi_channel import RtviChannel, library_name
+from target_stack.edge.rtvi_channel import RtviChannel
 from target_stack.edge.sdp_offers import SdpOffers
 from target_stack.frames import SessionFactory
 from target_stack.readiness import Readiness
@@ -202,18 +203,8 @@ class EdgeServer:
 
     async def _get_health(self, request: web.Request) -> web.Response:
         del request
-        readiness = self._readiness()
-        return web.json_response(
-            {
-                "status": "alive",
-                "version": library_name(),
-                "ready": readiness.ready,
-                "stages": readiness.description,
-                "simulated": list(readiness.simulated),
-                "active_calls": self.counts.active_calls,
-                "max_calls": self._max_calls,
-            }
-        )
+        health = health_of(self._readiness(), active_calls=self.counts.active_calls, max_calls=self._max_calls)
+        return web.json_response(health)
 
     async def _get_ready(self, request: web.Request) -> web.Response:
         del request

@@ -7,6 +7,7 @@ much of the trunk is in use, or with 503 while no call would be taken.
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from target_stack.edge.agent_call import AgentCall, CallLimits, EndReason
 from target_stack.edge.call_names import CALL_NAME, CallNames
 from target_stack.edge.counts import SipCounts
 from target_stack.edge.event_streams import EventStreams
+from target_stack.edge.health import health_of
 from target_stack.edge.rtp.ticker import Ticker
 from target_stack.edge.rtvi_channel import library_name
 from target_stack.edge.sip_bodies import SDP_TYPE, sdp_of
@@ -42,6 +44,7 @@ REALM = "callquake"
 # How long a shutdown waits for the answers to its BYEs.
 _GOODBYE_S = 2.0
 _LONGEST_NAME = 128
+_JSON_TYPE = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +204,19 @@ class SipEdge:
             self.counts.active_calls = len(self._calls)
 
     def _answer_request(self, event: RequestReceived) -> None:
-        """Answer OPTIONS: a trunk's keep-alive, and whether it would take a call."""
+        """Answer OPTIONS: a trunk's keep-alive, whether it would take a call, and who is there to who asks for JSON."""
         why = self._why_not()
         status = 503 if why else 200
         self.counts.options[status] += 1
         use = ("X-Callquake-Trunk", f"active={len(self._calls)};limit={self._options.trunk_calls}")
         can = [("Allow", ", ".join(ALLOW)), ("Accept", SDP_TYPE), ("Supported", ", ".join(sorted(EXTENSIONS)))]
         headers = [use, ("Retry-After", str(self._options.retry_after_s))] if why else [use, *can]
-        event.request.respond(status, monotonic_ns(), headers=headers)
+        body = b""
+        if _JSON_TYPE in event.request.message.tokens("accept"):
+            limit = self._options.trunk_calls
+            health = health_of(self._readiness(), active_calls=len(self._calls), max_calls=limit)
+            body = json.dumps(health).encode()
+        event.request.respond(status, monotonic_ns(), headers=headers, body=body, content_type=_JSON_TYPE)
 
 
 def _config(options: SipOptions) -> AgentConfig:

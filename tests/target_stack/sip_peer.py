@@ -105,10 +105,10 @@ class SipClient:
         assert len(found) >= count, self.events
         return found[-1]
 
-    def request(self, method):
+    def request(self, method, headers=()):
         """Send a request out of a dialog."""
         uri = f"sip:agent@{self.address[0]}:{self.address[1]}"
-        self.agent.request(method, uri, self.flow, monotonic_ns())
+        self.agent.request(method, uri, self.flow, monotonic_ns(), headers=headers)
         self.endpoint.flush()
 
 

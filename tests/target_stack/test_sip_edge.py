@@ -1,6 +1,7 @@
 """The agent on a SIP trunk, called by the harness's own user agent over loopback."""
 
 import asyncio
+import json
 import subprocess
 
 import pytest
@@ -322,5 +323,21 @@ def test_a_fatal_stage_failure_ends_the_call():
             sessions.made[0].fail()
             assert "cause=500" in (await client.until(events.Ended, call)).reason_header
         assert edge.counts.calls_ended == {EndReason.STAGE_FAILED: 1}
+
+    asyncio.run(scenario())
+
+
+def test_options_tell_a_harness_what_is_simulated():
+    partly = Readiness(ready=True, stages={"llm": "ready"}, description={"llm": "script"}, simulated=("llm: scripted",))
+
+    async def scenario():
+        async with (
+            running_sip_edge(Sessions(), readiness=partly, trunk_calls=2) as (_, address),
+            SipClient(address) as client,
+        ):
+            client.request("OPTIONS", (("Accept", "application/sdp, application/json"),))
+            answered = await client.until(events.RequestAnswered)
+            health = json.loads(answered.response.body)
+            assert (health["simulated"], health["max_calls"]) == (["llm: scripted"], 2)
 
     asyncio.run(scenario())

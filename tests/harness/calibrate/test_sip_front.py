@@ -137,7 +137,7 @@ class Caller:
 async def running():
     """Yield (desk, ports, caller, front)."""
     desk, ports = Desk(), Ports()
-    front = SipFront(desk, ports)
+    front = SipFront(desk, ports, {"name": "responder"})
     uri = await front.start("127.0.0.1", 0)
     async with Caller(("127.0.0.1", int(uri.rpartition(":")[2]))) as caller:
         try:
@@ -223,5 +223,16 @@ def test_the_end_of_the_responder_is_the_end_of_its_calls():
             closing = asyncio.create_task(front.aclose())
             assert (await caller.told(events.Ended)).cause == "remote"
             await closing
+
+    asyncio.run(scenario())
+
+
+def test_options_say_who_is_there():
+    async def scenario():
+        async with running() as (_, _, caller, _):
+            caller.agent.request("OPTIONS", f"sip:agent@127.0.0.1:{caller.address[1]}", caller.flow, monotonic_ns())
+            caller.endpoint.flush()
+            answered = await caller.told(events.RequestAnswered)
+            assert (answered.status, answered.response.body) == (200, b'{"name": "responder"}')
 
     asyncio.run(scenario())

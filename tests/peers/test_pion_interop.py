@@ -1,6 +1,7 @@
 """Our WebRTC caller and Pion's echo server: each SRTP profile, many calls from one port, and a UDP mux."""
 
 import asyncio
+import urllib.request
 
 import pytest
 from interop_call import PROFILES, assert_good, callers, one_call, talk
@@ -28,6 +29,13 @@ def url(binary):
 @pytest.mark.parametrize("profile", [p for p in PROFILES if p != PION_LACKS])
 def test_a_call_talks_and_listens(url, profile):
     assert_good(one_call(url, profile))
+
+
+def test_a_whip_call_talks_and_leaves_no_session(url):
+    whip = url.replace("/offer", "/whip")
+    assert_good(one_call(whip, dialect="whip"))
+    with urllib.request.urlopen(whip) as reply:
+        assert reply.read() == b"0"
 
 
 def test_a_profile_that_pion_lacks_fails_the_handshake_and_says_so(url):

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 
 	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v3"
@@ -40,7 +41,7 @@ func newAPI(isMuxed bool) *webrtc.API {
 		webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(media), webrtc.WithInterceptorRegistry(registry))
 }
 
-func answer(api *webrtc.API, offer webrtc.SessionDescription) (*webrtc.SessionDescription, error) {
+func answer(api *webrtc.API, offer webrtc.SessionDescription) (*webrtc.PeerConnection, error) {
 	pc, err := api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		return nil, err
@@ -82,7 +83,50 @@ func answer(api *webrtc.API, offer webrtc.SessionDescription) (*webrtc.SessionDe
 		return nil, err
 	}
 	<-complete
-	return pc.LocalDescription(), nil
+	return pc, nil
+}
+
+// whip is RFC 9725's exchange: POST, and DELETE of the session.
+type whip struct {
+	api  *webrtc.API
+	lock sync.Mutex
+	open map[string]*webrtc.PeerConnection
+}
+
+func (server *whip) ServeHTTP(writer http.ResponseWriter, request *http.Request) {
+	server.lock.Lock()
+	defer server.lock.Unlock()
+	switch {
+	case request.Method == http.MethodPost && request.Header.Get("Content-Type") == "application/sdp":
+		body, err := io.ReadAll(request.Body)
+		must(err)
+		pc, err := answer(server.api, webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: string(body)})
+		if err != nil {
+			http.Error(writer, err.Error(), http.StatusUnprocessableEntity)
+			return
+		}
+		location := fmt.Sprintf("/whip/%d", len(server.open)+1)
+		server.open[location] = pc
+		writer.Header().Set("Content-Type", "application/sdp")
+		writer.Header().Set("Location", location)
+		writer.Header().Set("ETag", `"1"`)
+		writer.WriteHeader(http.StatusCreated)
+		_, err = io.WriteString(writer, pc.LocalDescription().SDP)
+		must(err)
+	case request.Method == http.MethodDelete && server.open[request.URL.Path] != nil:
+		must(server.open[request.URL.Path].Close())
+		server.open[request.URL.Path] = nil
+	case request.Method == http.MethodGet:
+		left := 0
+		for _, pc := range server.open {
+			if pc != nil {
+				left++
+			}
+		}
+		fmt.Fprint(writer, left)
+	default:
+		http.Error(writer, "no such session", http.StatusNotFound)
+	}
 }
 
 func main() {
@@ -95,13 +139,16 @@ func main() {
 			http.Error(writer, err.Error(), http.StatusBadRequest)
 			return
 		}
-		description, err := answer(api, offer)
+		pc, err := answer(api, offer)
 		if err != nil {
 			http.Error(writer, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		must(json.NewEncoder(writer).Encode(description))
+		must(json.NewEncoder(writer).Encode(pc.LocalDescription()))
 	})
+	sessions := &whip{api: api, open: map[string]*webrtc.PeerConnection{}}
+	http.Handle("/whip", sessions)
+	http.Handle("/whip/", sessions)
 	go func() { must(http.Serve(listener, nil)) }()
 	fmt.Printf("http://%s/offer\n", listener.Addr())
 	_, _ = io.Copy(io.Discard, os.Stdin)

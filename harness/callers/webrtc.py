@@ -317,12 +317,12 @@ class WebRtcCaller:
 
 def _agreed_words(peer: OfferingPeer, media: PeerMedia) -> dict[str, Any]:
     """Return what was negotiated, for a traced call."""
-    address = media.port.address
+    ours, theirs = media.pair
     return {
         "codec": {"name": media.codec.name, "payload_type": media.payload_type},
         "ice": {
-            "local": f"{address[0]}:{address[1]}",
-            "remote": f"{media.remote[0]}:{media.remote[1]}",
+            "local": f"{ours[0]}:{ours[1]}",
+            "remote": f"{theirs[0]}:{theirs[1]}",
             "types": list(media.candidate_types),
         },
         "srtp": media.srtp_profile,

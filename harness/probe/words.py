@@ -51,6 +51,7 @@ def _requests(call: CallRecord, *, is_goodbye: bool) -> Iterator[_Fact]:
 def _set_up(call: CallRecord) -> Iterator[_Fact]:
     setup = call.setup
     steps = [
+        ("STUN and TURN servers", setup.gather_ms),
         ("signalling", setup.signalling_ms),
         ("ICE", setup.ice_ms),
         ("DTLS", setup.dtls_ms),

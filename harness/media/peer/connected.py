@@ -46,6 +46,8 @@ class PeerMedia:
     # Through a TURN server: its channel to the peer, then `remote` is the server, or a bridge of ours to its stream.
     channel: int | None
     is_bridged: bool
+    # The chosen pair of candidates: ours (relayed, where it is a relay's) and the peer's.
+    pair: tuple[Address, Address]
     # Monotonic ns: a pair was nominated; keys were there.
     ice_up_ns: int
     dtls_up_ns: int

@@ -119,6 +119,7 @@ class PeerLink:
             candidate_types=(pair.local_type, pair.remote_type),
             channel=path.channel,
             is_bridged=path.is_bridged,
+            pair=(pair.port.address, pair.remote),
             ice_up_ns=self._ice_up_ns,
             dtls_up_ns=self._dtls_up_ns,
         )

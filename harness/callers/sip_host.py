@@ -100,6 +100,12 @@ class SipHost:
             del self._silent_until_ns[hop]
         return max(0.0, left_s)
 
+    @property
+    def dropped(self) -> int:
+        """Datagrams that the kernel dropped because we read too slowly, since the start."""
+        self.endpoint.take_counts()
+        return self.endpoint.counts.dropped
+
     async def aclose(self) -> None:
         """Take registrations away and close every socket."""
         await self._accounts.aclose()

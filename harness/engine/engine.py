@@ -195,7 +195,7 @@ class Engine:
             await asyncio.wait(list(self._tasks.values()), timeout=10)
 
     async def _report_health(self, worker: str) -> None:
-        meter = HealthMeter(worker, self._media_loop, self._streams)
+        meter = HealthMeter(worker, self._media_loop, self._streams, self._sip)
         with contextlib.suppress(ConnectionError):
             while True:
                 lag_ms = await sleep_and_measure_lag(HEALTH_INTERVAL_S)

@@ -24,7 +24,7 @@ DESCRIPTORS_PER_CALL = 2
 CERTAIN_BASE_DESCRIPTORS = 8
 CERTAIN_DESCRIPTORS_PER_CALL = 1
 BASE_MEMORY_MIB = 250
-MEMORY_KIB_PER_CALL = {"webrtc": 400, "rtp": 100}
+MEMORY_KIB_PER_CALL = {"webrtc": 400, "rtp": 100, "sip": 120}
 # What the kernel charges a socket for one small datagram, and for how long the loop may be late: half of it is asked
 # for, since the kernel grants the double.
 DATAGRAM_CHARGE_BYTES = 1280
@@ -118,7 +118,7 @@ _PLACES, _DESCRIPTORS, _PORTS = "places in the media loop", "open files", "local
 
 
 def _has_port_per_call(needs: Needs) -> bool:
-    return needs.source_ports == "per_call" or needs.transport == "media_stream"
+    return (needs.audio and needs.source_ports == "per_call") or needs.transport == "media_stream"
 
 
 def _may_have_port_per_call(needs: Needs) -> bool:
@@ -126,11 +126,11 @@ def _may_have_port_per_call(needs: Needs) -> bool:
 
     A media stream is a TCP connection of its own, with a descriptor and a port.
     """
-    return needs.source_ports != "shared"
+    return needs.audio and needs.source_ports != "shared"
 
 
 def _calls(needs: Needs, room: Room) -> Shortage | None:
-    if needs.calls <= room.calls:
+    if not needs.audio or needs.calls <= room.calls:
         return None
     return Shortage(_PLACES, needs.calls, room.calls, "", "add workers (--processes), each with an engine of its own")
 
@@ -168,7 +168,7 @@ def _memory(needs: Needs, room: Room) -> Shortage | None:
 
 def _buffer(needs: Needs, room: Room) -> Shortage | None:
     """Judge a port that all calls share; a port of one call never holds more than a few packets."""
-    if _has_port_per_call(needs):
+    if _has_port_per_call(needs) or not needs.audio:
         return None
     needed = needs.calls * BUFFERED_PACKETS_PER_CALL * DATAGRAM_CHARGE_BYTES // 2
     if needed <= room.receive_buffer_bytes:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from harness.callers.media_stream_host import StreamHost
+from harness.callers.sip_host import SipHost
 from harness.media.loop import MediaLoop
 from harness.model.clock import NS_PER_MS, monotonic_ns, ms_between
 from harness.model.records import HealthSample
@@ -44,10 +45,14 @@ def _descriptors() -> int | None:
 class HealthMeter:
     """Takes a sample per second; differences of CPU time and of the lateness of media loop and media streams."""
 
-    def __init__(self, worker: str, media_loop: MediaLoop, streams: StreamHost | None = None) -> None:
+    def __init__(
+        self, worker: str, media_loop: MediaLoop, streams: StreamHost | None = None, sip: SipHost | None = None
+    ) -> None:
         self._worker = worker
         self._media_loop = media_loop
         self._streams = streams
+        self._sip = sip
+        self._sip_dropped = 0
         self._last_ns = monotonic_ns()
         self._last_cpu = time.process_time()
         self._last_host = _host_cpu()
@@ -63,6 +68,11 @@ class HealthMeter:
             stats.packets_sent += streams.packets_sent
             stats.packets_received += streams.packets_received
             stats.clock_step_ns = max(stats.clock_step_ns, streams.clock_step_ns)
+        if self._sip is not None:
+            # Signalling that the kernel dropped for want of buffer was lost by us, as audio is.
+            dropped = self._sip.dropped
+            stats.socket_drops += dropped - self._sip_dropped
+            self._sip_dropped = dropped
         interval_ms = ms_between(self._last_ns, now)
         host_total = host[1] - self._last_host[1]
         result = HealthSample(

@@ -16,3 +16,5 @@ class Needs:
     source_ports: str = "auto"
     # Packets that impairments hold back at once.
     held_packets: int = 0
+    # False: calls without audio (SIP signalling only), which take no place in the media loop and no port.
+    audio: bool = True

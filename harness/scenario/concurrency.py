@@ -3,6 +3,7 @@
 import heapq
 from statistics import fmean
 
+from harness.model.plan import CallPlan
 from harness.scenario.check import Prepared
 
 # What nobody knows before the run: how long the agent takes to answer a turn, and how long it speaks.
@@ -33,13 +34,18 @@ def peak_calls(prepared: Prepared) -> int:
 
 
 def _mean_length_ms(prepared: Prepared, calls: int) -> float:
-    utterances = prepared.corpus.utterances
     lengths = [
-        sum(
-            utterances[turn.utterance_id].duration_ms + turn.think_ms + ASSUMED_ANSWER_MS
-            for turn in prepared.planner.plan_for_index(index).turns
-        )
-        for index in range(min(calls, _SAMPLED_CALLS))
+        _length_ms(prepared, prepared.planner.plan_for_index(index)) for index in range(min(calls, _SAMPLED_CALLS))
     ]
     limit_ms = prepared.loaded.scenario.limits.call_timeout_s * 1000
     return min(limit_ms, fmean(lengths)) if lengths else 0.0
+
+
+def _length_ms(prepared: Prepared, plan: CallPlan) -> float:
+    if plan.target.sip is not None and not plan.target.sip.media:
+        return plan.target.sip.hold_ms
+    utterances = prepared.corpus.utterances
+    holds = sum(action.hold_ms for turn in plan.turns for action in turn.actions)
+    return holds + sum(
+        utterances[turn.utterance_id].duration_ms + turn.think_ms + ASSUMED_ANSWER_MS for turn in plan.turns
+    )

@@ -23,6 +23,7 @@ def needs_of(prepared: Prepared, engines: int = 1) -> Needs:
         is_certain=scenario.load.users is not None,
         transport=target.transport,
         source_ports=target.source_ports,
+        audio=target.sip is None or target.sip.media,
         held_packets=math.ceil(calls * held_packets_per_call(scenario)),
     )
 

@@ -135,3 +135,9 @@ def test_media_streams_take_a_descriptor_and_a_port_each_and_share_no_buffer():
     streams, calls = needs(2000, transport="media_stream"), needs(2000, source_ports="shared")
     assert headroom.check(streams, room(receive_buffer_bytes=0)) == []
     assert headroom.check(calls, room(receive_buffer_bytes=0)) != []
+
+
+def test_calls_without_audio_take_no_place_and_no_port():
+    many = needs(20_000, transport="sip", audio=False)
+    assert headroom.check(many, room(calls=100, descriptors=1_000, ports=10, memory_mib=100_000)) == []
+    assert headroom.shortages(dataclasses.replace(many, audio=True), room(calls=100))[0].there == 100

@@ -20,7 +20,6 @@ from harness.model.errors import GeneratorError, ScenarioError
 from harness.model.plan import TargetSpec
 from harness.model.records import CallRecord, Cause, Outcome, TurnRecord
 from harness.model.secrets import redact
-from harness.scenario.check import BUILT_TRANSPORTS
 from harness.scenario.loader import load_scenario, problems_of
 from harness.scenario.schema import Scenario
 
@@ -132,15 +131,8 @@ def target_of(options: argparse.Namespace) -> TargetSpec:
         if said:
             option = next(name for name in _TARGET_OPTIONS if getattr(options, _dest(name)) is not None)
             raise ScenarioError(f"{option}: {path} says what the target is; legal: the option with an address")
-        spec = load_scenario(path, environ=os.environ).scenario.target_spec()
-    else:
-        spec = _validated({"url": options.url, **said})
-    if spec.transport not in BUILT_TRANSPORTS:
-        legal = ", ".join(BUILT_TRANSPORTS)
-        raise ScenarioError(
-            f"target.transport: calls over {spec.transport} cannot be placed by this version; legal: {legal}"
-        )
-    return spec
+        return load_scenario(path, environ=os.environ).scenario.target_spec()
+    return _validated({"url": options.url, **said})
 
 
 def _validated(target: dict[str, Any]) -> TargetSpec:

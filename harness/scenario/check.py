@@ -21,9 +21,6 @@ from harness.scenario.schema import Caller
 from harness.scenario.target.block import NO_PACKETS, Target
 from harness.verdict.thresholds import parse
 
-# Transports with a caller in harness/callers.
-BUILT_TRANSPORTS = ("webrtc", "rtp", "sip", "media_stream")
-
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -110,16 +107,12 @@ def _transport_problems(loaded: LoadedScenario, url: str | None) -> Iterator[str
     except ValueError:
         # Told as the option's problem.
         return
-    transport = target.transport
-    if transport not in BUILT_TRANSPORTS:
-        message = f"calls over {transport} cannot be placed by this version; legal: {', '.join(BUILT_TRANSPORTS)}"
-        yield loaded.problem(("target", "transport"), message)
     for i, caller in enumerate(loaded.scenario.callers):
         for j, action in enumerate(caller.actions):
             problem = problem_with(action, target, caller.turns[0])
             if problem is not None:
                 yield loaded.problem(("callers", i, "actions", j), problem)
-        if transport == "media_stream" and caller.impairments is not None:
+        if target.transport == "media_stream" and caller.impairments is not None:
             yield loaded.problem(("callers", i, "impairments"), f"{NO_PACKETS}; legal: none")
 
 

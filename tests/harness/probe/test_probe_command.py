@@ -28,12 +28,6 @@ def options(*said):
     return cli.build_parser().parse_args(["probe", *said])
 
 
-@pytest.fixture
-def every_transport_is_built(monkeypatch):
-    monkeypatch.setattr(probe, "BUILT_TRANSPORTS", ("webrtc", "rtp", "sip", "media_stream"))
-
-
-@pytest.mark.usefixtures("every_transport_is_built")
 def test_options_say_what_a_scenarios_target_says():
     said = options(
         "http://h/o", "--dialect", "whip", "--header", "X-A: b: c", "--header", "Y:d",

@@ -4,7 +4,6 @@ import pytest
 
 from harness.model.errors import ScenarioError
 from harness.model.plan import PlannedAction
-from harness.scenario import check
 from harness.scenario.check import prepare
 
 pytestmark = pytest.mark.unit
@@ -28,11 +27,6 @@ def prepared(tmp_path, actions, url="sip:agent@127.0.0.1", turns=2, target=""):
     lines = "\n".join(["    actions:", *(f"      - {action}" for action in actions)]) if actions else ""
     path.write_text(SCENARIO.format(url=url, actions=lines, turns=turns, target=target))
     return prepare(path)
-
-
-@pytest.fixture(autouse=True)
-def _sip_is_built(monkeypatch):
-    monkeypatch.setattr(check, "BUILT_TRANSPORTS", (*check.BUILT_TRANSPORTS, "sip"))
 
 
 def test_actions_reach_the_turn_they_stand_before(tmp_path):

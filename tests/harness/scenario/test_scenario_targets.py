@@ -9,7 +9,6 @@ from harness.model.codec import from_json, to_json
 from harness.model.errors import ScenarioError
 from harness.model.plan import IceServer, IceSpec, SipSpec, StreamSpec, TargetSpec
 from harness.model.secrets import redact, with_secrets
-from harness.scenario import check
 from harness.scenario.check import prepare
 from harness.scenario.loader import load_scenario
 from harness.scenario.schema import json_schema
@@ -34,11 +33,6 @@ def write(tmp_path, url, *more):
 
 def target_of(tmp_path, url, *more, override=None):
     return load_scenario(write(tmp_path, url, *more)).scenario.target_spec(override)
-
-
-@pytest.fixture(autouse=True)
-def every_transport_is_built(monkeypatch):
-    monkeypatch.setattr(check, "BUILT_TRANSPORTS", ("webrtc", "rtp", "sip", "media_stream"))
 
 
 # --- what follows from the address ---------------------------------------------------------------------------------
@@ -249,14 +243,6 @@ def test_every_mistake_names_its_line_its_key_and_what_is_legal(name, tmp_path):
     assert f"t.yaml:{line}: " in message, message
     for part in expected:
         assert part in message, message
-
-
-def test_a_transport_without_a_caller_is_told_before_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(check, "BUILT_TRANSPORTS", ("webrtc", "rtp"))
-    with pytest.raises(ScenarioError, match=r"target\.transport: calls over sip cannot .*; legal: webrtc, rtp"):
-        prepare(write(tmp_path, SIP))
-    with pytest.raises(ScenarioError, match="calls over media_stream cannot"):
-        prepare(write(tmp_path, HTTP), url=WS)
 
 
 def test_a_caller_of_a_stream_has_no_packets_to_lose(tmp_path):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from harness.model.records import Cause
-from harness.protocols.sip.grammar import shown
 
 _OF_STATUS: Mapping[int, Cause] = {
     401: Cause.SIP_AUTH,
@@ -26,12 +25,18 @@ _OF_FAILURE: Mapping[str, Cause] = {
     "timeout": Cause.SIP_TIMEOUT,
     "transport": Cause.SIGNALLING_UNREACHABLE,
 }
+_MOST_SHOWN = 200
 _OF_END: Mapping[str, tuple[Cause, str]] = {
     "remote": (Cause.AGENT_HUNG_UP, "BYE"),
     "session_expired": (Cause.SIP_SESSION_EXPIRED, "the session timer ran out"),
     "transport": (Cause.SIP_TRANSPORT_LOST, "the signalling connection was lost"),
     "gone": (Cause.SIP_DIALOG_GONE, "the agent does not know the call any more"),
 }
+
+
+def _plain(text: str) -> str:
+    """Return the peer's words without what would upset a log or a report."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_MOST_SHOWN]).strip()
 
 
 def cause_of(status: int, failure: str, challenges: int) -> Cause:
@@ -48,12 +53,12 @@ def end_of(cause: str, reason: str, reason_header: str | None) -> tuple[Cause, s
     """Return what the end of a session that was up counts as, and its words."""
     known, words = _OF_END.get(cause, (Cause.AGENT_HUNG_UP, cause))
     details = [text for text in (reason_header, reason) if text]
-    return known, f"{words}: {shown(details[0])}" if details else words
+    return known, f"{words}: {_plain(details[0])}" if details else words
 
 
 def refusal(what: str, status: int, reason: str, *, has_account: bool = True, retry_after_s: int | None = None) -> str:
     """Word a final response."""
-    words = f"{what}: {status} {shown(reason)}" if reason else f"{what}: {status}"
+    words = f"{what}: {status} {_plain(reason)}" if reason else f"{what}: {status}"
     if retry_after_s is not None:
         words += f", Retry-After {retry_after_s} s"
     if status in (401, 407) and not has_account:

@@ -224,7 +224,7 @@ class StreamMedia:
                 self._record(heard.piece.content, heard.piece.start_ns, heard.piece.end_ns)
             onset = self._ear.hear(heard)
             if self._is_caller_speaking and self._has_cleared:
-                self._counts.talk_over_ns += self._ear.voiced_ns
+                self._counts.talk_over_ns += self._ear.voiced_ns(heard)
             if onset is not None and not self._is_over:
                 self._post(onset)
         for mark in self._playout.marks_reached(now_ns):

@@ -198,6 +198,7 @@ class Call:
             sip=self._caller.facts() if isinstance(self._caller, SipCaller) else None,
             stream=self._caller.stream if isinstance(self._caller, MediaStreamCaller) else None,
             details=self._details(),
+            target=self._plan.target.name,
         )
         # It posts to us: each would hold the other until a collector comes by, which in an engine is after minutes.
         del self._caller

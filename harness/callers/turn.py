@@ -97,4 +97,6 @@ class Turn:
             network_ms=self.network_ms,
             lost_packets=self.lost_packets,
             out_of_step=self.out_of_step,
+            target=plan.target.name,
+            transport=plan.target.transport,
         )

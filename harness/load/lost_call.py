@@ -42,4 +42,5 @@ def lost_call(
         turns_answered=progress.turns_answered,
         media=MediaStats(),
         impairments=impairments_of(plan),
+        target=plan.target.name,
     )

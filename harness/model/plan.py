@@ -141,6 +141,8 @@ class TargetSpec:
     ice: IceSpec | None = None
     # Always there for media_stream, None for the others.
     stream: StreamSpec | None = None
+    # What a scenario with several targets calls it; "" = the only one.
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

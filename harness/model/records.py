@@ -194,6 +194,9 @@ class TurnRecord:
     # Whose clock the times are on; "" in a run of one process.
     worker: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    # Which of a scenario's targets was called, "" = it has one; and over what, "" = not said.
+    target: str = ""
+    transport: str = ""
 
 
 class Bye(StrEnum):
@@ -353,6 +356,8 @@ class CallRecord:
     stream: StreamFacts | None = None
     # Of a traced call (CallPlan.trace): what was asked, answered and negotiated, as its transport tells it.
     details: dict[str, Any] = field(default_factory=dict)
+    # Which of a scenario's targets was called; "" = it has one.
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,20 @@ def test_entry_of_a_turn(turn: TurnRecord, entry: Entry) -> None:
     assert entry_of(turn) is entry
 
 
+def test_what_was_heard_is_measured_beside_what_arrived_and_of_the_same_turns() -> None:
+    turns = [
+        make_turn(ttfb_ms=500.0, heard_ttfb_ms=800.0),
+        make_turn(ttfb_ms=600.0, heard_ttfb_ms=600.0),
+        make_turn(ttfb_ms=None, censored=True, waited_ms=4_000.0),
+        make_turn(ttfb_ms=-400.0, heard_ttfb_ms=100.0, false_endpoint=True),
+    ]
+    result = measure(turns)
+    assert (result.sample.observed, result.sample.censored) == ([500.0, 600.0], [4_000.0])
+    assert result.heard is not None
+    assert (result.heard.observed, result.heard.censored) == ([800.0, 600.0], [4_000.0])
+    assert measure([make_turn()]).heard is None
+
+
 def test_counts_are_of_every_turn_and_the_ratio_of_those_that_awaited_an_answer() -> None:
     turns = [
         *(make_turn(ttfb_ms=v) for v in (100.0, 200.0, 300.0)),

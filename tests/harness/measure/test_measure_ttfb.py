@@ -43,7 +43,7 @@ def test_what_was_heard_is_measured_beside_what_arrived_and_of_the_same_turns() 
     result = measure(turns)
     assert (result.sample.observed, result.sample.censored) == ([500.0, 600.0], [4_000.0])
     assert result.heard is not None
-    assert (result.heard.observed, result.heard.censored) == ([800.0, 600.0], [4_000.0])
+    assert (result.heard.observed, result.heard.censored) == ([600.0, 800.0], [4_000.0])
     assert measure([make_turn()]).heard is None
 
 

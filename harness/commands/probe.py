@@ -131,7 +131,11 @@ def target_of(options: argparse.Namespace) -> TargetSpec:
         if said:
             option = next(name for name in _TARGET_OPTIONS if getattr(options, _dest(name)) is not None)
             raise ScenarioError(f"{option}: {path} says what the target is; legal: the option with an address")
-        return load_scenario(path, environ=os.environ).scenario.target_spec()
+        scenario = load_scenario(path, environ=os.environ).scenario
+        try:
+            return scenario.target_spec()
+        except ValueError as error:
+            raise ScenarioError(f"{path}: {error}; legal: a scenario with one target, or an address") from error
     return _validated({"url": options.url, **said})
 
 

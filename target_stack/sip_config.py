@@ -6,7 +6,7 @@ from typing import cast
 
 from harness.model.errors import ScenarioError
 from target_stack.edge.rtp.ports import ANY
-from target_stack.edge.sip_options import EARLY_MEDIA, MAX_RING_S, EarlyMedia, SipOptions
+from target_stack.edge.sip_options import DIGESTS, EARLY_MEDIA, MAX_RING_S, EarlyMedia, SipOptions
 
 _SRTP = ("off", "optional", "required")
 _MIN_SESSION_S = 90
@@ -21,6 +21,7 @@ def add_options(up: argparse.ArgumentParser) -> None:
     up.add_argument("--sip-trunk-calls", type=int, default=16, help="SIP calls at once; more get 503 (%(default)s)")
     up.add_argument("--sip-retry-after", type=int, default=5, metavar="S", help="Retry-After of a 503 (%(default)s)")
     up.add_argument("--sip-users", type=Path, metavar="FILE", help="challenge callers: lines of NAME:PASSWORD")
+    up.add_argument("--sip-digest", default="md5", help="of such challenges: md5, sha-256 or both (%(default)s)")
     up.add_argument(
         "--sip-early-media", default="none", help="before the 200: none, ringback or greeting (%(default)s)"
     )
@@ -42,6 +43,7 @@ def options_from(options: argparse.Namespace) -> SipOptions:
     _within("--sip-session-expires", options.sip_session_expires, _MIN_SESSION_S, 86_400)
     _among("--sip-early-media", options.sip_early_media, EARLY_MEDIA)
     _among("--sip-srtp", options.sip_srtp, _SRTP)
+    _among("--sip-digest", options.sip_digest, tuple(DIGESTS))
     if options.sips_port is not None and not (options.sip_cert and options.sip_key):
         raise ScenarioError("--sips-port needs --sip-cert FILE and --sip-key FILE")
     return SipOptions(
@@ -57,6 +59,7 @@ def options_from(options: argparse.Namespace) -> SipOptions:
         rtp_ports=_ports(options.rtp_ports),
         srtp=options.sip_srtp,
         users=_users(options.sip_users),
+        digest=options.sip_digest,
         session_expires_s=options.sip_session_expires,
     )
 

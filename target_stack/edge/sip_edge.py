@@ -31,7 +31,7 @@ from target_stack.edge.rtp.ticker import Ticker
 from target_stack.edge.rtvi_channel import library_name
 from target_stack.edge.sip_bodies import SDP_TYPE, sdp_of
 from target_stack.edge.sip_call import CALL_HEADER, SipCall, SipContext
-from target_stack.edge.sip_options import SipOptions
+from target_stack.edge.sip_options import DIGESTS, SipOptions
 from target_stack.frames import SessionFactory
 from target_stack.readiness import Readiness
 
@@ -220,7 +220,10 @@ class SipEdge:
 
 
 def _config(options: SipOptions) -> AgentConfig:
-    verifier = Verifier(REALM, dict(options.users), secret=os.urandom(16)) if options.users else None
+    verifier = None
+    if options.users:
+        algorithms = DIGESTS[options.digest]
+        verifier = Verifier(REALM, dict(options.users), algorithms=algorithms, secret=os.urandom(16))
     return AgentConfig(
         user_agent=library_name(),
         server=library_name(),

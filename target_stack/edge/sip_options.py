@@ -10,6 +10,8 @@ from target_stack.edge.rtp.ports import ANY
 EarlyMedia = Literal["none", "ringback", "greeting"]
 EARLY_MEDIA: tuple[EarlyMedia, ...] = ("none", "ringback", "greeting")
 MAX_RING_S = 10.0
+# What callers are challenged with, in the order of RFC 8760.
+DIGESTS = {"md5": ("MD5",), "sha-256": ("SHA-256",), "both": ("SHA-256", "MD5")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class SipOptions:
     srtp: str = "optional"
     # Name -> password: calls are challenged where there are any.
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    # One of DIGESTS. Not "both" by itself: there are telephones that give up where one challenge is unknown to them.
+    digest: str = "md5"
     # What we ask for as session interval, None = only what the caller asks for.
     session_expires_s: int | None = None
 

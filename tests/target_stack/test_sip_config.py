@@ -19,6 +19,7 @@ def parsed(*arguments, environment=None):
         (["--sips-port", "5061"], "--sips-port needs --sip-cert FILE and --sip-key FILE"),
         (["--sip-trunk-calls", "0"], "--sip-trunk-calls 0: must be 1 to 10000"),
         (["--sip-early-media", "music"], "--sip-early-media music: legal: none, ringback, greeting"),
+        (["--sip-digest", "sha"], "--sip-digest sha: legal: md5, sha-256, both"),
         (["--sip-srtp", "on"], "--sip-srtp on: legal: off, optional, required"),
         (["--sip-ring-s", "60"], "--sip-ring-s 60: must be 0 to 10"),
         (["--sip-session-expires", "10"], "--sip-session-expires 10: must be 90 to 86400"),

@@ -245,14 +245,16 @@ def test_keys_by_rtp_and_by_info_reach_the_session():
 
 
 @pytest.mark.parametrize(
-    ("password", "status"), [("right", None), ("wrong", 401), (None, 401)], ids=["right", "wrong", "none"]
+    ("password", "status", "digest"),
+    [("right", None, "md5"), ("right", None, "both"), ("wrong", 401, "sha-256"), (None, 401, "md5")],
+    ids=["MD5", "SHA-256", "wrong", "none"],
 )
-def test_callers_are_challenged_where_there_are_users(password, status):
+def test_callers_are_challenged_where_there_are_users(password, status, digest):
     async def scenario():
         sessions = Sessions()
         auth = ("alice", password) if password else None
         async with (
-            running_sip_edge(sessions, users={"alice": "right"}) as (_, address),
+            running_sip_edge(sessions, users={"alice": "right"}, digest=digest) as (_, address),
             SipClient(address, auth=auth) as client,
         ):
             if status is None:

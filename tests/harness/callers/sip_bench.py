@@ -41,8 +41,9 @@ def plan(url, call_id="call-1", *, codec="PCMU", limits=None, srtp="off", source
 class SipBench:
     """A host with callers on it; with `audio` a media loop, too."""
 
-    def __init__(self, *, audio=False, t1_ms=500):
-        self._audio, self._t1_ms = audio, t1_ms
+    def __init__(self, *, audio=False, t1_ms=500, **config):
+        self._audio = audio
+        self._config = AgentConfig(invites=False, timers=TimerValues(t1_ms=t1_ms), **config)
 
     async def __aenter__(self):
         self.loop = MediaLoop(64)
@@ -52,7 +53,7 @@ class SipBench:
         self.http = aiohttp.ClientSession()
         self.queue = SetupQueue()
         self.timers = Timers()
-        self.host = SipHost(AgentConfig(invites=False, timers=TimerValues(t1_ms=self._t1_ms)))
+        self.host = SipHost(self._config)
         self.callers = []
         return self
 

@@ -347,3 +347,17 @@ def test_an_operator_may_stop_a_call_that_rings():
             assert caller.facts().status is None
 
     asyncio.run(main())
+
+
+def test_an_agent_that_refreshes_no_session_is_noticed():
+    async def main():
+        short = {"min_se_s": 1}
+        async with SipAgent(**short) as agent, SipBench(t1_ms=20, **short) as bench:
+            _caller, heard = await bench.connect(agent.url, session_expires_s=2)
+            agent.endpoint._sockets[0]._on_datagram = lambda *_: None
+            ended = await asyncio.wait_for(heard.get(), 20)
+            assert ended.cause in (Cause.SIP_SESSION_EXPIRED, Cause.SIP_DIALOG_GONE)
+            await bench.callers[0].close()
+            await bench.until_quiet()
+
+    asyncio.run(main())

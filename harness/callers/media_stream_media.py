@@ -25,7 +25,7 @@ from harness.model.clock import NS_PER_MS, NS_PER_S, monotonic_ns
 from harness.model.records import Cause, MediaStats, StreamFacts
 from harness.protocols.media_streams.dialect import OnClear
 from harness.protocols.media_streams.messages import AgentAudio, Clear, ForgetMarks, HangUp, Mark, Other
-from harness.protocols.media_streams.playout import Playout
+from harness.protocols.media_streams.playout import Heard, Playout
 from harness.protocols.media_streams.web_socket import Alive
 from harness.protocols.media_streams.wire import Bad, Ended, Wire, WireEvent
 
@@ -94,7 +94,6 @@ class StreamMedia:
         # Since when the kernel takes nothing from us; 0 = it does.
         self._stuck_since_ns = 0
         self._round_trip_ns = 0
-        self._played_samples = 0
         self._ended = asyncio.Event()
 
     def start(self, early: "list[WireEvent]", at_ns: int) -> None:
@@ -220,8 +219,8 @@ class StreamMedia:
     def _play_out(self, now_ns: int) -> None:
         for heard in self._playout.heard(now_ns):
             self._counts.heard_ns += heard.until_ns - heard.from_ns
-            if self._spec.recorder is not None and heard.until_ns >= heard.piece.end_ns:
-                self._record(heard.piece.content, heard.piece.start_ns, heard.piece.end_ns)
+            if self._spec.recorder is not None:
+                self._record(heard, self._spec.recorder)
             onset = self._ear.hear(heard)
             if self._is_caller_speaking and self._has_cleared:
                 self._counts.talk_over_ns += self._ear.voiced_ns(heard)
@@ -234,14 +233,13 @@ class StreamMedia:
         if stopped is not None and not self._is_over:
             self._post(stopped)
 
-    def _record(self, speech: Speech, start_ns: int, end_ns: int) -> None:
-        codec, recorder = self._spec.codec, self._spec.recorder
-        audio, size = self._wire.audio_format, len(speech.payload)
-        size = size * (end_ns - start_ns) // max(1, audio.duration_ns(size))
-        size -= size % audio.sample_bytes
-        position = start_ns * codec.sample_rate // NS_PER_S
-        if recorder is not None:
-            recorder.agent_payload(speech.payload[:size], position & 0xFFFFFFFF, start_ns)
+    def _record(self, heard: Heard[Speech], recorder: Recorder) -> None:
+        """Keep what was heard, as it was heard: a clear may cut a message anywhere."""
+        rate, size = self._spec.codec.sample_rate, self._wire.audio_format.sample_bytes
+        first, last = ((at_ns - heard.piece.start_ns) * rate // NS_PER_S for at_ns in (heard.from_ns, heard.until_ns))
+        position = heard.piece.start_ns * rate // NS_PER_S + first
+        payload = heard.piece.content.payload[first * size : last * size]
+        recorder.agent_payload(payload, position & 0xFFFFFFFF, heard.from_ns)
 
     def _watch(self, now_ns: int) -> None:
         limit_ns = self._spec.media_timeout_ms * NS_PER_MS

@@ -2,10 +2,13 @@
 
 import asyncio
 
+import av
+import numpy as np
 import pytest
 from stream_agent import AudioSocketServer, Bench, StreamAgent, next_of, utterance, voice
 
 from harness.callers.media_stream import stream_codec
+from harness.media.codecs import PCMU
 from harness.media.events import SpeechEnded, SpeechStarted
 from harness.media.onset import AgentOnset, AgentStopped
 from harness.model.plan import StreamSpec
@@ -202,8 +205,37 @@ def test_the_caller_speaks_in_real_time_and_says_stop():
             await caller.close()
             talk, stats = agent.talks[0], bench.host.take_stats()
             assert talk.of(Stopped)
-            assert 45 <= caller.media.stats().packets_sent
+            assert caller.media.stats().packets_sent >= 45
             assert stats.packets_sent == stats.lateness_ms.n == caller.media.stats().packets_sent
             assert not bench.host.ticker._phase_of
 
     asyncio.run(main())
+
+
+def test_a_recording_has_what_was_said_and_what_was_heard(tmp_path):
+    """The agent's second of speech stands where it was heard, and what a clear dropped is not in it."""
+
+    async def script(talk):
+        await talk.say(voice(talk.codec, 1000, lead_ms=500))
+        await talk.say(voice(talk.codec, 5000))
+        await asyncio.sleep(1.2)
+        await talk.send(talk.end.clear())
+
+    async def main():
+        async with Bench() as bench, StreamAgent(script) as agent:
+            caller, events = await bench.connect(agent.url, dialect="twilio", record=True)
+            began_ns = caller.recorder._started_at_ns
+            caller.media.play(utterance(PCMU))
+            onset, stopped = await next_of(events, AgentOnset), await next_of(events, AgentStopped)
+            await caller.close()
+            caller.recorder.write(tmp_path / "call.flac")
+            return (onset.heard_at_ns - began_ns) / 1e9, (stopped.at_ns - began_ns) / 1e9
+
+    began_s, ended_s = asyncio.run(main())
+    with av.open(str(tmp_path / "call.flac")) as container:
+        frames = [frame.to_ndarray().reshape(-1, 2) for frame in container.decode(audio=0)]
+    left, right = np.concatenate(frames).T
+    loud = np.flatnonzero(np.abs(right.astype(int)) > 2000) / 16_000
+    assert loud[0] == pytest.approx(began_s, abs=0.02)
+    assert loud[-1] == pytest.approx(ended_s, abs=0.05)
+    assert np.max(np.abs(left.astype(int))) > 2000

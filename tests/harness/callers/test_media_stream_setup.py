@@ -239,23 +239,24 @@ while link.recv(65536):
 def test_an_agent_that_freezes_is_noticed_within_seconds():
     """The process stops: its kernel goes on acknowledging, and nothing else comes."""
 
-    async def main():
-        agent = subprocess.Popen([sys.executable, "-c", FROZEN], stdout=subprocess.PIPE, text=True)
-        try:
-            url = f"ws://127.0.0.1:{agent.stdout.readline().strip()}/"
-            async with Bench() as bench:
-                caller, events = await bench.connect(url, dialect="twilio", media_timeout_ms=1500)
-                os.kill(agent.pid, signal.SIGSTOP)
-                await next_of(events, MediaLost)
-                assert not bench.host.ticker._phase_of
-                await caller.close()
-                assert caller._link._sock.fileno() == -1
-        finally:
-            agent.kill()
-            agent.wait()
-            agent.stdout.close()
+    agent = subprocess.Popen([sys.executable, "-c", FROZEN], stdout=subprocess.PIPE, text=True)
+    url = f"ws://127.0.0.1:{agent.stdout.readline().strip()}/"
 
-    asyncio.run(main())
+    async def main():
+        async with Bench() as bench:
+            caller, events = await bench.connect(url, dialect="twilio", media_timeout_ms=1500)
+            os.kill(agent.pid, signal.SIGSTOP)
+            await next_of(events, MediaLost)
+            assert not bench.host.ticker._phase_of
+            await caller.close()
+            assert caller._link._sock.fileno() == -1
+
+    try:
+        asyncio.run(main())
+    finally:
+        agent.kill()
+        agent.wait()
+        agent.stdout.close()
 
 
 def test_hang_up_is_a_message_of_jambonz_only():

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from edge_peer import Sessions, running_edge
+from sip_peer import running_sip_edge
 
 from harness import cli
 from harness.commands import probe
@@ -137,8 +139,11 @@ def run_probe(*said):
     """Probe an agent that greets; returns (exit code, what was printed), with URL put into `said`."""
 
     async def main():
-        async with running_edge(Sessions(greeting_s=0.4, quiet_ms=900)) as (_, url):
-            command = [sys.executable, "-m", "harness.cli", "probe", *(word.replace("URL", url) for word in said)]
+        sessions = Sessions(greeting_s=0.4, quiet_ms=900)
+        async with running_edge(sessions) as (_, url), running_sip_edge(sessions) as (_, (host, port)):
+            places = {"URL": url, "WS": url.replace("http", "ws"), "SIP": f"sip:agent@{host}:{port}"}
+            words_said = (re.sub("URL|WS|SIP", lambda found: places[found[0]], word) for word in said)
+            command = [sys.executable, "-m", "harness.cli", "probe", *words_said]
             process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
             told, _ = await process.communicate()
             return process.returncode, told.decode()
@@ -187,6 +192,28 @@ def test_a_real_call_is_told_as_json():
     assert call["greeting_ms"] > 0
     assert call["details"]["ice"]["types"] == ["host", "host"]
     assert [request["method"] for request in call["details"]["requests"]] == ["POST", "DELETE"]
+
+
+def test_a_sip_call_is_told_by_its_status_lines_and_descriptions():
+    _code, told = run_probe("SIP", "--srtp", "required", "--say-nothing")
+    for expected in (
+        "(sip)",
+        "RTP/SAVP",
+        "a=crypto:1 AEAD_AES_128_GCM inline:(hidden)",
+        "codec          PCMU",
+        "SIP            by udp, Call-ID ",
+        "200 OK at ",
+        "BYE            answered after ",
+        "outcome        completed",
+    ):
+        assert expected in told, told
+
+
+def test_a_media_stream_is_told_by_its_connection():
+    code, told = run_probe("WS/twilio", "--say-nothing")
+    assert code == 0
+    for expected in ("(media_stream, twilio)", "handshake ", "codec          PCMU", "stream         dialect twilio"):
+        assert expected in told, told
 
 
 def test_nobody_there():

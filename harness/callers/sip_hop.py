@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.callers.addresses import local_towards, resolve
+from harness.callers.addresses import as_literal, local_towards, resolve
 from harness.callers.exhaustion import raise_if_ours
 from harness.callers.setup_failure import SetupFailure
-from harness.media.spec import Address
 from harness.model.errors import RemoteProtocolError
 from harness.model.plan import SipSpec
 from harness.model.records import Cause
@@ -69,21 +68,29 @@ class Hops:
         self._contexts: dict[tuple[str | None, bool], ssl.SSLContext] = {}
         # The local address towards each remote one: asking the kernel takes three system calls.
         self._local: dict[str, str] = {}
+        # Flows of datagrams to addresses, which never change; a name may come to stand for another address.
+        self._datagrams: dict[Hop, Flow] = {}
 
     async def flow(self, hop: Hop, spec: SipSpec) -> Flow:
         """Return a flow to `hop`. Raises SetupFailure, GeneratorError."""
+        known = self._datagrams.get(hop)
+        if known is not None:
+            return known
         remote = await resolve(hop.host, hop.port)
         local = self._local.get(remote[0])
         if local is None:
             local = self._local[remote[0]] = local_towards(remote)
         try:
             context = self._context(spec) if hop.transport == TLS else None
-            return await self._endpoint.open_flow(
+            flow = await self._endpoint.open_flow(
                 hop.transport, remote, local_host=local, tls=context, server_name=hop.host if context else None
             )
         except OSError as error:
             raise_if_ours(error, f"connecting to {hop}")
             raise SetupFailure(Cause.SIGNALLING_UNREACHABLE, f"{hop}: {why(error)}") from error
+        if hop.transport == UDP and as_literal(hop.host) is not None:
+            self._datagrams[hop] = flow
+        return flow
 
     def _context(self, spec: SipSpec) -> ssl.SSLContext:
         key = (spec.tls_ca, spec.tls_verify)
@@ -91,10 +98,6 @@ class Hops:
             ca = None if spec.tls_ca is None else Path(spec.tls_ca)
             self._contexts[key] = client_context(ca, verify=spec.tls_verify)
         return self._contexts[key]
-
-    def local_towards(self, remote: Address) -> str:
-        """Return the local address that calls to `remote` leave from."""
-        return self._local.get(remote[0]) or local_towards(remote)
 
 
 def why(error: OSError) -> str:

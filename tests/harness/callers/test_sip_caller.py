@@ -354,7 +354,9 @@ def test_an_agent_that_refreshes_no_session_is_noticed():
         short = {"min_se_s": 1}
         async with SipAgent(**short) as agent, SipBench(t1_ms=20, **short) as bench:
             _caller, heard = await bench.connect(agent.url, session_expires_s=2)
+            # Deaf and dumb: its own timer would have it say BYE.
             agent.endpoint._sockets[0]._on_datagram = lambda *_: None
+            agent.endpoint._sockets[0].send = lambda *_: True
             ended = await asyncio.wait_for(heard.get(), 20)
             assert ended.cause in (Cause.SIP_SESSION_EXPIRED, Cause.SIP_DIALOG_GONE)
             await bench.callers[0].close()

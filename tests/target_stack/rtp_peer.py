@@ -31,7 +31,7 @@ class Peer(asyncio.DatagramProtocol):
         self.transport.sendto(protect(data), to)
 
     def packets(self, opened=lambda data: data):
-        return [rtp.parse(opened(data)) for data, _ in self.got if not rtp.is_rtcp(data)]
+        return [rtp.parse(opened(data)) for data, _ in self.got if data and not rtp.is_rtcp(data)]
 
 
 def in_packets(codec, seconds=0.4):

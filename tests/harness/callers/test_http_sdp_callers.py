@@ -155,7 +155,7 @@ def test_the_answer_names_etag_session_and_servers():
                 IceServer(("stun:s.example",)),
                 IceServer(("turn:t.example",), "u", "c"),
             )
-            offer = bench.caller(agent.url, "whip")._offer().offer_sdp
+            offer = bench.caller(agent.url, "whip")._offer(None).offer_sdp
             answered = await http_signalling.exchange(requests, offer, "c", 5.0)
             assert answered.etag == agent.etag
             assert answered.session_url.startswith(f"{agent.origin}/session/")

@@ -342,7 +342,7 @@ def test_no_error_shows_a_secret(lines, tmp_path, monkeypatch):
 
 def test_run_json_shows_no_secret_whether_named_or_written_out(tmp_path):
     path = write(tmp_path, SIP, "headers: {X-Key: k3y}", "sip: {username: alice, password: w0rd}")
-    info = json.dumps(describe_run(prepare(path), "run", None, []))
+    info = json.dumps(describe_run(prepare(path), "run", {}, []))
     assert "k3y" not in info
     assert "w0rd" not in info
     assert info.count("(hidden)") == 4

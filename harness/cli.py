@@ -41,6 +41,7 @@ of the event; Ctrl-C ends the calls and still writes the reports, a second Ctrl-
 examples:
   callquake run scenarios/smoke.yaml
   callquake run scenarios/smoke.yaml --target http://127.0.0.1:7860/api/offer --calls 2
+  callquake run scenarios/side_by_side.yaml --target phone=sip:agent@10.0.0.5 --calls 8
   callquake run scenarios/smoke.yaml --seed 7 --run-dir reports/before-fix
   callquake run scenarios/ramp.yaml --web --web-port 8089
   callquake run scenarios/smoke.yaml --processes 4
@@ -116,7 +117,18 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run_parser.add_argument("scenario", nargs="?", type=Path, metavar="SCENARIO", help="scenario file (YAML)")
-    run_parser.add_argument("--target", metavar="URL", help="offer endpoint, instead of the scenario's")
+    run_parser.add_argument(
+        "--target",
+        action="append",
+        metavar="[NAME=]URL",
+        help="address, instead of the scenario's; of several targets with the name of the one meant, once for each",
+    )
+    run_parser.add_argument(
+        "--only-target",
+        action="append",
+        metavar="NAME",
+        help="of a scenario with several targets, call this one alone; may be repeated",
+    )
     run_parser.add_argument("--seed", type=int, metavar="N", help="same seed, same calls; instead of the scenario's")
     run_parser.add_argument("--calls", type=int, metavar="N", help="place at most this many calls")
     run_parser.add_argument("--run-dir", type=Path, metavar="DIR", help="default: reports/<run-id>")

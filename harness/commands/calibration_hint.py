@@ -5,6 +5,7 @@ import sys
 from harness.calibrate.machine import media_loop_mode
 from harness.calibrate.saved import last_calibration
 from harness.model.errors import ScenarioError
+from harness.model.plan import TargetSpec
 from harness.report.calibration_words import command_for
 from harness.scenario.check import Prepared
 from harness.scenario.concurrency import peak_calls
@@ -18,8 +19,12 @@ def print_calibration(prepared: Prepared, engines: int = 1) -> None:
 
 
 def calibration_hint(prepared: Prepared, engines: int = 1) -> str:
-    """Return the line, "" where `engines` engines were calibrated for at least the scenario's peak."""
-    target = prepared.loaded.scenario.target_spec(prepared.url)
+    """Return a line for each target, none where `engines` engines were calibrated for at least the scenario's peak."""
+    hints = [(name, _hint(prepared, target, engines)) for name, target in prepared.targets.items()]
+    return "\n".join(f"{name}: {hint}" if name else hint for name, hint in hints if hint)
+
+
+def _hint(prepared: Prepared, target: TargetSpec, engines: int) -> str:
     again = command_for(target.transport, target.codec)
     try:
         calibration = last_calibration(

@@ -13,7 +13,17 @@ from types import FrameType
 from typing import Any
 
 # Options of the locustfile that this process passes itself; a variable must not override them unseen.
-_OWN_VARIABLES = ("SCENARIO", "TARGET", "SEED", "RUN_DIR", "CALLS", "RUN_ID", "PROGRESS_FD", "NO_REPORT")
+_OWN_VARIABLES = (
+    "SCENARIO",
+    "TARGET",
+    "ONLY_TARGETS",
+    "SEED",
+    "RUN_DIR",
+    "CALLS",
+    "RUN_ID",
+    "PROGRESS_FD",
+    "NO_REPORT",
+)
 _POLL_S = 0.5
 _LOG_INTERVAL_S = 5.0
 

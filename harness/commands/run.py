@@ -20,7 +20,7 @@ from harness.model.clock import monotonic_ns
 from harness.model.errors import ScenarioError
 from harness.report.finish import finish_run
 from harness.scenario.check import Prepared, prepare
-from harness.scenario.reachability import probe
+from harness.scenario.reachability import probe_all
 from harness.scenario.run_dir import RUN_FILE, new_run_id, utc_now, write_json
 
 LOG_FILE = "locust.log"
@@ -35,13 +35,18 @@ def run(options: argparse.Namespace) -> int:
     if options.worker:
         return _run_as_worker(options)
     prepared = prepare(
-        options.scenario, url=options.target, seed=options.seed, corpus_dir=options.corpus, calls=options.calls
+        options.scenario,
+        url=" ".join(options.target or []) or None,
+        seed=options.seed,
+        corpus_dir=options.corpus,
+        calls=options.calls,
+        only=options.only_target or (),
     )
     print(f"scenario {prepared.loaded.scenario.name}: {describe(prepared)}", flush=True)
     print_hint(prepared)
     print_calibration(prepared)
     _check_run_dir(options.run_dir)
-    probe(prepared.target)
+    probe_all(prepared.targets)
     run_id = new_run_id(prepared.loaded.scenario.name)
     run_dir = options.run_dir or Path("reports") / run_id
     if options.web:
@@ -102,6 +107,8 @@ def _run_as_worker(options: argparse.Namespace) -> int:
 def _locust_words(options: argparse.Namespace, prepared: Prepared) -> list[str]:
     words = ["-f", str(_LOCUSTFILE), "--scenario", str(options.scenario), "--seed", str(prepared.seed)]
     words += ["--target", prepared.url]
+    if prepared.only:
+        words += ["--only-targets", " ".join(prepared.only)]
     if options.corpus is not None:
         words += ["--corpus", str(options.corpus)]
     if options.calls is not None:

@@ -49,6 +49,9 @@ def describe(prepared: Prepared) -> str:
     shown = range(min(n if n is not None else 100, _SHOWN_CALLS))
     mix = Counter(prepared.planner.plan_for_index(i).caller for i in shown)
     kinds = ", ".join(f"{name} {count}" for name, count in mix.items())
+    if len(prepared.targets) > 1:
+        to = Counter(prepared.planner.plan_for_index(i).target.name for i in shown)
+        kinds += "; calls to " + ", ".join(f"{name} {to[name]}" for name in prepared.targets)
     of = "" if n is not None and n <= _SHOWN_CALLS else f" of the first {len(shown)}"
     return (
         f"{load}; callers{of}: {kinds}; {len(scenario.thresholds)} thresholds; seed {prepared.seed}; "

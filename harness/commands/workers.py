@@ -9,7 +9,7 @@ DEFAULT_PORT = 5557
 # People start workers by hand, machine by machine; processes of ours start by themselves.
 _WAIT_FOR_WORKERS_S = 600
 _WAIT_FOR_PROCESSES_S = 120
-_OF_THE_MASTER = ("scenario", "target", "seed", "calls", "web")
+_OF_THE_MASTER = ("scenario", "target", "only_target", "seed", "calls", "web")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

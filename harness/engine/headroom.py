@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.media.hot.impair import LINE_SLOTS
 from harness.media.port import SHARED_BUFFER_BYTES, open_socket
 from harness.model.errors import GeneratorError
-from harness.model.needs import Needs
+from harness.model.needs import Needs, Part
 
 # Ample estimates: interpreter, log, event loop and the connections of set-ups in progress; a call's own port, and its
 # connection or another port.
@@ -107,7 +107,9 @@ def shortages(needs: Needs, room: Room) -> list[Shortage]:
 def check(needs: Needs, room: Room) -> list[str]:
     """Return warnings; raises GeneratorError where calls would certainly find no place, descriptor or port."""
     found = shortages(needs, room)
-    fatal = {_PLACES, _DESCRIPTORS, _PORTS} if _has_port_per_call(needs) else {_PLACES}
+    # Of several targets nobody knows which will have how many calls at once.
+    is_known = len(needs.kinds) == 1 and _has_port_per_call(needs.kinds[0])
+    fatal = {_PLACES, _DESCRIPTORS, _PORTS} if is_known else {_PLACES}
     certain = [s for s in found if needs.is_certain and s.is_certain and s.what in fatal]
     if certain:
         raise GeneratorError("; ".join(shortage.words(needs) for shortage in certain))
@@ -117,26 +119,27 @@ def check(needs: Needs, room: Room) -> list[str]:
 _PLACES, _DESCRIPTORS, _PORTS = "places in the media loop", "open files", "local ports"
 
 
-def _has_port_per_call(needs: Needs) -> bool:
-    return (needs.audio and needs.source_ports == "per_call") or needs.transport == "media_stream"
+def _has_port_per_call(part: Part) -> bool:
+    return (part.audio and part.source_ports == "per_call") or part.transport == "media_stream"
 
 
-def _may_have_port_per_call(needs: Needs) -> bool:
-    """Tell whether calls may need a port each: with "auto" it shows only when the target has answered two.
+def _with_port(needs: Needs) -> int:
+    """Return how many calls may need a port each: with "auto" it shows only when the target has answered two.
 
     A media stream is a TCP connection of its own, with a descriptor and a port.
     """
-    return needs.audio and needs.source_ports != "shared"
+    return sum(part.calls for part in needs.kinds if part.audio and part.source_ports != "shared")
 
 
 def _calls(needs: Needs, room: Room) -> Shortage | None:
-    if not needs.audio or needs.calls <= room.calls:
+    heard = min(needs.calls, sum(part.calls for part in needs.kinds if part.audio))
+    if heard <= room.calls:
         return None
-    return Shortage(_PLACES, needs.calls, room.calls, "", "add workers (--processes), each with an engine of its own")
+    return Shortage(_PLACES, heard, room.calls, "", "add workers (--processes), each with an engine of its own")
 
 
 def _descriptors(needs: Needs, room: Room) -> Shortage | None:
-    ports = needs.calls if _may_have_port_per_call(needs) else 0
+    ports = _with_port(needs)
     needed = BASE_DESCRIPTORS + DESCRIPTORS_PER_CALL * ports
     certain = CERTAIN_BASE_DESCRIPTORS + (CERTAIN_DESCRIPTORS_PER_CALL * ports)
     remedy = (
@@ -147,20 +150,22 @@ def _descriptors(needs: Needs, room: Room) -> Shortage | None:
 
 
 def _ports(needs: Needs, room: Room) -> Shortage | None:
-    needed = needs.calls if _may_have_port_per_call(needs) else 0
+    needed = _with_port(needs)
     if room.ports is None or needed <= room.ports:
         return None
     share = "set target.source_ports: shared where the target has a port for each call, "
+    can_share = any(part.transport != "media_stream" for part in needs.kinds)
     remedy = (
         "`sysctl -w net.ipv4.ip_local_port_range='1024 65535'`, "
-        f"{'' if needs.transport == 'media_stream' else share}or add workers on other machines"
+        f"{share if can_share else ''}or add workers on other machines"
     )
     return Shortage(_PORTS, needed, room.ports, " free", remedy)
 
 
 def _memory(needs: Needs, room: Room) -> Shortage | None:
-    per_call_kib = MEMORY_KIB_PER_CALL.get(needs.transport, max(MEMORY_KIB_PER_CALL.values()))
-    needed = BASE_MEMORY_MIB + needs.calls * per_call_kib // 1024
+    most = max(MEMORY_KIB_PER_CALL.values())
+    needed_kib = sum(part.calls * MEMORY_KIB_PER_CALL.get(part.transport, most) for part in needs.kinds)
+    needed = BASE_MEMORY_MIB + needed_kib // 1024
     if room.memory_mib is None or needed <= room.memory_mib:
         return None
     return Shortage("MiB of memory", needed, room.memory_mib, " available", "free some, or add workers elsewhere")
@@ -168,9 +173,8 @@ def _memory(needs: Needs, room: Room) -> Shortage | None:
 
 def _buffer(needs: Needs, room: Room) -> Shortage | None:
     """Judge a port that all calls share; a port of one call never holds more than a few packets."""
-    if _has_port_per_call(needs) or not needs.audio:
-        return None
-    needed = needs.calls * BUFFERED_PACKETS_PER_CALL * DATAGRAM_CHARGE_BYTES // 2
+    sharing = sum(part.calls for part in needs.kinds if part.audio and not _has_port_per_call(part))
+    needed = sharing * BUFFERED_PACKETS_PER_CALL * DATAGRAM_CHARGE_BYTES // 2
     if needed <= room.receive_buffer_bytes:
         return None
     remedy = f"`sysctl -w net.core.rmem_max={needed} net.core.wmem_max={needed}`, or set target.source_ports: per_call"

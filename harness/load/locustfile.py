@@ -53,10 +53,15 @@ def _prepare(environment: Any) -> runs.Runs:
     if chosen.scenario is None:
         raise ScenarioError("--scenario: missing; legal: the path of a scenario file, like scenarios/smoke.yaml")
     prepared = check.prepare(
-        chosen.scenario, url=chosen.target, seed=chosen.seed, corpus_dir=chosen.corpus, calls=chosen.calls
+        chosen.scenario,
+        url=chosen.target,
+        seed=chosen.seed,
+        corpus_dir=chosen.corpus,
+        calls=chosen.calls,
+        only=chosen.only_targets,
     )
     runs.check_run_dir(chosen.run_dir)
-    return runs.Runs(environment, prepared, chosen, reachability.probe(prepared.target))
+    return runs.Runs(environment, prepared, chosen, reachability.probe_all(prepared.targets))
 
 
 def _refuse(message: str, code: ExitCode) -> NoReturn:

@@ -13,7 +13,9 @@ class RunOptions:
 
     # None where none was named; a worker needs none, its master has one.
     scenario: Path | None
+    # URL, or NAME=URL for each of several targets with blanks between.
     target: str | None
+    only_targets: tuple[str, ...]
     seed: int | None
     run_dir: Path | None
     run_id: str | None
@@ -39,7 +41,14 @@ def add_arguments(parser: Any) -> None:
         default=None,
         help="scenario file (YAML); required, but for a worker",
     )
-    add("--target", "TARGET", metavar="URL", default=None, help="offer endpoint, instead of the scenario's")
+    add(
+        "--target",
+        "TARGET",
+        metavar="URL",
+        default=None,
+        help='instead of the scenario\'s; of several targets "NAME=URL NAME=URL"',
+    )
+    add("--only-targets", "ONLY_TARGETS", metavar="NAMES", default="", help="of several targets, with blanks between")
     add("--seed", "SEED", metavar="N", type=int, default=None, help="seed, instead of the scenario's")
     add("--run-dir", "RUN_DIR", metavar="DIR", default=None, help="run directory; default reports/<run-id>")
     add("--corpus", "CORPUS", metavar="DIR", default=None, help="corpus folder, instead of the scenario's")
@@ -56,6 +65,7 @@ def read_options(parsed: Any) -> RunOptions:
     return RunOptions(
         scenario=Path(parsed.scenario) if parsed.scenario else None,
         target=parsed.target,
+        only_targets=tuple(parsed.only_targets.split()),
         seed=parsed.seed,
         run_dir=Path(parsed.run_dir) if parsed.run_dir else None,
         run_id=parsed.run_id,

@@ -5,18 +5,20 @@ import logging
 
 from harness.scenario.check import Prepared
 from harness.scenario.plans import Planner
+from harness.scenario.target.several import called, in_words
 
 logger = logging.getLogger(__name__)
 
 
 def retarget(prepared: Prepared, url: str | None) -> Prepared:
-    """Return the plans for `url`; one that is no address changes nothing."""
+    """Return the plans for `url`, NAME=URL each of several targets; one that is no address changes nothing."""
     if not url or url == prepared.url:
         return prepared
     try:
-        prepared.loaded.scenario.target.at(url)
+        planner = Planner(prepared.loaded.scenario, prepared.corpus, prepared.seed, url, prepared.only)
     except ValueError as error:
         logger.warning("host: %s; calling %s", error, prepared.url)
         return prepared
-    planner = Planner(prepared.loaded.scenario, prepared.corpus, prepared.seed, url)
-    return dataclasses.replace(prepared, url=url, planner=planner)
+    targets = called(prepared.loaded.scenario.named_targets, url, prepared.only)
+    where = in_words({name: target.url for name, target in targets.items()})
+    return dataclasses.replace(prepared, url=where, planner=planner)

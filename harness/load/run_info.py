@@ -16,28 +16,37 @@ from harness.model.errors import ScenarioError
 from harness.model.secrets import redact
 from harness.scenario.check import Prepared
 from harness.scenario.run_dir import utc_now
+from harness.verdict.thresholds import parse
 
 SCHEMA_VERSION = 1
 _PACKAGES = ("locust", "gevent", "aiortc", "aioice", "av", "jiwer", "whisper-normalizer", "numpy", "pydantic", "faker")
 
 
 def describe_run(
-    prepared: Prepared, run_id: str, target_info: Mapping[str, Any] | None, argv: Sequence[str]
+    prepared: Prepared, run_id: str, infos: Mapping[str, Mapping[str, Any] | None], argv: Sequence[str]
 ) -> dict[str, Any]:
-    """Return run.json as it stands at the start. What may be a secret is left out."""
-    scenario = prepared.loaded.scenario.model_dump(mode="json", by_alias=True)
-    scenario["target"] = redact(scenario["target"] | {"url": prepared.url})
-    target = redact(to_json(prepared.target))
+    """Return run.json as it stands at the start; `infos` is what each target says of itself, by name.
+
+    What may be a secret is left out. Of several targets each is told in `targets`, and `target` has their addresses.
+    """
+    targets = {name: redact(to_json(target)) for name, target in prepared.targets.items()}
+    told = {
+        name: {"target": target, "info": infos.get(name), "calibration": _calibration(target)}
+        for name, target in targets.items()
+    }
+    is_one = len(told) == 1
+    first = next(iter(told.values()))
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
         "status": "running",
         "notes": [],
-        "scenario": scenario,
+        "scenario": _scenario(prepared),
         "scenario_path": str(prepared.loaded.path),
         "seed": prepared.seed,
-        "target": target,
-        "target_info": target_info,
+        "target": first["target"] if is_one else {"url": prepared.url},
+        "target_info": first["info"] if is_one else None,
+        "targets": {} if is_one else told,
         "started_at": utc_now(),
         "ended_at": None,
         "started_monotonic_ns": monotonic_ns(),
@@ -50,10 +59,31 @@ def describe_run(
         },
         "versions": _versions(),
         "host": _host(),
-        "calibration": _calibration(target),
+        "calibration": first["calibration"] if is_one else None,
         "argv": list(argv),
-        "simulated": simulated_parts(target_info),
+        "simulated": _simulated(infos),
     }
+
+
+def _scenario(prepared: Prepared) -> dict[str, Any]:
+    """Return the scenario as it is run: with the addresses called, and of several targets the called ones alone."""
+    scenario = prepared.loaded.scenario.model_dump(mode="json", by_alias=True)
+    blocks = scenario["targets"] or {"": scenario["target"]}
+    called = {name: redact(blocks[name] | {"url": target.url}) for name, target in prepared.targets.items()}
+    if scenario["targets"] is None:
+        del scenario["targets"]
+        scenario["target"] = called[""]
+        return scenario
+    del scenario["target"]
+    scenario["targets"] = called
+    of = {entry["expr"]: parse(entry["expr"]).tags.get("target") for entry in scenario["thresholds"]}
+    scenario["thresholds"] = [e for e in scenario["thresholds"] if of[e["expr"]] in (None, *called)]
+    return scenario
+
+
+def _simulated(infos: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
+    """Return what is not real, each part once: targets may be doors of one agent."""
+    return list(dict.fromkeys(part for info in infos.values() for part in simulated_parts(info)))
 
 
 def simulated_parts(target_info: Mapping[str, Any] | None) -> list[str]:

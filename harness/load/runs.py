@@ -43,15 +43,16 @@ class Runs:
     """Follows Locust from test to test."""
 
     def __init__(
-        self, environment: Any, prepared: Prepared, options: RunOptions, target_info: dict[str, Any] | None
+        self, environment: Any, prepared: Prepared, options: RunOptions, infos: dict[str, dict[str, Any] | None]
     ) -> None:
+        """`infos` is what each target says of itself, by name."""
         # Locust's Environment; half of it has no type hints.
         self.environment, self.prepared, self.options = environment, prepared, options
         self.session: Session | Cluster | None = None
         self.live = Live(prepared.loaded.scenario.limits.answer_timeout_s * 1000)
         self.writer: RunWriter | None = None
         self.last_run_dir: Path | None = None
-        self._target_info = target_info
+        self._infos = infos
         self._requests = RequestEvents(environment.events.request.fire)
         self._status, self._notes = "finished", list[str]()
         self._is_planned_end = False
@@ -181,7 +182,7 @@ class Runs:
         if self._has_used_run_dir:
             run_id = new_run_id(self.prepared.loaded.scenario.name)
         run_dir = self._next_run_dir(run_id)
-        self.writer = RunWriter(run_dir, run_info.describe_run(self.prepared, run_id, self._target_info, sys.argv[:]))
+        self.writer = RunWriter(run_dir, run_info.describe_run(self.prepared, run_id, self._infos, sys.argv[:]))
         self.writer.open()
         # Beside Locust's own start: a change of the user count would cut that off.
         if cluster is not None:

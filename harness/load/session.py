@@ -45,7 +45,7 @@ class Session:
         self.started_ns = monotonic_ns()
         self._deliver = deliver
         self._is_finishing = False
-        self._target = TargetWatch(prepared.url)
+        self._watches = {name: TargetWatch(target.url) for name, target in prepared.targets.items()}
         self._taken = 0
         self._ends_early = False
         # Calls of an open loop that no user stands by yet; None when no more will come.
@@ -199,12 +199,15 @@ class Session:
             self._watch_target(row)
 
     def _watch_target(self, row: dict[str, Any]) -> None:
-        if self._target.see(row) and self._target.unreachable >= UNREACHABLE_IN_A_ROW:
-            note = (
-                f"target_unreachable_mid_run: {self._target.unreachable} calls in a row could not reach "
-                f"{self.prepared.url}; the last one: {row['detail']}"
-            )
-            self.end_early("target_unreachable", note)
+        """End the run when nobody is at any target any more; of one of several that is gone, say so once."""
+        watch = self._watches[row["target"]]
+        if not watch.see(row) or watch.unreachable < UNREACHABLE_IN_A_ROW:
+            return
+        said = f"{watch.unreachable} calls in a row could not reach {watch.url}; the last one: {row['detail']}"
+        if all(w.unreachable >= UNREACHABLE_IN_A_ROW for w in self._watches.values()):
+            self.end_early("target_unreachable", f"target_unreachable_mid_run: {said}")
+        elif watch.unreachable == UNREACHABLE_IN_A_ROW:
+            self.notes.append(f"target {row['target']}: {said}")
 
     def _on_engine_death(self, why: str) -> None:
         self.end_early("engine_died", why)

@@ -13,6 +13,7 @@ class TargetWatch:
     """Counts calls that found nobody, from the last one that found somebody on."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._is_bare = url.lower().startswith(_BARE_SCHEME)
         self.unreachable = 0
 

@@ -4,6 +4,17 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Calls of one kind among those at once, as their target says it."""
+
+    calls: int
+    transport: str
+    source_ports: str
+    # False: calls without audio (SIP signalling only), which take no place in the media loop and no port.
+    audio: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Needs:
     """Of one engine, at the run's peak."""
 
@@ -18,3 +29,10 @@ class Needs:
     held_packets: int = 0
     # False: calls without audio (SIP signalling only), which take no place in the media loop and no port.
     audio: bool = True
+    # Of a scenario with several targets, how many calls each is expected to have then; () = all are of one kind.
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[Part, ...]:
+        """The calls by kind."""
+        return self.parts or (Part(self.calls, self.transport, self.source_ports, self.audio),)

@@ -6,7 +6,7 @@ One entrance, `prepare`, used by every command and by the locustfile, so that al
 import difflib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from harness.scenario.actions import problem_with
 from harness.scenario.loader import LoadedScenario, load_scenario
 from harness.scenario.plans import Planner, by_accent, utterances_of
 from harness.scenario.schema import Caller
+from harness.scenario.target.address import TRANSPORTS
 from harness.scenario.target.block import NO_PACKETS, Target
+from harness.scenario.target.several import called, chosen, in_words, specs
 from harness.verdict.thresholds import parse
 
 
@@ -35,11 +37,18 @@ class Prepared:
     due_ms: list[float] | None
     # Most calls of a closed-loop run; None where only time ends it.
     max_calls: int | None
+    # Of several targets the only ones to be called; () = all.
+    only: tuple[str, ...] = ()
 
     @property
-    def target(self) -> TargetSpec:
-        """Where calls go, with the command line's address."""
-        return self.loaded.scenario.target_spec(self.url)
+    def named_targets(self) -> dict[str, Target]:
+        """The targets that are called, by name, with the command line's addresses; the name of an only one is ""."""
+        return called(self.loaded.scenario.named_targets, self.url, self.only)
+
+    @property
+    def targets(self) -> dict[str, TargetSpec]:
+        """Where calls go, by name."""
+        return specs(self.named_targets)
 
 
 def prepare(
@@ -50,31 +59,51 @@ def prepare(
     corpus_dir: Path | str | None = None,
     calls: int | None = None,
     folder: Path | None = None,
+    only: Iterable[str] = (),
 ) -> Prepared:
     """Load and check a scenario with the command line's overrides; raises ScenarioError listing every problem.
 
-    Secrets that the file names must be set in the environment. `folder` is where its files are, if not beside it.
+    `url` is an address for the only target, or NAME=URL for each of several, with blanks between; `only` names those of
+    several that are to be called. Secrets that the file names must be set in the environment. `folder` is where its
+    files are, if not beside it.
     """
     loaded = load_scenario(path, environ=os.environ, folder=folder)
     corpus = _corpus_of(loaded, corpus_dir)
     problems = [
         *_selection_problems(loaded, corpus),
         *_threshold_problems(loaded, corpus),
-        *_option_problems(loaded.scenario.target, url, seed, calls),
-        *_transport_problems(loaded, url),
+        *_option_problems(seed, calls),
     ]
+    only, targets = tuple(only), dict[str, Target]()
+    try:
+        targets = _called(loaded, url, only)
+        problems += _transport_problems(loaded, specs(targets))
+    except ScenarioError as error:
+        problems.append(str(error))
     if problems:
         raise ScenarioError("\n".join(problems))
     scenario = loaded.scenario
     used_seed = scenario.seed if seed is None else seed
-    planner = Planner(scenario, corpus, used_seed, url)
+    planner = Planner(scenario, corpus, used_seed, url, only)
     due_ms = planner.due_times_ms(calls)
     if due_ms is not None and not due_ms:
         place = ("load", "arrivals")
         message = f"places no call with seed {used_seed}; raise the rate, lengthen it, or use distribution: uniform"
         raise ScenarioError(loaded.problem(place, message))
     caps = [cap for cap in (scenario.load.users.calls if scenario.load.users else None, calls) if cap is not None]
-    return Prepared(loaded, corpus, used_seed, url or scenario.target.url, planner, due_ms, min(caps, default=None))
+    where = in_words({name: target.url for name, target in targets.items()})
+    return Prepared(loaded, corpus, used_seed, where, planner, due_ms, min(caps, default=None), only)
+
+
+def _called(loaded: LoadedScenario, url: str | None, wanted: tuple[str, ...]) -> dict[str, Target]:
+    """Return the targets to be called; raises ScenarioError naming the option that is wrong."""
+    option = "--only-target"
+    try:
+        chosen(loaded.scenario.named_targets, wanted)
+        option = "--target"
+        return called(loaded.scenario.named_targets, url, wanted)
+    except ValueError as error:
+        raise ScenarioError(f"{option}: {error}") from error
 
 
 def _corpus_of(loaded: LoadedScenario, corpus_dir: Path | str | None) -> Corpus:
@@ -89,31 +118,27 @@ def _corpus_of(loaded: LoadedScenario, corpus_dir: Path | str | None) -> Corpus:
         raise
 
 
-def _option_problems(target: Target, url: str | None, seed: int | None, calls: int | None) -> Iterator[str]:
-    if url is not None:
-        try:
-            target.at(url)
-        except ValueError as error:
-            yield f"--target: {error}"
+def _option_problems(seed: int | None, calls: int | None) -> Iterator[str]:
     if seed is not None and not 0 <= seed <= 2**53:
         yield f"--seed: got {seed}; legal: a whole number from 0 to 2^53"
     if calls is not None and calls < 1:
         yield f"--calls: got {calls}; legal: a whole number of at least 1"
 
 
-def _transport_problems(loaded: LoadedScenario, url: str | None) -> Iterator[str]:
-    try:
-        target = loaded.scenario.target_spec(url)
-    except ValueError:
-        # Told as the option's problem.
-        return
+def _transport_problems(loaded: LoadedScenario, targets: Mapping[str, TargetSpec]) -> Iterator[str]:
+    for name, target in targets.items():
+        yield from _caller_problems(loaded, target, f"target {name}: " if name else "")
+
+
+def _caller_problems(loaded: LoadedScenario, target: TargetSpec, where: str) -> Iterator[str]:
+    """Yield what callers do that cannot be done in calls to `target`."""
     for i, caller in enumerate(loaded.scenario.callers):
         for j, action in enumerate(caller.actions):
             problem = problem_with(action, target, caller.turns[0])
             if problem is not None:
-                yield loaded.problem(("callers", i, "actions", j), problem)
+                yield loaded.problem(("callers", i, "actions", j), f"{where}{problem}")
         if target.transport == "media_stream" and caller.impairments is not None:
-            yield loaded.problem(("callers", i, "impairments"), f"{NO_PACKETS}; legal: none")
+            yield loaded.problem(("callers", i, "impairments"), f"{where}{NO_PACKETS}; legal: none")
 
 
 def _selection_problems(loaded: LoadedScenario, corpus: Corpus) -> Iterator[str]:
@@ -156,6 +181,9 @@ def _pool_problems(loaded: LoadedScenario, index: int, caller: Caller, corpus: C
 def _threshold_problems(loaded: LoadedScenario, corpus: Corpus) -> Iterator[str]:
     legal = {name: [_tag_value(v) for v in values] for name, values in corpus.legal_values().items() if name != "ids"}
     legal["caller"] = [caller.name for caller in loaded.scenario.callers]
+    legal["target"] = [name for name in loaded.scenario.named_targets if name]
+    # An address of the command line may have another transport than the file's.
+    legal["transport"] = sorted({transport for legal in TRANSPORTS.values() for transport in legal})
     for i, entry in enumerate(loaded.scenario.thresholds):
         try:
             threshold = parse(entry.expr)
@@ -164,7 +192,7 @@ def _threshold_problems(loaded: LoadedScenario, corpus: Corpus) -> Iterator[str]
             continue
         for name, value in threshold.tags.items():
             if name in legal and value not in legal[name]:
-                message = f"{entry.expr!r}: no turn will have {name}:{value}; legal: {', '.join(legal[name])}"
+                message = f"{entry.expr!r}: no turn will have {name}:{value}; legal: {', '.join(legal[name]) or 'none'}"
                 yield loaded.problem(("thresholds", i), message)
 
 

@@ -167,11 +167,20 @@ def _names(model: type[BaseModel]) -> list[str]:
 def _model_at(place: Place) -> type[BaseModel]:
     """Return the model whose keys stand at `place`."""
     model: type[BaseModel] = Scenario
+    is_name = False
     for part in place:
-        if isinstance(part, str):
+        if isinstance(part, str) and not is_name:
             info = next(i for n, i in model.model_fields.items() if (i.alias or n) == part)
             model = next(_models_in(info.annotation), model)
+            is_name = _is_mapping(info.annotation)
+        else:
+            is_name = False
     return model
+
+
+def _is_mapping(hint: Any) -> bool:
+    """Return whether the keys below are names that the file gives, like those of several targets."""
+    return typing.get_origin(hint) is dict or any(_is_mapping(inner) for inner in typing.get_args(hint))
 
 
 def _models_in(hint: Any) -> Iterator[type[BaseModel]]:

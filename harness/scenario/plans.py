@@ -1,23 +1,26 @@
 """A scenario, a corpus and a seed to call plans. Call i depends on these and i alone, never on timing.
 
 Calls are dealt to the caller kinds by weight along a golden-ratio sequence, so that even a short run has the mix it was
-asked for. Within a call one person speaks: one accent, no utterance twice, and no sentence twice in another noise while
-there are others.
+asked for; several targets share the calls as deal.py says. Within a call one person speaks: one accent, no utterance
+twice, and no sentence twice in another noise while there are others.
 """
 
 import bisect
 import hashlib
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from harness.corpus.manifest import Corpus, Utterance
 from harness.model.impairment import Direction, Impairment, direction_seed
-from harness.model.plan import CallPlan, Patience, PlannedTurn, TargetSpec
+from harness.model.plan import CallPlan, Patience, PlannedTurn
 from harness.scenario import actions, arrivals, personas
+from harness.scenario.deal import Deal
 from harness.scenario.schema import MAX_CALLS, Caller, Scenario
+from harness.scenario.target.block import Target
+from harness.scenario.target.several import called, shares, specs
 
 _GOLDEN = 0.6180339887498949
 
@@ -33,9 +36,14 @@ class _Kind:
 class Planner:
     """Plans the calls of one run. Raises ScenarioError when a caller's selection matches nothing."""
 
-    def __init__(self, scenario: Scenario, corpus: Corpus, seed: int, url: str | None = None) -> None:
+    def __init__(
+        self, scenario: Scenario, corpus: Corpus, seed: int, url: str | None = None, only: Iterable[str] = ()
+    ) -> None:
+        """`url` and `only` are the command line's words on targets; raises ValueError where they do not fit."""
         self._scenario, self._seed = scenario, seed
-        self._target: TargetSpec = scenario.target_spec(url)
+        targets = called(scenario.named_targets, url, only)
+        self._targets, self._specs = list(targets.values()), list(specs(targets).values())
+        self._deal = Deal(shares(targets), seed)
         self._limits = scenario.limits.to_plan()
         calling = [c for c in scenario.callers if c.weight > 0]
         self._kinds = [_Kind(c, by_accent(utterances_of(c, corpus))) for c in calling]
@@ -44,9 +52,11 @@ class Planner:
 
     def plan_for_index(self, index: int, due_ms: float | None = None) -> CallPlan:
         """Return call `index` (from 0), due `due_ms` after the start of the run."""
-        seed = call_seed(self._seed, index)
+        place, story = self._deal[index]
+        target = self._targets[place]
+        seed = call_seed(self._seed, story)
         rng = random.Random(f"{seed}/call")
-        kind = self._kinds[self._kind_of(index)]
+        kind = self._kinds[self._kind_of(story)]
         caller = kind.caller
         accent = rng.choice(list(kind.by_accent))
         spoken = draw_utterances(kind.by_accent[accent], rng.randint(*caller.turns), rng)
@@ -62,19 +72,14 @@ class Planner:
                 PlannedTurn(u.id, round(rng.uniform(*caller.think_ms), 1), actions.before(caller.actions, i))
                 for i, u in enumerate(spoken, 1)
             ),
-            target=self._target,
+            target=self._specs[place],
             limits=self._limits,
-            expect_greeting=self._scenario.target.expect_greeting,
+            expect_greeting=target.expect_greeting,
             record=random.Random(f"{seed}/record").random() < self._scenario.record,
             seed=seed,
-            impair_outgoing=self._impairment(caller, "outgoing", seed),
-            impair_incoming=self._impairment(caller, "incoming", seed),
+            impair_outgoing=_seeded(target, caller, "outgoing", seed),
+            impair_incoming=_seeded(target, caller, "incoming", seed),
         )
-
-    def _impairment(self, caller: Caller, direction: Direction, seed: int) -> Impairment | None:
-        """Return what a direction of a call goes through, seeded: what its caller says, or else the target."""
-        planned = impairment_of(self._scenario, caller, direction)
-        return None if planned is None else replace(planned, seed=direction_seed(seed, direction))
 
     def due_times_ms(self, calls: int | None = None) -> list[float] | None:
         """Return when the calls of an open-loop scenario are due; None in closed loop. `calls` lowers the cap."""
@@ -95,9 +100,17 @@ def plan_calls(scenario: Scenario, corpus: Corpus, seed: int, url: str | None = 
     return [planner.plan_for_index(i, due) for i, due in enumerate(planner.due_times_ms() or [])]
 
 
-def impairment_of(scenario: Scenario, caller: Caller, direction: Direction) -> Impairment | None:
-    """Return what a direction of this kind of call goes through, without its seed; None = an untouched network."""
-    for said in (caller.impairments, scenario.target.impairments):
+def _seeded(target: Target, caller: Caller, direction: Direction, seed: int) -> Impairment | None:
+    planned = impairment_of(target, caller, direction)
+    return None if planned is None else replace(planned, seed=direction_seed(seed, direction))
+
+
+def impairment_of(target: Target, caller: Caller, direction: Direction) -> Impairment | None:
+    """Return what a direction of this kind of call goes through, without its seed; None = an untouched network.
+
+    What the caller says of a direction stands before what the target says.
+    """
+    for said in (caller.impairments, target.impairments):
         found = said.of(direction) if said is not None else None
         if found is not None:
             return found.to_plan()

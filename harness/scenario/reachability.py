@@ -13,7 +13,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,6 +35,20 @@ def probe(target: TargetSpec, timeout_s: float = TIMEOUT_S) -> _Info:
     Raises TargetError naming the address when nobody is there.
     """
     return _PROBES[scheme_of(target.url)](target, timeout_s)
+
+
+def probe_all(targets: Mapping[str, TargetSpec]) -> dict[str, _Info]:
+    """Look for every target; return by name what each says of itself. Raises TargetError naming all that are away."""
+    found: dict[str, _Info] = {}
+    away: list[str] = []
+    for name, target in targets.items():
+        try:
+            found[name] = probe(target)
+        except TargetError as error:
+            away.append(f"{name}: {error}" if name else str(error))
+    if away:
+        raise TargetError("\n".join(away))
+    return found
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):

@@ -5,11 +5,13 @@ prints. Rules that need the corpus or the threshold grammar stand in check.py.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
     Field,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -21,6 +23,7 @@ from harness.scenario.arrivals import Stage
 from harness.scenario.impairments import Impairments
 from harness.scenario.strict_model import StrictModel
 from harness.scenario.target.block import Target
+from harness.scenario.target.several import SharedTarget, check_names
 
 PATIENCE_SCALES = {"impatient": 2.0, "normal": 1.0, "patient": 0.3, "unlimited": 0.0}
 PATIENCE_REPEATS = {"impatient": 1, "normal": 1, "patient": 2, "unlimited": 2}
@@ -273,12 +276,31 @@ class Scenario(StrictModel):
     description: str = ""
     seed: int = Field(default=1, ge=0, le=2**53)
     corpus: str | None = Field(default=None, min_length=1, description="corpus folder, relative to this file")
-    target: Target
+    targets: dict[str, SharedTarget] | None = Field(
+        default=None, description="instead of target: several to call in one run, a name to each"
+    )
+    target: Target | None = Field(default=None, validate_default=True, description="whom to call")
     callers: list[Caller] = Field(min_length=1)
     load: Load
     limits: Limits = Limits()
     record: RecordShare = 0.0
     thresholds: list[ThresholdChoice] = Field(default_factory=list)
+
+    @field_validator("targets")
+    @classmethod
+    def _targets_are_told_apart(cls, targets: dict[str, SharedTarget] | None) -> dict[str, SharedTarget] | None:
+        return targets if targets is None else check_names(targets)
+
+    @field_validator("target")
+    @classmethod
+    def _is_said_once(cls, target: Target | None, info: ValidationInfo) -> Target | None:
+        if "targets" not in info.data:
+            return target
+        if target is None and info.data["targets"] is None:
+            raise ValueError("missing; legal: target (whom to call), or targets (several, a name to each)")
+        if target is not None and info.data["targets"] is not None:
+            raise ValueError("there are targets, too; legal: one of the two")
+        return target
 
     @field_validator("callers")
     @classmethod
@@ -291,12 +313,31 @@ class Scenario(StrictModel):
             raise ValueError(f"the name {twice[0]!r} stands twice; legal: names that differ")
         return callers
 
+    @property
+    def named_targets(self) -> Mapping[str, Target]:
+        """The targets by name; the only one of a scenario with `target` has the name ""."""
+        if self.targets is not None:
+            return self.targets
+        return {} if self.target is None else {"": self.target}
+
     def target_spec(self, url: str | None = None) -> TargetSpec:
-        """Where calls go; `url` overrides the file's."""
+        """Where calls go; `url` overrides the file's. Raises ValueError where there are several targets, too."""
+        if self.target is None:
+            raise ValueError(f"the scenario has several targets: {', '.join(self.named_targets)}")
         return self.target.spec(url)
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a scenario file, for editors."""
     schema = Scenario.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "callquake scenario"}
+    # Left out or given: null is neither.
+    for key in ("target", "targets"):
+        said = schema["properties"][key]
+        schema["properties"][key] = {**said["anyOf"][0], "description": said["description"]}
+    choice = {"oneOf": [{"required": ["target"]}, {"required": ["targets"]}]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        **choice,
+        "title": "callquake scenario",
+    }

@@ -24,6 +24,7 @@ def description_of(prepared: Prepared, calls: int | None) -> dict[str, Any]:
         "folder": str(prepared.loaded.path.parent.resolve()),
         "scenario": prepared.loaded.path.read_text(encoding="utf-8"),
         "url": prepared.url,
+        "only": list(prepared.only),
         "seed": prepared.seed,
         "calls": calls,
         "corpus": {"dir": str(corpus.directory.resolve()), "sha256": corpus.sha256, "n": len(corpus.utterances)},
@@ -43,6 +44,7 @@ def prepare_from(description: dict[str, Any], corpus_dir: Path | None) -> Prepar
             corpus_dir=corpus,
             calls=description["calls"],
             folder=Path(description["folder"]),
+            only=description["only"],
         )
 
 

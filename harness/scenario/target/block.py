@@ -1,7 +1,7 @@
 """The `target` of a scenario: where to call and how. Rules that need two of its keys are told at the later one."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
@@ -196,7 +196,7 @@ class Target(StrictModel):
                 block.check(info.data["url"], info.data.get("codec"))
         return block
 
-    def at(self, url: str) -> "Target":
+    def at(self, url: str) -> Self:
         """Return the same target at another address; ValueError says what of it does not go with `url`.
 
         What the file leaves to the address follows the new one: the transport, and with it codec and dialect.
@@ -204,7 +204,7 @@ class Target(StrictModel):
         check_url(url)
         said = self.model_dump(by_alias=True, exclude_unset=True) | {"url": url}
         try:
-            return Target.model_validate(said)
+            return type(self).model_validate(said)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])

@@ -140,7 +140,8 @@ def test_closed_loop_has_no_due_times():
 
 def test_the_schema_names_every_key_and_refuses_others():
     schema = json_schema()
-    assert set(schema["required"]) == {"name", "target", "callers", "load"}
+    assert set(schema["required"]) == {"name", "callers", "load"}
+    assert schema["oneOf"] == [{"required": ["target"]}, {"required": ["targets"]}]
     assert schema["additionalProperties"] is False
     assert {"arrivals", "users"} == set(schema["$defs"]["Load"]["properties"])
     assert schema["$defs"]["Caller"]["properties"]["patience"]["anyOf"][0]["enum"][0] == "impatient"

@@ -5,13 +5,15 @@ by an error of the generator. Those are counted, and enter no ratio.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.measure.distribution import Sample
 from harness.model.clock import ms_between
 from harness.model.records import CallRecord, Cause, Outcome, TurnRecord
 
+# Whether callers await a greeting: all of them, by target, or nothing says so.
+Expects = bool | Mapping[str, bool] | None
 OURS = frozenset({Cause.OPERATOR, Cause.ENGINE_DIED, Cause.GENERATOR_ERROR})
 PATIENCE = frozenset(
     {Cause.PATIENCE_SLOW_ANSWERS, Cause.PATIENCE_DEAD_AIR, Cause.PATIENCE_REPEATS, Cause.PATIENCE_MISHEARD}
@@ -88,7 +90,7 @@ def setup_queue_sample(calls: Iterable[CallRecord]) -> Sample:
 
 
 def greeting_sample(
-    calls: Sequence[CallRecord], turns: Iterable[TurnRecord], expects_greeting: bool | None = None
+    calls: Sequence[CallRecord], turns: Iterable[TurnRecord], expects_greeting: Expects = None
 ) -> Sample:
     """Return connected -> greeting in ms; a greeting that was awaited in vain took at least as long as was waited.
 
@@ -96,7 +98,7 @@ def greeting_sample(
     they first spoke, or to the end of the call. Without that word, an agent greets that greeted any caller.
     """
     first_spoke = _first_spoke(turns)
-    greets = any(call.greeting_ms is not None for call in calls) if expects_greeting is None else expects_greeting
+    greets = _greets(calls, expects_greeting)
     observed: list[float] = []
     censored: list[float] = []
     for call in calls:
@@ -104,10 +106,20 @@ def greeting_sample(
             continue
         if call.greeting_ms is not None:
             observed.append(call.greeting_ms)
-        elif call.connected_at_ns is not None and not is_ours(call) and (greets or call.cause is Cause.NO_GREETING):
+        elif (
+            call.connected_at_ns is not None and not is_ours(call) and (greets(call) or call.cause is Cause.NO_GREETING)
+        ):
             waited_until = min(first_spoke.get(call.call_id, call.ended_at_ns), call.ended_at_ns)
             censored.append(max(0.0, ms_between(call.connected_at_ns, waited_until)))
     return Sample(observed, censored)
+
+
+def _greets(calls: Sequence[CallRecord], expects: Expects) -> Callable[[CallRecord], bool]:
+    """Return whether a call's agent is one that greets."""
+    if isinstance(expects, Mapping):
+        return lambda call: expects.get(call.target, False)
+    is_so = any(call.greeting_ms is not None for call in calls) if expects is None else expects
+    return lambda _call: is_so
 
 
 def _first_spoke(turns: Iterable[TurnRecord]) -> dict[str, int]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.measure import by_target as target_metrics
 from harness.measure import calls as call_metrics
 from harness.measure import drop_off, generator_health, stages, ttfb, wer
 from harness.measure import sip as sip_metrics
@@ -27,10 +28,12 @@ class Measured:
     setup_queue: Sample
     greeting: Sample
     # Whether callers awaited a greeting, None when nothing says so.
-    expects_greeting: bool | None
+    expects_greeting: call_metrics.Expects
     health: generator_health.HealthResult
     # None = no call went over SIP.
     sip: sip_metrics.SipResult | None = None
+    # None = the scenario has one target.
+    by_target: target_metrics.ByTarget | None = None
 
 
 def measure(
@@ -39,15 +42,17 @@ def measure(
     health: Sequence[HealthSample],
     *,
     answer_timeout_ms: float | None = None,
-    expects_greeting: bool | None = None,
+    expects_greeting: call_metrics.Expects = None,
     engine_died: bool = False,
     locust_died: bool = False,
     worker_faults: Sequence[str] = (),
     why_engine_died: str = "",
     seed: int = 0,
+    targets: Sequence[str] = (),
 ) -> Measured:
     """Return the figures of a run; without `answer_timeout_ms` the longest wait of the run stands for it.
 
+    `targets` are the names of the targets called, in the order in which they are to be told, () for an only one.
     `worker_faults` says of each worker that came to no planned end what was lost with it; `why_engine_died` is what
     the run noted of an engine's end.
     """
@@ -55,13 +60,14 @@ def measure(
     # In any other run the record of such a call may stand in a damaged line, or be yet to come.
     counts = call_metrics.count(calls, n_open if engine_died or locust_died else 0)
     timeout = answer_timeout_ms if answer_timeout_ms is not None else _longest_wait(turns)
+    words = wer.measure(turns, timeout, seed)
     return Measured(
         calls=calls,
         turns=turns,
         counts=counts,
         ttfb=ttfb.measure(turns),
         stages=stages.measure(turns),
-        wer=wer.measure(turns, timeout, seed),
+        wer=words,
         drop_off=drop_off.measure(calls),
         error_rate=call_metrics.error_rate(calls)[0],
         setup=call_metrics.setup_sample(calls),
@@ -72,6 +78,9 @@ def measure(
             health, calls, counts, engine_died, locust_died, turns, worker_faults, why_engine_died
         ),
         sip=sip_metrics.measure(calls),
+        by_target=target_metrics.measure(
+            targets, calls, turns, words.scored, expects_greeting=expects_greeting, seed=seed
+        ),
     )
 
 
@@ -82,10 +91,17 @@ def find_answer_timeout_ms(scenario: Mapping[str, Any]) -> float | None:
     return value * 1000.0 if isinstance(value, int | float) else None
 
 
-def find_expects_greeting(scenario: Mapping[str, Any]) -> bool | None:
+def find_expects_greeting(scenario: Mapping[str, Any]) -> call_metrics.Expects:
     """Return whether the scenario's callers await a greeting, as they do by default; None where no target is told."""
+    targets = scenario.get("targets")
+    if isinstance(targets, Mapping) and targets:
+        return {str(name): _is_awaited(target) for name, target in targets.items()}
     target = scenario.get("target")
-    return bool(target.get("expect_greeting", True)) if isinstance(target, Mapping) else None
+    return _is_awaited(target) if isinstance(target, Mapping) else None
+
+
+def _is_awaited(target: Any) -> bool:
+    return not isinstance(target, Mapping) or bool(target.get("expect_greeting", True))
 
 
 def _longest_wait(turns: Sequence[TurnRecord]) -> float | None:

@@ -1,13 +1,14 @@
 """The tags by which turns and calls are told apart, in breakdowns and in threshold filters.
 
 A turn: accent, native ("true" or "false"), noise, snr_db ("none" for clean speech), codec, vocabulary, length, caller,
-and every key of the record's own `tags`. A call: caller, accent, region, patience, transport, codec.
+target, transport, and every key of the record's own `tags`. A call: caller, accent, region, patience, transport, codec,
+target. The target is "" where a scenario has one, the transport of a turn where its record is of a time before it.
 """
 
 from harness.model.records import CallRecord, TurnRecord
 
-TURN_TAGS = ("accent", "native", "noise", "snr_db", "codec", "vocabulary", "length", "caller")
-CALL_TAGS = ("caller", "accent", "region", "patience", "transport", "codec")
+TURN_TAGS = ("accent", "native", "noise", "snr_db", "codec", "vocabulary", "length", "caller", "target", "transport")
+CALL_TAGS = ("caller", "accent", "region", "patience", "transport", "codec", "target")
 
 # Whisper reads 30 s windows, so longer speech is a case of its own.
 _LENGTHS = ((4_000.0, "0-4 s"), (8_000.0, "4-8 s"), (12_000.0, "8-12 s"), (30_000.0, "12-30 s"))
@@ -30,6 +31,8 @@ def turn_tags(turn: TurnRecord) -> dict[str, str]:
         "vocabulary": turn.vocabulary,
         "length": length_of(turn.utterance_ms),
         "caller": turn.caller,
+        "target": turn.target,
+        "transport": turn.transport,
     }
 
 
@@ -42,4 +45,5 @@ def call_tags(call: CallRecord) -> dict[str, str]:
         "patience": call.persona.patience,
         "transport": call.transport,
         "codec": call.codec or "none",
+        "target": call.target,
     }

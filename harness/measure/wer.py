@@ -9,7 +9,7 @@ Which turns are scored:
   none, answered or timed out       scored as empty: every word is a deletion, for the agent understood nothing
   none, and the call ended first    not scored, counted: its transcript may have been on the way
   no transcript channel             not scored, counted
-When no turn of the run has a hypothesis, WER is not measured; it is never 0 for want of data.
+When no turn of a target has a hypothesis, its WER is not measured; it is never 0 for want of data.
 """
 
 from collections import Counter
@@ -29,6 +29,8 @@ MIN_UTTERANCES_FOR_INTERVAL = 5
 # A wait this much shorter than the time-out still is the time-out: one 20 ms tick.
 _TICK_MS = 20.0
 _CHUNK = 500_000
+# Segments that say nothing where all turns are of one.
+_OF_SEVERAL = frozenset({"target", "transport"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,11 @@ class WerResult:
 def measure(turns: Sequence[TurnRecord], answer_timeout_ms: float | None, seed: int = 0) -> WerResult:
     """Return the WER of `turns`; `answer_timeout_ms` tells a timed-out turn from one whose call ended first."""
     spoken = [t for t in turns if not t.cut and t.speech_ended_at_ns is not None]
-    if not any(t.hypothesis is not None for t in spoken):
-        return WerResult(None, _why_not(spoken))
-    scored = score(t for t in spoken if _is_scorable(t, answer_timeout_ms))
+    # A target that never told a transcript is not one that understood nothing.
+    told = {t.target for t in spoken if t.hypothesis is not None}
+    if not told:
+        return WerResult(None, why_not(spoken))
+    scored = score(t for t in spoken if t.target in told and _is_scorable(t, answer_timeout_ms))
     return WerResult(
         overall=pool(scored, seed),
         reason="",
@@ -166,7 +170,9 @@ def _is_scorable(turn: TurnRecord, answer_timeout_ms: float | None) -> bool:
     return not turn.censored or timed_out
 
 
-def _why_not(spoken: Sequence[TurnRecord]) -> str:
+def why_not(turns: Sequence[TurnRecord]) -> str:
+    """Return why there is no WER of `turns`, none of which has a hypothesis."""
+    spoken = [t for t in turns if not t.cut and t.speech_ended_at_ns is not None]
     if not spoken:
         return "no turn was spoken to its end"
     if all(t.transcript_channel is None for t in spoken):
@@ -204,6 +210,8 @@ def _by_segment(scored: Sequence[ScoredTurn], seed: int) -> list[tuple[str, str,
         for tags, s in tagged:
             if key in tags:
                 values.setdefault(tags[key], []).append(s)
+        if key in _OF_SEVERAL and len(values) < 2:
+            continue
         rows.extend((key, value, pool(values[value], seed)) for value in sorted(values))
     return rows
 

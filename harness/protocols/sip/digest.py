@@ -120,9 +120,10 @@ class _Space:
 class Attempts:
     """What one request answered so far, so that wrong credentials are sent once and not again."""
 
-    nonces: set[tuple[str, str]] = field(default_factory=set)
+    # By (is a proxy's, realm): a registrar and a proxy may share a realm and even a nonce, and both ask.
+    nonces: set[tuple[bool, str, str]] = field(default_factory=set)
     # Realms already answered with a nonce they had just issued.
-    fresh: dict[str, int] = field(default_factory=dict)
+    fresh: dict[tuple[bool, str], int] = field(default_factory=dict)
 
 
 class DigestClient:
@@ -154,21 +155,21 @@ class DigestClient:
         if not chosen:
             known = ", ".join(_HASHES)
             return f"no challenge that can be answered (Digest with {known}): {'; '.join(values) or 'none given'}"
-        refused = [why for best in chosen.values() if (why := self._why_refused(best, attempts))]
+        refused = [why for best in chosen.values() if (why := self._why_refused(best, attempts, proxy=proxy))]
         if refused:
             for realm in chosen:
                 self._spaces.pop((proxy, realm), None)
             return refused[0]
         for realm, best in chosen.items():
-            attempts.nonces.add((realm, best.nonce))
-            attempts.fresh[realm] = attempts.fresh.get(realm, 0) + 1
+            attempts.nonces.add((proxy, realm, best.nonce))
+            attempts.fresh[proxy, realm] = attempts.fresh.get((proxy, realm), 0) + 1
             secret = secret_of(best, self.username, self._password, cnonce)
             self._spaces[proxy, realm] = _Space(best, secret, cnonce)
         return None
 
-    def _why_refused(self, challenge: Challenge, attempts: Attempts) -> str | None:
-        answered = attempts.fresh.get(challenge.realm, 0)
-        if (challenge.realm, challenge.nonce) in attempts.nonces or (answered and not challenge.stale):
+    def _why_refused(self, challenge: Challenge, attempts: Attempts, *, proxy: bool) -> str | None:
+        answered = attempts.fresh.get((proxy, challenge.realm), 0)
+        if (proxy, challenge.realm, challenge.nonce) in attempts.nonces or (answered and not challenge.stale):
             return f"user {self.username!r} or its password was refused by realm {challenge.realm!r}"
         if answered > _MOST_STALE:
             return f"realm {challenge.realm!r} called {answered} nonces stale"
@@ -183,7 +184,7 @@ class DigestClient:
         for (proxy, realm), space in self._spaces.items():
             space.uses += 1
             if attempts is not None:
-                attempts.nonces.add((realm, space.challenge.nonce))
+                attempts.nonces.add((proxy, realm, space.challenge.nonce))
             name = "Proxy-Authorization" if proxy else "Authorization"
             lines.append(f"{name}: {self._credentials(space, method, uri, body)}\r\n")
         return "".join(lines)

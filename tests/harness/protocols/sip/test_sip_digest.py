@@ -120,6 +120,19 @@ def test_the_same_nonce_is_never_answered_twice():
     assert made.header_lines("INVITE", "sip:b", b"") == ""
 
 
+def test_a_proxy_may_share_realm_and_nonce_with_its_registrar():
+    """kamailio makes nonces of the time alone: 401 and 407 within one second are answered by the same one."""
+    registered, values = Attempts(), ['Digest realm="r", nonce="n", qop="auth"']
+    made = client(values, attempts=registered)
+    invited = Attempts()
+    assert made.header_lines("INVITE", "sip:b", b"", invited).startswith("Authorization: ")
+    assert made.take(values, invited, "c1", proxy=True) is None
+    names = [line.partition(":")[0] for line in made.header_lines("INVITE", "sip:b", b"", invited).splitlines()]
+    assert names == ["Authorization", "Proxy-Authorization"]
+    # And each refuses for itself.
+    assert "refused" in made.take(values, invited, "c2", proxy=True)
+
+
 def test_a_new_nonce_without_stale_means_the_password_is_wrong():
     attempts = Attempts()
     made = client(['Digest realm="r", nonce="n"'], attempts=attempts)

@@ -4,6 +4,7 @@ Nothing here is used for timing: RTVI carries no server clock.
 """
 
 import time
+from dataclasses import replace
 from typing import Protocol
 
 from harness.callers.exchange import (
@@ -70,7 +71,12 @@ class RtviSideChannel:
     def __init__(self) -> None:
         self._announced = False
         self._metrics = _NOTHING_TOLD
+        # Of the reply whose figures these are: the bot began to speak, and stopped.
+        self._has_begun = False
         self._has_spoken = False
+        # The STT's figure: it came after the last transcript; it was taken over from before the user's last start.
+        self._is_stt_new = False
+        self._is_stt_kept = False
         self._has_turn_timing = False
         self._last_transcript: tuple[str, str] | None = None
 
@@ -95,6 +101,7 @@ class RtviSideChannel:
             case rtvi.BotTtsText() | rtvi.BotOutput() | rtvi.BotTranscription():
                 return _agent_text(message)
             case rtvi.BotStartedSpeaking():
+                self._has_begun = True
                 return [AgentSpeaking(True)]
             case rtvi.BotStoppedSpeaking() | rtvi.BotInterrupted():
                 self._has_spoken = self._is_reply_told()
@@ -114,16 +121,24 @@ class RtviSideChannel:
         self._last_transcript = (text, timestamp)
         if self._is_reply_told():
             self._begin_turn()
+        if self._is_stt_kept and not self._is_stt_new:
+            # The figure kept was that of another utterance.
+            self._metrics = replace(self._metrics, stt_ms=None)
+        self._is_stt_new = self._is_stt_kept = False
         return [UserTranscript(text, turn)]
 
     def _begin_turn(self) -> None:
         """Forget the figures of the turn before.
 
         Pipecat tells user-started-speaking, the STT's figure, the transcript, then the reply's figures. It can be set
-        not to tell the first, and the figure of a streaming STT may come seconds late, after the reply's.
+        not to tell the first, and the figure of a streaming STT may come seconds late, after the reply's. Where its
+        user's turn ended before a slow STT was done, the late transcript begins another: user-started-speaking follows
+        it, and the reply begins anew, unheard. To the caller that is one turn: its STT figure stays.
         """
-        self._metrics = _NOTHING_TOLD
-        self._has_spoken = False
+        kept = None if self._has_begun else self._metrics.stt_ms
+        self._metrics = replace(_NOTHING_TOLD, stt_ms=kept)
+        self._is_stt_kept = kept is not None
+        self._has_begun = self._has_spoken = False
 
     def _is_reply_told(self) -> bool:
         return self._metrics.llm_ms is not None or self._metrics.tts_ms is not None
@@ -131,9 +146,14 @@ class RtviSideChannel:
     def _merge(self, told: rtvi.StageTtfb) -> StageTimes | None:
         if told.stt_ms is None and told.llm_ms is None and told.tts_ms is None:
             return None
-        if told.stt_ms is not None and self._has_spoken:
-            self._begin_turn()
+        if told.stt_ms is not None:
+            if self._has_spoken:
+                self._begin_turn()
+            self._is_stt_new = True
         before = self._metrics
+        if told.llm_ms is not None and not self._has_begun:
+            # What the TTS had told was of a reply cut off before it was heard: Pipecat tells its time until the cut.
+            before = replace(before, tts_ms=None)
         self._metrics = StageTimes(
             stt_ms=before.stt_ms if told.stt_ms is None else told.stt_ms,
             llm_ms=before.llm_ms if told.llm_ms is None else told.llm_ms,

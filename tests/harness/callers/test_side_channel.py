@@ -73,7 +73,7 @@ def test_the_stt_figure_comes_before_its_transcript_and_is_kept():
     ids=["after the reply", "user started", "barge-in"],
 )
 def test_no_figure_of_one_turn_enters_the_next(start):
-    first = [told("STTService#0", 0.2), told("LLMService#0", 0.3), told("TTSService#0", 0.1)]
+    first = [told("STTService#0", 0.2), told("LLMService#0", 0.3), told("TTSService#0", 0.1), rtvi.BotStartedSpeaking()]
     assert heard(*first, *start, told("STTService#0", 0.5))[-1] == stages(500)
     untold = heard(*first, *start, rtvi.UserTranscription("more", True), told("LLMService#0", 0.7))
     assert untold[-1] == stages(None, 700)
@@ -84,8 +84,30 @@ def test_the_late_figure_of_a_streaming_stt_is_the_same_turns():
     assert heard(*turn, told("STTService#0", 0.2))[-1] == stages(200, 300, 100)
 
 
+def test_an_utterance_that_the_agent_took_for_two_turns_is_one():
+    # Pipecat 1.14 with a slow Whisper: the turn ends after its first sentence, and the second begins another.
+    first = [rtvi.UserStartedSpeaking(), rtvi.UserTranscription("One.", True), rtvi.UserStoppedSpeaking()]
+    cut = [told("LLMService#0", 0.007), told("STTService#0", 1.2), rtvi.UserTranscription("Two.", True)]
+    again = [rtvi.UserStartedSpeaking(), told("TTSService#0", 0.4), rtvi.UserStoppedSpeaking()]
+    reply = [told("LLMService#0", 0.1), told("TTSService#0", 6.0), rtvi.BotStartedSpeaking()]
+    assert heard(*first, *cut, *again, *reply)[-2:] == [stages(1200, 100, 6000), AgentSpeaking(True)]
+
+
+def test_an_unanswered_turns_stt_figure_is_not_the_nexts():
+    unanswered = [rtvi.UserStartedSpeaking(), told("STTService#0", 0.2), rtvi.UserTranscription("One.", True)]
+    untold = [rtvi.UserStartedSpeaking(), rtvi.UserTranscription("One!", True), told("LLMService#0", 0.7)]
+    assert heard(*unanswered, *untold)[-1] == stages(None, 700)
+    late = [rtvi.UserStartedSpeaking(), told("STTService#0", 0.5), rtvi.UserTranscription("One!", True)]
+    assert heard(*unanswered, *late, told("LLMService#0", 0.7))[-1] == stages(500, 700)
+
+
 def test_a_greetings_figures_are_not_the_first_turns():
-    greeting = [told("LLMService#0", 0.3), told("TTSService#0", 0.1), rtvi.BotStoppedSpeaking()]
+    greeting = [
+        told("LLMService#0", 0.3),
+        told("TTSService#0", 0.1),
+        rtvi.BotStartedSpeaking(),
+        rtvi.BotStoppedSpeaking(),
+    ]
     assert heard(*greeting, told("STTService#0", 0.2), told("LLMService#0", 0.4))[-1] == stages(200, 400)
 
 

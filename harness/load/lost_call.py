@@ -43,4 +43,5 @@ def lost_call(
         media=MediaStats(),
         impairments=impairments_of(plan),
         target=plan.target.name,
+        story=plan.story,
     )

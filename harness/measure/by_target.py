@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from harness.measure import calls as call_metrics
 from harness.measure import difference, drop_off, ttfb, wer
 from harness.measure import sip as sip_metrics
-from harness.measure.difference import Difference, Span
+from harness.measure.difference import Difference, Hits, Span, Story
 from harness.measure.distribution import Sample
 from harness.model.records import CallRecord, TurnRecord
 
@@ -107,6 +107,7 @@ class _Part:
         self.calls = [call for call in calls if call.target == name]
         self.turns = [turn for turn in turns if turn.target == name]
         self.scored = [one for one in scored if one.turn.target == name]
+        self._stories = {call.call_id: call.story for call in self.calls if call.story is not None}
 
     def figures(self, expects_greeting: call_metrics.Expects, seed: int) -> TargetFigures:
         calls = self.calls
@@ -127,37 +128,45 @@ class _Part:
             sip=sip_metrics.measure(calls),
         )
 
-    def ttfb_spans(self) -> list[list[Span]]:
-        """Return what is known of each turn's TTFB, call by call."""
-        found: dict[str, list[Span]] = {}
+    def ttfb_spans(self) -> dict[Story, list[Span]]:
+        """Return what is known of each turn's TTFB, by the story of its call."""
+        found: dict[Story, list[Span]] = {}
         for turn in self.turns:
             entry = ttfb.entry_of(turn)
             if entry is ttfb.Entry.ANSWERED and turn.ttfb_ms is not None:
-                found.setdefault(turn.call_id, []).append((turn.ttfb_ms, turn.ttfb_ms))
+                found.setdefault(self._story_of(turn.call_id), []).append((turn.ttfb_ms, turn.ttfb_ms))
             elif entry is ttfb.Entry.CENSORED:
-                found.setdefault(turn.call_id, []).append((turn.waited_ms, _INFINITE))
-        return list(found.values())
+                found.setdefault(self._story_of(turn.call_id), []).append((turn.waited_ms, _INFINITE))
+        return found
 
-    def setup_spans(self) -> list[list[Span]]:
+    def setup_spans(self) -> dict[Story, list[Span]]:
         """Return what is known of each call's set-up time."""
-        sample = call_metrics.setup_sample(self.calls)
-        observed = [[(value, value)] for value in sample.observed]
-        return observed + [[(bound, _INFINITE)] for bound in sample.censored]
+        found: dict[Story, list[Span]] = {}
+        for call in self.calls:
+            sample = call_metrics.setup_sample([call])
+            spans = [*((v, v) for v in sample.observed), *((bound, _INFINITE) for bound in sample.censored)]
+            found[self._story_of(call.call_id)] = spans
+        return found
 
-    def word_errors(self) -> list[tuple[int, int]]:
+    def word_errors(self) -> dict[Story, Hits]:
         """Return (errors, words) of each call."""
-        sums: dict[str, tuple[int, int]] = {}
+        sums: dict[Story, Hits] = {}
         for one in self.scored:
-            errors, words = sums.get(one.turn.call_id, (0, 0))
-            sums[one.turn.call_id] = errors + one.errors, words + one.n_words
-        return list(sums.values())
+            story = self._story_of(one.turn.call_id)
+            errors, words = sums.get(story, (0, 0))
+            sums[story] = errors + one.errors, words + one.n_words
+        return sums
 
-    def answered(self) -> tuple[int, int]:
+    def _story_of(self, call_id: str) -> Story:
+        """Return the call's story; a call that says none, or has no end on record, has one of its own."""
+        return self._stories.get(call_id, call_id)
+
+    def answered(self) -> Hits:
         """Return (turns answered, turns that awaited an answer)."""
         sample = ttfb.sample_of(self.turns)
         return len(sample.observed), sample.n
 
-    def dropped(self) -> tuple[int, int]:
+    def dropped(self) -> Hits:
         """Return (calls that ended before their goal, calls that count)."""
         result = drop_off.measure(self.calls)
         return result.n_dropped, result.n

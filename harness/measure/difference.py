@@ -1,7 +1,8 @@
 """How far two groups of calls lie apart, second minus first, with a 95 % interval where there is enough to say so.
 
-Quantiles and WER: a percentile bootstrap that draws whole calls, each group on its own, for the turns of a call are
-alike. A turn without an answer enters as the span from its wait to infinity, so that the interval holds the truth
+Quantiles and WER: a percentile bootstrap that draws whole calls, for the turns of a call are alike, and calls with one
+story (the same caller and words, in either group) together, so that what makes a story slow in both is in no
+difference. A turn without an answer enters as the span from its wait to infinity, so that the interval holds the truth
 whatever it would have been, and may be open at an end. A quantile needs as many samples in both groups as an interval
 of the quantile itself does (distribution.py), and `MIN_CALLS` calls.
 
@@ -10,7 +11,7 @@ from the Wilson intervals of both; it takes turns for independent. A bootstrap o
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,10 @@ MIN_SHARE_SAMPLES = 5
 _CHUNK = 500_000
 # Least and most that a value can be.
 Span = tuple[float, float]
+# So many of so many.
+Hits = tuple[int, int]
+# Calls of one story are alike but for their group.
+Story = Hashable
 _Floats = NDArray[np.float64]
 _Counts = NDArray[np.int64]
 _ON_BOTH = "not measured on both"
@@ -55,14 +60,14 @@ def least_samples(q: float) -> int:
 
 
 class Group:
-    """Calls with the spans of their values; calls without any do not count."""
+    """Calls by their story, with the spans of their values; calls without any do not count."""
 
-    def __init__(self, calls: Sequence[Sequence[Span]]) -> None:
-        spoken = [spans for spans in calls if spans]
-        self.n_calls = len(spoken)
-        owners = np.repeat(np.arange(self.n_calls), [len(spans) for spans in spoken]).astype(np.int64)
+    def __init__(self, calls: Mapping[Story, Sequence[Span]]) -> None:
+        spoken = {story: spans for story, spans in calls.items() if spans}
+        self.stories = list(spoken)
+        owners = np.repeat(np.arange(len(spoken)), [len(spans) for spans in spoken.values()]).astype(np.int64)
         self.n = len(owners)
-        least, most = ([span[end] for spans in spoken for span in spans] for end in (0, 1))
+        least, most = ([span[end] for spans in spoken.values() for span in spans] for end in (0, 1))
         # Values in order, with the call of each: the least they can be and, where that is another, the most.
         self._ends = [_sorted(values, owners) for values in ((least,) if least == most else (least, most))]
 
@@ -89,12 +94,14 @@ def of_quantiles(first: Group, second: Group, qs: Sequence[float], seed: int = 0
     """Return how far each of the quantiles `qs` of `second` lies above that of `first`."""
     if not first.n or not second.n:
         return [Difference(None, why=_ON_BOTH) for _ in qs]
-    values = [_value(low[0], high[0]) for low, high in _spans(first, second, qs, None, 1)]
+    once = np.ones((1, len(first.stories)), np.int64), np.ones((1, len(second.stories)), np.int64)
+    values = [_value(low[0], high[0]) for low, high in _spans(first, second, qs, once)]
     reasons = [_too_few(first, second, least_samples(q)) for q in qs]
     if all(reasons):
         return [Difference(value, why=why) for value, why in zip(values, reasons, strict=True)]
     rng = np.random.default_rng(seed)
-    drawn = [_spans(first, second, qs, rng, rows) for rows in _chunks(max(first.n, second.n))]
+    pairs = _Pairs(first.stories, second.stories)
+    drawn = [_spans(first, second, qs, pairs.draw(rng, rows)) for rows in _chunks(max(first.n, second.n))]
     found = []
     for i, (value, why) in enumerate(zip(values, reasons, strict=True)):
         low, high = _ends(*(np.concatenate([spans[i][end] for spans in drawn]) for end in (0, 1)))
@@ -104,11 +111,11 @@ def of_quantiles(first: Group, second: Group, qs: Sequence[float], seed: int = 0
 
 
 def _spans(
-    first: Group, second: Group, qs: Sequence[float], rng: np.random.Generator | None, rows: int
+    first: Group, second: Group, qs: Sequence[float], counts: tuple[_Counts, _Counts]
 ) -> list[tuple[_Floats, _Floats]]:
-    """Return the least and most that each difference can be, in `rows` draws of calls; as they are without `rng`."""
-    low_1, high_1 = first.quantiles(qs, _draw(rng, rows, first.n_calls))
-    low_2, high_2 = second.quantiles(qs, _draw(rng, rows, second.n_calls))
+    """Return the least and the most that each difference can be, a value for each row of `counts`."""
+    low_1, high_1 = first.quantiles(qs, counts[0])
+    low_2, high_2 = second.quantiles(qs, counts[1])
     ends = zip(low_1, high_1, low_2, high_2, strict=True)
     return [
         (second_low - first_high, second_high - first_low) for first_low, first_high, second_low, second_high in ends
@@ -119,28 +126,27 @@ def _value(low: float, high: float) -> float | None:
     return float(low) if low == high else None
 
 
-def of_pooled(first: Sequence[tuple[int, int]], second: Sequence[tuple[int, int]], seed: int = 0) -> Difference:
-    """Return how far sum(hits) / sum(of) of `second` lies above that of `first`; a pair (hits, of) for each call."""
-    pairs = [
-        np.asarray([pair for pair in group if pair[1]], dtype=np.int64).reshape(-1, 2) for group in (first, second)
-    ]
-    if not all(len(group) for group in pairs):
+def of_pooled(first: Mapping[Story, Hits], second: Mapping[Story, Hits], seed: int = 0) -> Difference:
+    """Return how far sum(hits) / sum(of) of `second` lies above that of `first`; of each call by its story."""
+    groups = [{story: hits for story, hits in group.items() if hits[1]} for group in (first, second)]
+    if not all(groups):
         return Difference(None, why=_ON_BOTH)
-    ours, theirs = (float(group[:, 0].sum() / group[:, 1].sum()) for group in pairs)
-    least = min(len(group) for group in pairs)
+    tables = [np.asarray(list(group.values()), dtype=np.int64) for group in groups]
+    ours, theirs = (float(table[:, 0].sum() / table[:, 1].sum()) for table in tables)
+    least = min(map(len, groups))
     if least < MIN_CALLS:
         return Difference(theirs - ours, why=f"not enough data: {least} calls, at least {MIN_CALLS} are needed")
-    rng = np.random.default_rng(seed)
+    rng, pairs = np.random.default_rng(seed), _Pairs(list(groups[0]), list(groups[1]))
     found: list[_Floats] = []
-    for rows in _chunks(max(len(group) for group in pairs)):
-        rates = [(sums := _draw(rng, rows, len(group)) @ group)[:, 0] / sums[:, 1] for group in pairs]
-        found.append(rates[1] - rates[0])
+    for rows in _chunks(max(map(len, groups))):
+        sums = [counts @ table for counts, table in zip(pairs.draw(rng, rows), tables, strict=True)]
+        found.append(sums[1][:, 0] / sums[1][:, 1] - sums[0][:, 0] / sums[0][:, 1])
     differences = np.concatenate(found)
     low, high = _ends(differences, differences)
     return Difference(theirs - ours, low, high)
 
 
-def of_shares(first: tuple[int, int], second: tuple[int, int]) -> Difference:
+def of_shares(first: Hits, second: Hits) -> Difference:
     """Return how far the share of `second` lies above that of `first`; both are (hits, of)."""
     ends = [wilson(hits, n) for hits, n in (first, second)]
     if ends[0] is None or ends[1] is None:
@@ -156,7 +162,7 @@ def of_shares(first: tuple[int, int], second: tuple[int, int]) -> Difference:
 
 
 def _too_few(first: Group, second: Group, needed: int) -> str:
-    samples, calls = min(first.n, second.n), min(first.n_calls, second.n_calls)
+    samples, calls = min(first.n, second.n), min(len(first.stories), len(second.stories))
     if samples < needed:
         return f"not enough data: {samples} samples, at least {needed} are needed"
     if calls < MIN_CALLS:
@@ -170,9 +176,33 @@ def _chunks(n: int) -> list[int]:
     return [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
 
 
-def _draw(rng: np.random.Generator | None, rows: int, n: int) -> _Counts:
-    """Return how often each of `n` calls comes up, in `rows` draws of `n` with replacement; without `rng` once."""
-    return np.ones((rows, n), dtype=np.int64) if rng is None else rng.multinomial(n, np.full(n, 1 / n), rows)
+class _Pairs:
+    """Which calls of two groups have one story; draws those together, and the others of each group on their own."""
+
+    def __init__(self, first: Sequence[Story], second: Sequence[Story]) -> None:
+        both = set(first) & set(second)
+        places = [{story: i for i, story in enumerate(group)} for group in (first, second)]
+        shared = [story for story in first if story in both]
+        self._paired = [[at[story] for story in shared] for at in places]
+        self._alone = [[i for story, i in at.items() if story not in both] for at in places]
+
+    def draw(self, rng: np.random.Generator, rows: int) -> tuple[_Counts, _Counts]:
+        """Return how often each call of either group comes up, in `rows` draws with replacement of as many as exist."""
+        together = _draw(rng, rows, len(self._paired[0]))
+        first, second = (
+            self._of_one(together, paired, alone, rng) for paired, alone in zip(self._paired, self._alone, strict=True)
+        )
+        return first, second
+
+    def _of_one(self, together: _Counts, paired: list[int], alone: list[int], rng: np.random.Generator) -> _Counts:
+        counts = np.zeros((len(together), len(paired) + len(alone)), dtype=np.int64)
+        counts[:, paired] = together
+        counts[:, alone] = _draw(rng, len(together), len(alone))
+        return counts
+
+
+def _draw(rng: np.random.Generator, rows: int, n: int) -> _Counts:
+    return rng.multinomial(n, np.full(n, 1 / n), rows) if n else np.zeros((rows, 0), dtype=np.int64)
 
 
 def _ends(lows: _Floats, highs: _Floats) -> tuple[float, float]:

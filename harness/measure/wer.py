@@ -102,7 +102,8 @@ def measure(turns: Sequence[TurnRecord], answer_timeout_ms: float | None, seed: 
     told = {t.target for t in spoken if t.hypothesis is not None}
     if not told:
         return WerResult(None, why_not(spoken))
-    scored = score(t for t in spoken if t.target in told and _is_scorable(t, answer_timeout_ms))
+    spoken = [t for t in spoken if t.target in told]
+    scored = score(t for t in spoken if _is_scorable(t, answer_timeout_ms))
     return WerResult(
         overall=pool(scored, seed),
         reason="",

@@ -180,6 +180,8 @@ class CallPlan:
     record: bool = False
     # Keep what was negotiated and what was said beside the audio: a probe's call.
     trace: bool = False
+    # Calls to several targets that share a story are alike but for whom they call; None = there is one target.
+    story: int | None = None
     # Seeds what the engine draws for this call (RTP start values are random by RFC 3550 and not drawn from it).
     seed: int = 0
     # The bad network that each direction of the call's RTP and RTCP goes through; None = none.

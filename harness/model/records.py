@@ -356,8 +356,9 @@ class CallRecord:
     stream: StreamFacts | None = None
     # Of a traced call (CallPlan.trace): what was asked, answered and negotiated, as its transport tells it.
     details: dict[str, Any] = field(default_factory=dict)
-    # Which of a scenario's targets was called; "" = it has one.
+    # Which of a scenario's targets was called; "" = it has one. Calls with one story differ in nothing but that.
     target: str = ""
+    story: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

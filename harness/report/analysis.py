@@ -1,10 +1,11 @@
 """From a stored run to everything its reports say: figures, thresholds, runbook, verdict and notes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 
 from harness.measure.run import Measured, find_answer_timeout_ms, find_expects_greeting, measure
-from harness.report.calibration_words import MeasurementError, measurement_error
+from harness.report.calibration_words import MeasurementError, error_words, measurement_error
 from harness.report.impairment_notes import onset_words
 from harness.report.notes import notes_of
 from harness.report.store import StoredRun
@@ -26,8 +27,18 @@ class Analysis:
     budget: list[runbook.BudgetResult]
     verdict: Verdict
     notes: list[str]
-    # How true TTFB is; None = not calibrated on this machine.
+    # How true TTFB is; None = not calibrated on this machine, or told target by target.
     error: MeasurementError | None = None
+    # The same of each of several targets, by name.
+    errors: Mapping[str, MeasurementError | None] = field(default_factory=dict)
+
+    @property
+    def error_words(self) -> str:
+        """Return the sentence that stands beside TTFB in every report."""
+        targets = self.run.info.targets
+        if not targets:
+            return error_words(self.error, self.run.info.target)
+        return "; ".join(f"{one.name}: {error_words(self.errors[one.name], one.target)}" for one in targets)
 
 
 def analyse(run: StoredRun) -> Analysis:
@@ -45,7 +56,9 @@ def analyse(run: StoredRun) -> Analysis:
         why_engine_died=info.notes[0] if info.status is RunStatus.ENGINE_DIED and info.notes else "",
         worker_faults=() if info.status is RunStatus.TARGET_UNREACHABLE else faults_of(info.workers),
         seed=info.seed,
+        targets=[target.name for target in info.targets],
     )
+    impaired = onset_words(run.calls)
     results = [evaluate(threshold, measured) for threshold in thresholds]
     book = load_runbook()
     return Analysis(
@@ -56,7 +69,8 @@ def analyse(run: StoredRun) -> Analysis:
         budget=runbook.evaluate_budget(book, measured),
         verdict=decide(measured, results, info.status, str(info.target.get("url", ""))),
         notes=notes_of(run, measured),
-        error=measurement_error(info.calibration, measured.health, onset_words(run.calls)),
+        error=measurement_error(info.calibration, measured.health, impaired),
+        errors={one.name: measurement_error(one.calibration, measured.health, impaired) for one in info.targets},
     )
 
 

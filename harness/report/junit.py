@@ -52,11 +52,13 @@ def _properties(analysis: Analysis) -> list[tuple[str, str]]:
 
 
 def _case(suite: str, name: str) -> ET.Element:
-    return ET.Element("testcase", {"classname": suite, "name": _legal(name), "time": "0"})
+    return ET.Element("testcase", {"classname": _legal(suite), "name": _legal(name), "time": "0"})
 
 
 def _threshold_case(suite: str, result: ThresholdResult) -> ET.Element:
-    case = _case(suite, result.threshold.expression)
+    # CI groups test cases by their class: what is asked of one target stands together.
+    target = result.threshold.tags.get("target")
+    case = _case(f"{suite}.{target}" if target else suite, result.threshold.expression)
     if result.verdict is ThresholdVerdict.FAILED:
         _reason(case, "failure", "threshold", result.detail)
     elif result.verdict is ThresholdVerdict.NO_DATA:

@@ -167,6 +167,8 @@ def _not_measured(measured: Measured) -> list[str]:
         )
     if measured.wer.overall is None and measured.turns:
         notes.append(f"WER was not measured: {measured.wer.reason}.")
+    if measured.by_target is not None and measured.wer.overall is not None:
+        notes += [f"WER of {t.name} was not measured: {t.why_no_wer}." for t in measured.by_target.targets if not t.wer]
     if measured.ttfb.n_answered and not measured.stages.n:
         notes.append("The stages of a turn were not measured: the target tells nothing of its own times.")
     return notes

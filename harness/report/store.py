@@ -23,6 +23,15 @@ from harness.verdict.verdict import RunStatus
 
 
 @dataclass(frozen=True, slots=True)
+class TargetInfo:
+    """One of several targets: where it is, and what this machine was calibrated to for its calls."""
+
+    name: str
+    target: Mapping[str, Any]
+    calibration: Calibration | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunInfo:
     """run.json; every field but the scenario may be missing in a run that died young."""
 
@@ -47,6 +56,8 @@ class RunInfo:
     calibration: Calibration | None = None
     # Of a run over several workers; none in a run of one process.
     workers: tuple[WorkerInfo, ...] = ()
+    # Of a run with several targets, in the scenario's order; none where there is one.
+    targets: tuple[TargetInfo, ...] = ()
     # The run's common start on the master's clock.
     first_due_monotonic_ns: int | None = None
 
@@ -122,6 +133,15 @@ def read_info(path: Path) -> RunInfo:
         workers=read_workers(raw.get("workers"), path),
         first_due_monotonic_ns=_whole(raw, "first_due_monotonic_ns", path),
         calibration=_calibration(raw.get("calibration")),
+        targets=_targets(raw.get("targets")),
+    )
+
+
+def _targets(raw: Any) -> tuple[TargetInfo, ...]:
+    told = ((str(name), _mapping(value) or {}) for name, value in (_mapping(raw) or {}).items())
+    return tuple(
+        TargetInfo(name, _mapping(value.get("target")) or {}, _calibration(value.get("calibration")))
+        for name, value in told
     )
 
 

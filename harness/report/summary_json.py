@@ -9,6 +9,7 @@ from harness.measure.ttfb import PERCENTILES, UNDECIDED
 from harness.measure.wer import WerRate
 from harness.model.codec import to_json
 from harness.report.analysis import Analysis
+from harness.report.by_target_json import by_target_json
 from harness.report.calibration_words import error_json
 from harness.report.impairment_notes import impaired_callers, loss_of
 from harness.report.sip_words import sip_json
@@ -48,6 +49,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "drop_off": _drop_off(analysis),
         "error_rate": _round(measured.error_rate, 6),
         "sip": sip_json(measured.sip),
+        "by_target": by_target_json(measured.by_target, analysis.errors),
         "thresholds": [threshold_row(r) for r in analysis.thresholds],
         "runbook": _runbook(analysis),
         "generator": _generator(analysis),

@@ -7,7 +7,7 @@ from harness.measure.bands import DROP_OFF, TTFB_MS, WER, band_of
 from harness.measure.stages import STAGES
 from harness.measure.ttfb import PERCENTILES
 from harness.report.analysis import Analysis
-from harness.report.calibration_words import error_words
+from harness.report.by_target_words import text_lines as target_lines
 from harness.report.causes import remedy_of
 from harness.report.sip_words import text_lines as sip_lines
 from harness.report.words import NOT_MEASURED, bounded_ms, interval, ms, percent, seconds, words
@@ -28,6 +28,7 @@ def render(analysis: Analysis, report_path: str) -> str:
         _stages(analysis),
         _wer(analysis),
         _calls(analysis),
+        target_lines(analysis.measured.by_target),
         sip_lines(analysis.measured.sip),
         _runbook(analysis),
         _generator(analysis),
@@ -75,7 +76,7 @@ def _ttfb(analysis: Analysis) -> list[str]:
     lines = [
         f"TTFB   {marks}   n {figures.sample.n}",
         f"       response ratio {percent(figures.sample.response_ratio)}   {bands}",
-        *_wrap(error_words(analysis.error, analysis.run.info.target), " " * 9, " " * 7),
+        *_wrap(analysis.error_words, " " * 9, " " * 7),
     ]
     if figures.heard is not None:
         heard = {name: figures.heard.percentile(q) for name, q in PERCENTILES.items()}

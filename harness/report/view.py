@@ -10,10 +10,11 @@ from harness.measure.stages import STAGES
 from harness.measure.ttfb import UNDECIDED
 from harness.measure.wer import WerResult
 from harness.report.analysis import Analysis
-from harness.report.calibration_words import error_words
+from harness.report.by_target_words import difference_rows, rows_of, title_of
 from harness.report.causes import remedy_of
 from harness.report.charts import health as health_chart
 from harness.report.charts import response, shares
+from harness.report.charts import targets as target_chart
 from harness.report.health_rows import health_rows
 from harness.report.sip_words import delay_rows, facts_of, ratio_rows
 from harness.report.view_calls import call_rows, turn_points
@@ -55,13 +56,14 @@ def view_of(analysis: Analysis) -> dict[str, Any]:
         "normaliser": identity(),
         "worst_utterances": _worst_utterances(analysis.measured.wer),
         "health_rows": health_rows(analysis.measured.health),
+        "by_target": _by_target(analysis),
         "sip": _sip(analysis),
         "remedies": [(cause, remedy_of(cause)) for cause in analysis.measured.drop_off.by_cause if remedy_of(cause)],
         "calls": rows[:MAX_CALLS_SHOWN],
         "n_calls": len(rows),
         "notes": analysis.notes,
         "not_measured": NOT_MEASURED,
-        "measurement_error": error_words(analysis.error, analysis.run.info.target),
+        "measurement_error": analysis.error_words,
     }
 
 
@@ -81,6 +83,19 @@ def _charts(analysis: Analysis) -> dict[str, Any]:
         "outcomes": shares.outcome_strip(_outcomes(analysis)),
         "causes": shares.cause_bars(measured.drop_off.by_cause, measured.drop_off.n),
         "lateness": health_chart.lateness(measured.health.timeline, started),
+    }
+
+
+def _by_target(analysis: Analysis) -> dict[str, Any] | None:
+    found = analysis.measured.by_target
+    if found is None:
+        return None
+    addresses = {one.name: one.target.get("url", "") for one in analysis.run.info.targets}
+    return {
+        "targets": [(target.name, addresses.get(target.name, "")) for target in found.targets],
+        "rows": rows_of(found),
+        "chart": target_chart.distributions([(one.name, one.ttfb) for one in found.targets]),
+        "comparisons": [(title_of(one), difference_rows(one)) for one in found.comparisons],
     }
 
 

@@ -53,7 +53,7 @@ class Planner:
     def plan_for_index(self, index: int, due_ms: float | None = None) -> CallPlan:
         """Return call `index` (from 0), due `due_ms` after the start of the run."""
         place, story = self._deal[index]
-        target = self._targets[place]
+        target, spec = self._targets[place], self._specs[place]
         seed = call_seed(self._seed, story)
         rng = random.Random(f"{seed}/call")
         kind = self._kinds[self._kind_of(story)]
@@ -72,11 +72,12 @@ class Planner:
                 PlannedTurn(u.id, round(rng.uniform(*caller.think_ms), 1), actions.before(caller.actions, i))
                 for i, u in enumerate(spoken, 1)
             ),
-            target=self._specs[place],
+            target=spec,
             limits=self._limits,
             expect_greeting=target.expect_greeting,
             record=random.Random(f"{seed}/record").random() < self._scenario.record,
             seed=seed,
+            story=story if spec.name else None,
             impair_outgoing=_seeded(target, caller, "outgoing", seed),
             impair_incoming=_seeded(target, caller, "incoming", seed),
         )

@@ -36,9 +36,9 @@ def histogram(sample: Sample, percentiles: dict[str, Estimate | None]) -> Markup
     if not sample.n:
         return Markup("")
     top_value = max([*sample.observed, *(e.value for e in percentiles.values() if e and not e.is_lower_bound), 1_000.0])
-    width = next((w for w in _BIN_WIDTHS if top_value / w <= _MAX_BINS), math.ceil(top_value / _MAX_BINS))
+    width = bin_width(top_value, _MAX_BINS)
     n_bins = math.floor(top_value / width) + 1
-    bins = _count(sample.observed, width, n_bins)
+    bins = count_bins(sample.observed, width, n_bins)
     left, top, base = 34.0, 62.0, 226.0
     right = _WIDTH - (64.0 if sample.censored else 12.0)
     x = svg.Scale(n_bins * width, left, right)
@@ -54,7 +54,13 @@ def histogram(sample: Sample, percentiles: dict[str, Estimate | None]) -> Markup
     return svg.chart(_WIDTH, 256, parts, f"Distribution of TTFB over {sample.n} turns")
 
 
-def _count(values: Sequence[float], width: float, n_bins: int) -> list[dict[str, int]]:
+def bin_width(top: float, most: int) -> float:
+    """Return the width of bins that cut 0..`top` into at most `most`."""
+    return next((w for w in _BIN_WIDTHS if top / w <= most), math.ceil(top / most))
+
+
+def count_bins(values: Sequence[float], width: float, n_bins: int) -> list[dict[str, int]]:
+    """Return how many values of each tone of the runbook's bands lie in each bin."""
     bins: list[dict[str, int]] = [{} for _ in range(n_bins)]
     for value in values:
         counts = bins[min(n_bins - 1, max(0, math.floor(value / width)))]

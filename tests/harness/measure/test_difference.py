@@ -1,4 +1,4 @@
-"""Differences between two groups of calls: right as often as said, silent where there is too little, open when censored."""
+"""Differences of two groups of calls: right as often as said, silent where there is too little, open when censored."""
 
 import math
 import random
@@ -17,13 +17,13 @@ from harness.measure.difference import (
 pytestmark = pytest.mark.unit
 
 
-def group(rng, mean_ms, calls=30, turns=4, unanswered=0.0):
-    """Calls whose turns are alike: one agent is slow with one caller."""
-    spans = []
-    for _ in range(calls):
-        of_call = rng.gauss(mean_ms, 60)
-        values = [of_call + rng.gauss(0, 30) for _ in range(turns)]
-        spans.append([(3_000.0, math.inf) if rng.random() < unanswered else (v, v) for v in values])
+def group(rng, mean_ms, calls=30, turns=4, unanswered=0.0, stories=None):
+    """Calls whose turns are alike: one agent is slow with one caller. `stories` are those of several groups, in ms."""
+    spans = {}
+    for i in range(calls):
+        story, of_call = (object(), rng.gauss(0, 60)) if stories is None else (i, stories[i])
+        values = [mean_ms + of_call + rng.gauss(0, 30) for _ in range(turns)]
+        spans[story] = [(3_000.0, math.inf) if rng.random() < unanswered else (v, v) for v in values]
     return Group(spans)
 
 
@@ -49,6 +49,21 @@ def test_two_like_groups_show_no_difference_and_two_unlike_ones_do():
     assert median(group(rng, 1_000), group(rng, 800)).high < 0
 
 
+def test_stories_told_to_both_are_compared_to_themselves():
+    rng = random.Random(11)
+    stories = [rng.gauss(0, 400) for _ in range(40)]
+    first = group(rng, 1_500, calls=40, stories=stories)
+    paired = median(first, group(rng, 1_700, calls=36, stories=stories))
+    alone = median(first, group(rng, 1_700, calls=36, stories=None))
+    assert paired.is_shown
+    assert paired.low > 0
+    assert paired.high - paired.low < (alone.high - alone.low) / 2
+    hits = {i: (2 * (i % 7), 40) for i in range(40)}
+    worse = {i: (2 * (i % 7) + 1, 40) for i in range(30)}
+    assert of_pooled(hits, worse).is_shown
+    assert of_pooled(hits, {f"other {i}": one for i, one in worse.items()}).low < 0
+
+
 def test_the_same_seed_says_the_same():
     rng = random.Random(6)
     first, second = group(rng, 800), group(rng, 900)
@@ -57,8 +72,8 @@ def test_the_same_seed_says_the_same():
 
 
 def test_the_value_is_the_difference_of_the_nearest_ranks():
-    first = Group([[(v, v)] for v in (10.0, 20.0, 30.0, 40.0, 50.0, 60.0)])
-    second = Group([[(v, v)] for v in (110.0, 120.0, 135.0, 140.0, 150.0, 160.0)])
+    first = Group({v: [(v, v)] for v in (10.0, 20.0, 30.0, 40.0, 50.0, 60.0)})
+    second = Group({v: [(v, v)] for v in (110.0, 120.0, 135.0, 140.0, 150.0, 160.0)})
     p50, p95 = of_quantiles(first, second, [0.5, 0.95])
     assert (p50.value, p95.value) == (105.0, 100.0)
     assert p50.low is not None
@@ -103,16 +118,16 @@ def test_unanswered_turns_open_the_interval_and_never_narrow_it():
 
 def test_what_was_not_measured_on_both_has_no_difference():
     rng = random.Random(10)
-    assert median(group(rng, 800), Group([[], []])) == Difference(None, why="not measured on both")
-    assert of_pooled([(1, 10)] * 9, []).value is None
+    assert median(group(rng, 800), Group({1: [], 2: []})) == Difference(None, why="not measured on both")
+    assert of_pooled({1: (1, 10)}, {}).value is None
     assert of_shares((0, 0), (3, 9)).value is None
 
 
 def test_word_errors_are_pooled_by_call():
-    found = of_pooled([(1, 20)] * 12, [(4, 20)] * 12)
+    found = of_pooled(dict.fromkeys(range(12), (1, 20)), dict.fromkeys("abcdefghijkl", (4, 20)))
     assert found.value == pytest.approx(0.15)
     assert found.low == found.high == pytest.approx(0.15)
-    few = of_pooled([(1, 20)] * 4, [(4, 20)] * 12)
+    few = of_pooled(dict.fromkeys(range(4), (1, 20)), dict.fromkeys(range(12), (4, 20)))
     assert (few.value, few.low) == (pytest.approx(0.15), None)
     assert "4 calls" in few.why
 

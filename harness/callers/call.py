@@ -199,6 +199,7 @@ class Call:
             stream=self._caller.stream if isinstance(self._caller, MediaStreamCaller) else None,
             details=self._details(),
             target=self._plan.target.name,
+            story=self._plan.story,
         )
         # It posts to us: each would hold the other until a collector comes by, which in an engine is after minutes.
         del self._caller

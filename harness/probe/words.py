@@ -160,11 +160,11 @@ def _sip(sip: SipFacts) -> Iterator[_Fact]:
     for registration in sip.registrations:
         took = "" if registration.delay_ms is None else f" after {registration.delay_ms:.1f} ms"
         yield "REGISTER", f"{registration.status or 'no answer'}{took}"
-    lines = [f"{one.status} at {one.at_ms:.1f}" for one in sip.provisionals]
+    lines = [f"{one.status} at {one.at_ms:.1f} ms" for one in sip.provisionals]
     if sip.call_id:
         final = "no final answer" if sip.status is None else f"{sip.status} {sip.reason}".strip()
-        at = "" if sip.answer_delay_ms is None else f" at {sip.answer_delay_ms:.1f}"
-        yield "INVITE", f"{', '.join([*lines, f'{final}{at}'])} ms"
+        at = "" if sip.answer_delay_ms is None else f" at {sip.answer_delay_ms:.1f} ms"
+        yield "INVITE", ", ".join([*lines, f"{final}{at}"])
     more = {
         "agent": sip.agent,
         "challenges": sip.challenges,

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import errno
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -19,6 +19,7 @@ _BUFFER_BYTES = 4 << 20
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 # linux/in.h, linux/in6.h, linux/errqueue.h
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
+_ERRORS = ((socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR))
 _ERRNO = struct.Struct("=I")
 
 Address = tuple[str, int]
@@ -122,9 +123,8 @@ def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
 
 
 def _reason(ancillary: list[tuple[int, int, bytes]]) -> str:
-    """Return why, by struct sock_extended_err (its first word is the errno)."""
-    for _level, _kind, data in ancillary:
-        if len(data) >= _ERRNO.size:
-            number = _ERRNO.unpack_from(data)[0]
-            return f"{errno.errorcode.get(number, number)} by ICMP"
-    return "unreachable by ICMP"
+    """Return why, by struct sock_extended_err (its first word is the errno); the time of its arrival lies beside it."""
+    for level, kind, data in ancillary:
+        if (level, kind) in _ERRORS and len(data) >= _ERRNO.size:
+            return f"{os.strerror(_ERRNO.unpack_from(data)[0])} (told by ICMP)"
+    return "unreachable (told by ICMP)"

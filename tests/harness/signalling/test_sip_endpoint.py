@@ -54,6 +54,7 @@ def test_a_closed_udp_port_is_told_in_a_round_trip_and_not_after_timer_f():
             await until(lambda: told)
             assert time.monotonic() - began < 20
             assert (told[0].status, told[0].cause) == (503, "transport")
+            assert told[0].reason == "Connection refused (told by ICMP)"
             assert caller.counts.unreachable == 1
 
     asyncio.run(scenario())

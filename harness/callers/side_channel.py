@@ -128,16 +128,16 @@ class RtviSideChannel:
         return [UserTranscript(text, turn)]
 
     def _begin_turn(self) -> None:
-        """Forget the figures of the turn before.
+        """Forget the figures of the turn before, if its reply was heard.
 
         Pipecat tells user-started-speaking, the STT's figure, the transcript, then the reply's figures. It can be set
         not to tell the first, and the figure of a streaming STT may come seconds late, after the reply's. Where its
         user's turn ended before a slow STT was done, the late transcript begins another: user-started-speaking follows
-        it, and the reply begins anew, unheard. To the caller that is one turn: its STT figure stays.
+        it, and the reply goes on, or begins anew, unheard. To the caller that is one turn.
         """
-        kept = None if self._has_begun else self._metrics.stt_ms
-        self._metrics = replace(_NOTHING_TOLD, stt_ms=kept)
-        self._is_stt_kept = kept is not None
+        if self._has_begun:
+            self._metrics = _NOTHING_TOLD
+        self._is_stt_kept = self._metrics.stt_ms is not None
         self._has_begun = self._has_spoken = False
 
     def _is_reply_told(self) -> bool:

@@ -25,13 +25,15 @@ def family_of(process):
 
 
 class Run:
-    """One `callquake run`."""
+    """One `callquake run`, of a scenario's mapping or of its text as a file has it."""
+
+    deadline_s = DEADLINE_S
 
     def __init__(self, folder, scenario, *words):
         folder.mkdir(parents=True, exist_ok=True)
         self.run_dir = folder / "run"
         path = folder / "scenario.yaml"
-        path.write_text(yaml.safe_dump(scenario))
+        path.write_text(scenario if isinstance(scenario, str) else yaml.safe_dump(scenario))
         self.out = folder / "out.txt"
         command = [sys.executable, "-m", "harness.cli", "run", str(path), "--run-dir", str(self.run_dir), *words]
         with self.out.open("w") as out:
@@ -42,7 +44,7 @@ class Run:
 
     def wait_for(self, condition):
         """Wait until `condition()` holds, remembering every process of the run."""
-        end = time.monotonic() + DEADLINE_S
+        end = time.monotonic() + self.deadline_s
         while not condition():
             assert time.monotonic() < end, self.text
             assert self.process.poll() is None, self.text
@@ -65,7 +67,7 @@ class Run:
 
     def end(self):
         """Wait for the end; return the exit code; nothing of the run may be left."""
-        code = self.process.wait(DEADLINE_S)
+        code = self.process.wait(self.deadline_s)
         _, alive = psutil.wait_procs(self.family, timeout=10)
         assert not alive, alive
         return code

@@ -15,6 +15,7 @@ import psutil
 from product import family_of
 
 VERSION = "1.14.0"
+WANTED = f"pipecat-ai[runner,webrtc,whisper,kokoro]=={VERSION}"
 BOT = Path(__file__).parent / "pipecat_bot.py"
 START_S = 120
 HANDED = "PEER request_data "
@@ -35,29 +36,23 @@ def environment_python():
     default = Path(tempfile.gettempdir()) / f"callquake-peers-{os.getuid()}"
     folder = Path(os.environ.get("CALLQUAKE_PEER_VENVS") or default).absolute() / f"pipecat-{VERSION}"
     python, done = folder / "bin" / "python", folder / ".installed"
-    if not done.exists():
+    if not done.exists() or done.read_text() != WANTED:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        wanted = f"pipecat-ai[runner,webrtc,whisper]=={VERSION}"
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", wanted]
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", WANTED]
         subprocess.run(pip, check=True)
-        done.touch()
+        done.write_text(WANTED)
     return python
 
 
 class PipecatAgent:
     """A running agent: `url` takes offers, `said` is its log so far."""
 
-    def __init__(self, folder, *, whisper, replies):
-        (folder / "replies.json").write_text(json.dumps(replies))
-        command = [str(environment_python()), str(BOT), "--host", "127.0.0.1", "-t", "webrtc", "--port"]
-        environment = {
-            **os.environ,
-            **OFFLINE,
-            "PEER_WHISPER": str(whisper),
-            "PEER_REPLIES": str(folder / "replies.json"),
-        }
+    def __init__(self, folder, bot, settings, port=None):
+        """`settings` are what the bot reads from its environment; without `port` it gets a free one."""
+        command = [str(environment_python()), str(bot), "--host", "127.0.0.1", "-t", "webrtc", "--port"]
+        environment = {**os.environ, **OFFLINE, **settings}
         self.log = folder / "pipecat.log"
-        port = _free_port()
+        port = port or _free_port()
         self.url = f"http://127.0.0.1:{port}/api/offer"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -106,10 +101,16 @@ def _free_port():
         return probe.getsockname()[1]
 
 
-@contextlib.contextmanager
 def pipecat_agent(folder, *, whisper, replies):
     """Run an agent that hears with the faster-whisper folder and answers with `replies` ({"text", "path"}) in turn."""
-    agent = PipecatAgent(folder, whisper=whisper, replies=replies)
+    (folder / "replies.json").write_text(json.dumps(replies))
+    settings = {"PEER_WHISPER": str(whisper), "PEER_REPLIES": str(folder / "replies.json")}
+    return running(PipecatAgent(folder, BOT, settings))
+
+
+@contextlib.contextmanager
+def running(agent):
+    """Wait until the agent takes offers; whatever happens then, it ends with the block."""
     try:
         agent.wait_until_ready()
         yield agent

@@ -93,6 +93,12 @@ def test_an_utterance_that_the_agent_took_for_two_turns_is_one():
     assert heard(*first, *cut, *again, *reply)[-2:] == [stages(1200, 100, 6000), AgentSpeaking(True)]
 
 
+def test_a_transcript_that_comes_while_its_reply_is_spoken_out_leaves_the_replys_figures():
+    turn = [rtvi.UserStartedSpeaking(), rtvi.UserTranscription("One.", True), told("LLMService#0", 0.1)]
+    late = [told("STTService#0", 2.5), rtvi.UserTranscription("Two.", True), told("TTSService#0", 6.0)]
+    assert heard(*turn, *late)[-1] == stages(2500, 100, 6000)
+
+
 def test_an_unanswered_turns_stt_figure_is_not_the_nexts():
     unanswered = [rtvi.UserStartedSpeaking(), told("STTService#0", 0.2), rtvi.UserTranscription("One.", True)]
     untold = [rtvi.UserStartedSpeaking(), rtvi.UserTranscription("One!", True), told("LLMService#0", 0.7)]

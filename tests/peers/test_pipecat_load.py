@@ -128,7 +128,7 @@ def test_a_bot_that_is_killed_is_counted_by_cause(tmp_path):
         run.wait_for(lambda: agent.said.count("client is ready") == 2)
         agent.process.kill()
         code = run.end()
-    calls = run.rows("calls.jsonl")
+    calls = sorted(run.rows("calls.jsonl"), key=lambda call: call["index"])
     assert code == 99, run.text
     assert [(c["outcome"], c["cause"]) for c in calls] == [
         ("dropped", "media_lost"),

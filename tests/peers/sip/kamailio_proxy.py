@@ -43,7 +43,7 @@ request_route {{
         }}
         xlog("L_ERR", "LOOSE $rm\\n");
         {media}
-        if (is_method("INVITE|UPDATE")) record_route();
+        if (is_method("INVITE|UPDATE")) {{ record_route(); t_on_reply("ANSWERS"); }}
         t_relay();
         exit;
     }}

@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet
 say = @printf '==> %s\n'
 
-.PHONY: help demo up test test-fast test-peers soak bench lint format models corpus clean
+.PHONY: help demo up test test-fast test-peers pipecat soak bench lint format models corpus clean
 
 help: ## this list
 	@printf 'callquake\n\n'
@@ -53,6 +53,10 @@ test-fast: $(VENV)/.test ## only the tests without sockets and models
 test-peers: $(VENV)/.test ## callers against real Pipecat (installs it into an environment of its own, 1 GB)
 	@$(RUN) -m harness.cli models fetch
 	@$(RUN) -m pytest --peers -m peer
+
+pipecat: $(VENV)/.test ## start a Pipecat agent to load-test on http://127.0.0.1:7860 (docs/pipecat.md)
+	@$(RUN) -m harness.cli models fetch
+	@PYTHONPATH=.:tests/end_to_end $(RUN) tests/peers/pipecat_local.py --llm $(LLM)
 
 soak: $(VENV)/.test ## the long tests too
 	@$(RUN) -m pytest --soak

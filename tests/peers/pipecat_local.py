@@ -1,6 +1,6 @@
 """Test bench: a whole Pipecat agent on this host's own models; also a command, to load-test it by hand.
 
-`make pipecat-agent` makes Pipecat's environment on first use, starts a language model and the bot, prints the address
+`make pipecat` makes Pipecat's environment on first use, starts a language model and the bot, prints the address
 and serves until Ctrl-C. docs/pipecat.md says what to do then.
 """
 

@@ -200,8 +200,8 @@ class Session:
 
     def _watch_target(self, row: dict[str, Any]) -> None:
         """End the run when nobody is at any target any more; of one of several that is gone, say so once."""
-        watch = self._watches[row["target"]]
-        if not watch.see(row) or watch.unreachable < UNREACHABLE_IN_A_ROW:
+        watch = self._watches.get(row["target"])
+        if watch is None or not watch.see(row) or watch.unreachable < UNREACHABLE_IN_A_ROW:
             return
         said = f"{watch.unreachable} calls in a row could not reach {watch.url}; the last one: {row['detail']}"
         if all(w.unreachable >= UNREACHABLE_IN_A_ROW for w in self._watches.values()):

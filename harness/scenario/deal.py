@@ -1,9 +1,10 @@
 """Which target each call of a run goes to, and which story it tells there.
 
 The k-th call of every target tells story k: the same caller with the same words, pauses and patience, whatever the
-shares. Calls are dealt out so that after any number of them each target has its share, to within one call. Where two
-targets are due at once the seed decides: a fixed order would have one of them always called first, and always by
-the same worker where workers take every n-th call.
+shares. Calls are dealt out by chance, within bounds: a target that is a whole call behind its share is next, and none
+that has had its share is chosen. So each has its share after any number of calls, to within one or two, and with equal
+shares each round has everybody once. By chance, for in a fixed order one target would always be called first, or
+always by the same worker, where workers take every n-th call.
 """
 
 import random
@@ -35,12 +36,13 @@ class Deal:
 
     def _deal_next(self) -> None:
         number = len(self._targets) + 1
-        # A target without a share is never due, however far the others are ahead.
-        due = [
-            share * number - dealt if share else -1.0 for share, dealt in zip(self._shares, self._dealt, strict=True)
-        ]
+        due = [share * number - dealt for share, dealt in zip(self._shares, self._dealt, strict=True)]
         most = max(due)
-        chosen = self._rng.choice([i for i, missing in enumerate(due) if missing > most - _TIE])
+        if most > 1 - _TIE:
+            chosen = self._rng.choice([i for i, missing in enumerate(due) if missing > most - _TIE])
+        else:
+            # Together they are due one call, so that one of them is.
+            chosen = self._rng.choices(range(len(due)), [missing if missing > _TIE else 0.0 for missing in due])[0]
         self._targets.append(chosen)
         self._stories.append(self._dealt[chosen])
         self._dealt[chosen] += 1

@@ -50,7 +50,7 @@ test: $(VENV)/.test ## the whole test suite (installs apt packages too, when roo
 test-fast: $(VENV)/.test ## only the tests without sockets and models
 	@$(RUN) -m pytest -m unit
 
-test-peers: $(VENV)/.test ## callers against real Pipecat (installs it into an environment of its own, 1 GB)
+test-peers: $(VENV)/.test ## callers and agent against foreign software; installs it (docs/ci.md): apt as root, Pipecat (1 GB)
 	@$(RUN) -m harness.cli models fetch
 	@$(RUN) -m pytest --peers -m peer
 

@@ -2,7 +2,7 @@
 
 Call N+1 is refused with 503 and Retry-After at once, so that a caller may try elsewhere; the N are not touched. When
 the agent shuts down, new calls are refused the same way, and all others get a BYE. OPTIONS is answered with 200 and how
-much of the trunk is in use, or with 503 while no call would be taken.
+much of the trunk is in use, or with 503 while no call would be taken; REGISTER as by a registrar (sip_registrar.py).
 """
 
 import asyncio
@@ -32,6 +32,7 @@ from target_stack.edge.rtvi_channel import library_name
 from target_stack.edge.sip_bodies import SDP_TYPE, sdp_of
 from target_stack.edge.sip_call import CALL_HEADER, SipCall, SipContext
 from target_stack.edge.sip_options import DIGESTS, SipOptions
+from target_stack.edge.sip_registrar import Registrar
 from target_stack.frames import SessionFactory
 from target_stack.readiness import Readiness
 
@@ -79,6 +80,7 @@ class SipEdge:
         self._events_base = events_base
         self._limits = limits
         self._ticker = Ticker()
+        self._registrar = Registrar()
         self._agent = UserAgent(_config(options), seed=int.from_bytes(os.urandom(8)))
         self._endpoint = SipEndpoint(self._agent, self._on_event)
         self._context = SipContext(options, self._ticker, self.counts, self._endpoint.flush)
@@ -204,12 +206,23 @@ class SipEdge:
             self.counts.active_calls = len(self._calls)
 
     def _answer_request(self, event: RequestReceived) -> None:
+        if event.request.message.method == "REGISTER":
+            status, headers = self._registrar.answer(event.request.message, monotonic_ns())
+            event.request.respond(status, monotonic_ns(), headers=headers)
+        else:
+            self._answer_options(event)
+
+    def _answer_options(self, event: RequestReceived) -> None:
         """Answer OPTIONS: a trunk's keep-alive, whether it would take a call, and who is there to who asks for JSON."""
         why = self._why_not()
         status = 503 if why else 200
         self.counts.options[status] += 1
         use = ("X-Callquake-Trunk", f"active={len(self._calls)};limit={self._options.trunk_calls}")
-        can = [("Allow", ", ".join(ALLOW)), ("Accept", SDP_TYPE), ("Supported", ", ".join(sorted(EXTENSIONS)))]
+        can = [
+            ("Allow", ", ".join((*ALLOW, "REGISTER"))),
+            ("Accept", SDP_TYPE),
+            ("Supported", ", ".join(sorted(EXTENSIONS))),
+        ]
         headers = [use, ("Retry-After", str(self._options.retry_after_s))] if why else [use, *can]
         body = b""
         if _JSON_TYPE in event.request.message.tokens("accept"):
@@ -229,7 +242,7 @@ def _config(options: SipOptions) -> AgentConfig:
         server=library_name(),
         session_expires_s=options.session_expires_s,
         verifier=verifier,
-        requests=frozenset({"OPTIONS"}),
+        requests=frozenset({"OPTIONS", "REGISTER"}),
     )
 
 

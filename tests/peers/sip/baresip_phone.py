@@ -100,8 +100,11 @@ class Phone:
 
 
 @contextlib.contextmanager
-def baresip(folder, *, encryption=None, codecs=None, source=ECHO):
-    """Run it; `async with` what this gives. `encryption`: srtp (offered), srtp-mand, srtp-mandf (required)."""
+def baresip(folder, *, encryption=None, codecs=None, source=ECHO, registers=None):
+    """Run it; `async with` what this gives.
+
+    `encryption`: srtp (offered), srtp-mand, srtp-mandf (required). `registers`: port of its registrar, user, password.
+    """
     program = installed("baresip", "baresip-core")
     write_certificate(folder)
     (folder / "phone.pem").write_bytes((folder / "cert.pem").read_bytes() + (folder / "key.pem").read_bytes())
@@ -109,6 +112,9 @@ def baresip(folder, *, encryption=None, codecs=None, source=ECHO):
     words = {"sip": sip, "control": control, "media": media, "last": media + PORTS, "source": source}
     (folder / "config").write_text(CONFIG.format(folder=folder, modules=MODULES, **words))
     account = f"<sip:phone@127.0.0.1:{sip}>;regint=0;answermode=auto"
+    if registers is not None:
+        port, user, password = registers
+        account = f"<sip:{user}@127.0.0.1:{port}>;regint=60;answermode=auto;auth_user={user};auth_pass={password}"
     account += f";mediaenc={encryption}" if encryption else ""
     account += f";audio_codecs={codecs}" if codecs else ""
     (folder / "accounts").write_text(account + "\n")

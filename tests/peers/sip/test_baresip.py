@@ -281,3 +281,21 @@ def test_a_full_trunk_is_told_to_baresip(tmp_path):
 
     with baresip(tmp_path) as phone:
         asyncio.run(main(phone))
+
+
+def test_baresip_registers_with_our_agent_calls_and_takes_leave(tmp_path):
+    async def main():
+        sessions = Sessions(greeting_s=0.3)
+        async with running_sip_edge(sessions, users={"load": "s3cret"}) as (edge, address):
+            with baresip(tmp_path, registers=(address[1], "load", "s3cret")) as phone:
+                async with phone:
+                    await phone.program.wrote("[1 binding]")
+                    assert edge._registrar.records == 1
+                    phone.tell("dial", agent_url(address, "udp"))
+                    await phone.until("CALL_ESTABLISHED")
+                    phone.tell("hangup")
+                    await until(lambda: not edge.counts.active_calls, "released")
+                    phone.tell("quit")
+                    await until(lambda: not edge._registrar.records, "gone")
+
+    asyncio.run(main())

@@ -143,3 +143,22 @@ def test_sipp_shows_its_account(tmp_path, password):
         assert len(sessions.made) == (1 if password == "s3cret" else 0)
 
     asyncio.run(main())
+
+
+def test_sipps_branch_client_registers_and_calls(tmp_path):
+    """Stock branchc: REGISTER, INVITE, BYE in one Call-ID, each a CSeq 1 of its own; 10 s with its own pauses."""
+
+    async def main():
+        sessions = Sessions(greeting_s=0.1)
+        async with running_sip_edge(sessions) as (edge, address):
+            words = ("-sn", "branchc", "-m", "3", "-r", "10")
+            with sipp_caller(address, tmp_path, *words) as sipp:
+                assert await sipp.ended(30) == 0
+            await until(lambda: not edge.counts.active_calls, "released")
+        assert edge.counts.answers == {200: 3}
+        assert edge.counts.calls_ended == {EndReason.PEER_LEFT: 3}
+        said = sipp.messages.read_text()
+        assert said.count("\nREGISTER ") == 3
+        assert "Contact: <sip:ua1@127.0.0.1" in said
+
+    asyncio.run(main())

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from harness.callers.backstop import GRACE_S, bounded
+from harness.callers.backstop import GRACE_S, CutShort, bounded
 from harness.callers.caller import Caller
 from harness.callers.conversation import Conversation
 from harness.callers.exchange import (
@@ -118,7 +118,7 @@ class Call:
 
     def __init__(self, plan: CallPlan, due_at_ns: int | None, context: CallContext) -> None:
         target, self._secrets = with_secrets(plan.target, os.environ)
-        self._plan = plan = replace(plan, target=target)
+        self._plan = plan = plan if target is plan.target else replace(plan, target=target)
         self._due_at_ns = due_at_ns
         self._context = context
         self._caller = _caller_of(plan, context, self._on_event)
@@ -132,7 +132,8 @@ class Call:
         self._timer: Timer | None = None
         self._timer_at_ns: int | None = None
         self._interrupted: HangUp | None = None
-        self._interruption = asyncio.Event()
+        # Ends the set-up, while it lasts.
+        self._bell: asyncio.Future[None] | None = None
         self._end: HangUp | None = None
         self._started_at_ns = 0
         self._connected_at_ns: int | None = None
@@ -147,7 +148,8 @@ class Call:
     def interrupt(self, cause: Cause, detail: str) -> None:
         """End the call early, by the operator's wish."""
         stop = self._interrupted = HangUp(Outcome.INTERRUPTED, cause, detail)
-        self._interruption.set()
+        if self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
         self._advance(lambda now: self._conversation.interrupt(now, stop.outcome, stop.cause, stop.detail))
 
     async def run(self) -> CallRecord:
@@ -222,22 +224,25 @@ class Call:
 
     async def _place_and_talk(self) -> None:
         self._get_clips()
-        connecting = asyncio.ensure_future(self._set_up())
-        interrupted = asyncio.ensure_future(self._interruption.wait())
+        if self._interrupted is not None:
+            return
         try:
-            await asyncio.wait({connecting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
-            if not connecting.done():
-                self._end = self._interrupted
-                return
-            connected_at_ns = self._connected_at_ns = connecting.result()
-        finally:
-            for task in (connecting, interrupted):
-                task.cancel()
-            await asyncio.gather(connecting, interrupted, return_exceptions=True)
+            connected_at_ns = self._connected_at_ns = await self._connect()
+        except CutShort:
+            return
         self._adopt_codec()
         setup_ms = self._caller.setup.total_ms
         self._context.on_milestone(self._plan.call_id, Milestone("connected", connected_at_ns, setup_ms))
         await self._hold_conversation(connected_at_ns)
+
+    async def _connect(self) -> int:
+        """Set the call up, within its time; CutShort when it is interrupted meanwhile."""
+        limit_s = self._plan.limits.connect_timeout_ms / 1000 + GRACE_S
+        turn = self._context.setup_queue.turn(self._due_at_ns)
+        self._bell = asyncio.get_running_loop().create_future()
+        return await bounded(
+            self._set_up(turn), limit_s, lambda: self._step_of(turn), lambda: turn.waited_in_all_ns, self._bell
+        )
 
     async def _hold_conversation(self, connected_at_ns: int) -> None:
         talk = self._talk = asyncio.get_running_loop().create_future()
@@ -252,14 +257,11 @@ class Call:
             if self._timer is not None:
                 self._timer.cancel()
 
-    async def _set_up(self) -> int:
+    async def _set_up(self, turn: Turn) -> int:
         """Connect when there is a place for it; what was waited for one is lateness of the arrival."""
-        async with self._context.setup_queue.turn(self._due_at_ns) as turn:
+        async with turn:
             self._started_at_ns = monotonic_ns()
-            limit_s = self._plan.limits.connect_timeout_ms / 1000 + GRACE_S
-            return await bounded(
-                self._caller.connect(turn), limit_s, lambda: self._step_of(turn), lambda: turn.waited_in_all_ns
-            )
+            return await self._caller.connect(turn)
 
     def _step_of(self, turn: Turn) -> str:
         """Say where a set-up stands, for the error that tells that it hung there."""

@@ -30,6 +30,9 @@ class SetupQueue:
         self._free = most
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._count = 0
+        # Those that have a place, and until when (loop time), the earliest first: one timer for all of them.
+        self._holders: dict[Turn, float] = {}
+        self._sweep: asyncio.TimerHandle | None = None
 
     def turn(self, due_at_ns: int | None) -> "Turn":
         """Return a set-up's turn, to be entered with `async with`; None = due now."""
@@ -50,6 +53,26 @@ class SetupQueue:
                 self.give()
             raise
 
+    def hold(self, turn: "Turn") -> None:
+        """Take a place away that is kept for too long."""
+        loop = asyncio.get_running_loop()
+        self._holders[turn] = until = loop.time() + KEEPS_S
+        if self._sweep is None:
+            self._sweep = loop.call_at(until, self._take_away)
+
+    def let_go(self, turn: "Turn") -> None:
+        """Hear that a place is given back in time."""
+        self._holders.pop(turn, None)
+
+    def _take_away(self) -> None:
+        self._sweep = None
+        loop = asyncio.get_running_loop()
+        for turn, until in list(self._holders.items()):
+            if until > loop.time():
+                self._sweep = loop.call_at(until, self._take_away)
+                return
+            turn.give_up()
+
     def give(self) -> None:
         """Give a place back, to the earliest due of those who wait."""
         while self._waiting:
@@ -66,7 +89,6 @@ class Turn:
     def __init__(self, queue: SetupQueue, due_at_ns: int) -> None:
         self._queue = queue
         self._has_place = False
-        self._limit: asyncio.TimerHandle | None = None
         self._asked_at_ns: int | None = None
         # When the set-up was due, and how long in all it has waited for a place.
         self.due_at_ns = due_at_ns
@@ -86,7 +108,7 @@ class Turn:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._give()
+        self.give_up()
 
     async def away(self, work: Awaitable[T]) -> T:
         """Await what the agent does; when that takes a while the place is given up and taken anew afterwards."""
@@ -95,7 +117,7 @@ class Turn:
         try:
             await asyncio.wait({task}, timeout=KEEPS_AWAY_S)
             if not task.done():
-                self._give()
+                self.give_up()
             result = await task
         except asyncio.CancelledError:
             task.cancel()
@@ -109,19 +131,18 @@ class Turn:
     def leave(self) -> None:
         """Give the place up for good: what is left of the set-up is waiting for the agent, and little work."""
         self.is_away = True
-        self._give()
+        self.give_up()
 
     async def _take(self) -> None:
         self._asked_at_ns = monotonic_ns()
         await self._queue.take(self.due_at_ns)
         self.waited_ns, self._asked_at_ns = self.waited_in_all_ns, None
         self._has_place = True
-        self._limit = asyncio.get_running_loop().call_later(KEEPS_S, self._give)
+        self._queue.hold(self)
 
-    def _give(self) -> None:
-        if self._limit is not None:
-            self._limit.cancel()
-            self._limit = None
+    def give_up(self) -> None:
+        """Give the place back, if it has one."""
         if self._has_place:
             self._has_place = False
+            self._queue.let_go(self)
             self._queue.give()

@@ -4,6 +4,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from harness.callers.addresses import as_literal, local_towards, resolve
@@ -35,6 +36,7 @@ class Hop:
         return f"{host}:{self.port} over {self.transport}"
 
 
+@lru_cache(maxsize=256)
 def read_uri(text: str, what: str) -> Uri:
     """Return the SIP URI in `text`; SetupFailure where there is none to be called."""
     try:

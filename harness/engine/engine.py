@@ -19,11 +19,14 @@ from harness.callers.source_ports import SourcePorts
 from harness.corpus.manifest import load_corpus
 from harness.engine import headroom, wire
 from harness.engine.clip_store import ClipStore
+from harness.engine.due_calls import DueCalls
 from harness.engine.health import HealthMeter, sleep_and_measure_lag
+from harness.engine.plan_reader import PlanReader
+from harness.media.codecs import Codec
 from harness.media.loop import MediaLoop
 from harness.media.peer import seam
 from harness.media.peer.host import PeerHost
-from harness.model.clock import monotonic_ns
+from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.codec import from_json, to_json
 from harness.model.errors import CallquakeError, GeneratorError, LocalProtocolError, ScenarioError
 from harness.model.needs import Needs
@@ -44,6 +47,8 @@ class Engine:
         self._media_loop = MediaLoop()
         self._calls: dict[str, Call] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._plans = PlanReader()
+        self._due = DueCalls(self._begin)
         self._clips: ClipStore | None = None
         self._context: CallContext | None = None
         self._streams: StreamHost | None = None
@@ -139,14 +144,28 @@ class Engine:
     def _command(self, message: wire.Message) -> None:
         kind = message["t"]
         if kind == "place":
-            plan = from_json(CallPlan, message["plan"])
-            self._tasks[plan.call_id] = asyncio.create_task(self._run_call(plan, message.get("due_at_ns")))
+            self._place(self._plans.read(message["plan"]), message.get("due_at_ns"))
         elif kind == "hang_up":
             call = self._calls.get(message["call_id"])
             if call is not None:
                 call.interrupt(Cause.OPERATOR, "hung up by the operator")
         else:
             raise LocalProtocolError(f"unknown message '{kind}'; legal: hello, place, hang_up, stop")
+
+    def _place(self, plan: CallPlan, due_at_ns: int | None) -> None:
+        if due_at_ns is None or self._missing_clips(plan):
+            self._begin(plan, due_at_ns)
+        else:
+            self._due.add(plan, due_at_ns)
+
+    def _begin(self, plan: CallPlan, due_at_ns: int | None) -> None:
+        self._tasks[plan.call_id] = asyncio.create_task(self._run_call(plan, due_at_ns))
+
+    def _missing_clips(self, plan: CallPlan) -> list[tuple[str, Codec]]:
+        if self._clips is None:
+            raise LocalProtocolError("'place' came before 'hello'")
+        wanted = [(turn.utterance_id, codec) for codec in codecs_of(plan.target) for turn in plan.turns]
+        return [clip for clip in dict.fromkeys(wanted) if not self._clips.has(*clip)]
 
     async def _run_call(self, plan: CallPlan, due_at_ns: int | None) -> None:
         context, clips = self._context, self._clips
@@ -157,17 +176,14 @@ class Engine:
             raise ScenarioError(f"call {plan.call_id}: the corpus has no utterance '{unknown[0]}'")
         # Encoded before the call is due, and beside the event loop: a clip takes tens of ms.
         loop = asyncio.get_running_loop()
-        wanted = [(turn.utterance_id, codec) for turn in plan.turns for codec in codecs_of(plan.target)]
-        for utterance_id, codec in dict.fromkeys(wanted):
-            if clips.has(utterance_id, codec):
-                continue
+        for utterance_id, codec in self._missing_clips(plan):
             try:
                 await loop.run_in_executor(None, clips.clip, utterance_id, codec)
             except Exception:
                 # The call asks again, and says so in its row if it fails again; here it would end without one.
                 _logger.exception("call %s: the audio of '%s' cannot be read yet", plan.call_id, utterance_id)
-        if due_at_ns is not None:
-            await asyncio.sleep(max(0.0, (due_at_ns - monotonic_ns()) / 1e9))
+        if due_at_ns is not None and (early_ns := due_at_ns - monotonic_ns()) > 0:
+            await asyncio.sleep(early_ns / NS_PER_S)
         call = Call(plan, due_at_ns, context)
         self._calls[plan.call_id] = call
         try:
@@ -186,6 +202,7 @@ class Engine:
         )
 
     async def _drain(self, why: str) -> None:
+        self._due.clear()
         for call in list(self._calls.values()):
             call.interrupt(Cause.OPERATOR, why)
         waiting = [t for call_id, t in self._tasks.items() if call_id not in self._calls]

@@ -4,6 +4,7 @@ One rule: a missing optional field takes its default, an unknown one is left out
 """
 
 import dataclasses
+import operator
 import types
 import typing
 from collections.abc import Callable
@@ -15,14 +16,39 @@ T = TypeVar("T")
 
 # Already JSON; by exact type, for a StrEnum is none of them.
 _PLAIN = frozenset((str, int, float, bool, type(None)))
-_NAMES: dict[type, tuple[str, ...]] = {}
+_Write = Callable[[Any], dict[str, Any]]
+_WRITERS: dict[type, _Write | None] = {}
 
 
-def _names(cls: type) -> tuple[str, ...]:
-    """Return the field names of a dataclass, none for any other type; looked up once."""
-    if cls not in _NAMES:
-        _NAMES[cls] = tuple(f.name for f in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else ()
-    return _NAMES[cls]
+def _writer(cls: Any) -> _Write | None:
+    """Return what writes a dataclass, None for any other type; made once, since records come by the thousand."""
+    if cls not in _WRITERS:
+        _WRITERS[cls] = _new_writer(cls) if dataclasses.is_dataclass(cls) else None
+    return _WRITERS[cls]
+
+
+def _new_writer(cls: Any) -> _Write | None:
+    hints = typing.get_type_hints(cls)
+    names = tuple(f.name for f in dataclasses.fields(cls))
+    # The rest is JSON as it is.
+    deep = tuple(name for name in names if not _is_plain(hints[name]))
+    if len(names) < 2:
+        return lambda value: {name: to_json(getattr(value, name)) for name in names}
+    read = operator.attrgetter(*names)
+
+    def write(value: Any) -> dict[str, Any]:
+        fields = dict(zip(names, read(value), strict=True))
+        for name in deep:
+            if type(fields[name]) not in _PLAIN:
+                fields[name] = to_json(fields[name])
+        return fields
+
+    return write
+
+
+def _is_plain(hint: Any) -> bool:
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return set(typing.get_args(hint)) <= _PLAIN if is_union else hint in _PLAIN
 
 
 def to_json(value: Any) -> Any:
@@ -30,9 +56,9 @@ def to_json(value: Any) -> Any:
     cls = type(value)
     if cls in _PLAIN:
         return value
-    if names := _names(cls):
-        fields = ((name, getattr(value, name)) for name in names)
-        return {name: v if type(v) in _PLAIN else to_json(v) for name, v in fields}
+    write = _writer(cls)
+    if write is not None:
+        return write(value)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, dict):
@@ -95,7 +121,8 @@ def _reader(hint: Any) -> _Read:
         read = _reader(next(a for a in arms if a is not type(None)))
         return (lambda raw, where: None if raw is None else read(raw, where)) if type(None) in arms else _not_null(read)
     if dataclasses.is_dataclass(hint):
-        return lambda raw, _where: from_json(typing.cast("type[Any]", hint), raw)
+        # What somebody has read before is taken as it is.
+        return lambda raw, _where: raw if type(raw) is hint else from_json(typing.cast("type[Any]", hint), raw)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return lambda raw, _where: hint(raw)
     if origin is tuple:

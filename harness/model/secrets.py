@@ -5,7 +5,7 @@ wires and lands on disk is a name, and only the engine that places a call puts t
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -76,6 +76,8 @@ class Secrets:
 def with_secrets(target: TargetSpec, environ: Mapping[str, str]) -> tuple[TargetSpec, Secrets]:
     """Return `target` as it is used in a call; raises ScenarioError naming a variable that is not set here."""
     secrets = Secrets(environ)
+    if not any("${" in text for text in _texts(target)):
+        return target, secrets
     try:
         filled = replace(
             target,
@@ -87,6 +89,17 @@ def with_secrets(target: TargetSpec, environ: Mapping[str, str]) -> tuple[Target
     except ValueError as error:
         raise ScenarioError(f"target: {error}") from error
     return filled, secrets
+
+
+def _texts(target: TargetSpec) -> Iterator[str]:
+    """Yield every text of `target` that may name a secret."""
+    yield from target.headers.values()
+    if target.sip is not None:
+        yield from (text for text in (target.sip.username, target.sip.password) if text)
+    for server in () if target.ice is None else target.ice.servers:
+        yield from (text for text in (server.username, server.credential) if text)
+    if target.stream is not None:
+        yield from target.stream.parameters.values()
 
 
 def _sip(sip: SipSpec, secrets: Secrets) -> SipSpec:

@@ -85,7 +85,9 @@ class UdpSocket:
             self._on_datagram(data, (source[0], source[1]), self._clock.monotonic_ns(ancillary, now_ns))
         # The count only grows, so the last datagram's says it all.
         self.dropped = max(self.dropped, kernel_time.dropped(ancillary))
-        self._take_errors()
+        if not ancillary:
+            # Nothing came, so it is the error queue that woke us.
+            self._take_errors()
         self._on_batch()
 
     def _take_errors(self) -> bool:

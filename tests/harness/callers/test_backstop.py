@@ -7,7 +7,7 @@ import pytest
 from rtp_bench import plan
 
 from harness.callers import backstop, call
-from harness.callers.backstop import bounded
+from harness.callers.backstop import CutShort, bounded
 from harness.callers.call import Call, CallContext
 from harness.callers.setup_queue import SetupQueue
 from harness.engine.engine import Engine
@@ -112,5 +112,37 @@ def test_a_call_whose_audio_cannot_be_read_leaves_a_row(tmp_path):
         assert (fields["record"]["outcome"], fields["record"]["cause"]) == ("failed", "generator_error")
         assert "the audio of 'u' cannot be read: OSError(24" in fields["record"]["detail"]
         assert not engine._tasks
+
+    asyncio.run(main())
+
+
+def test_a_bell_cuts_work_short_and_cancels_it():
+    async def main():
+        bell, was_cancelled = asyncio.get_running_loop().create_future(), []
+
+        async def work():
+            bell.set_result(None)
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                was_cancelled.append(True)
+                raise
+
+        with pytest.raises(CutShort):
+            await asyncio.wait_for(bounded(work(), 30, lambda: "it", bell=bell), 30)
+        assert was_cancelled
+
+    asyncio.run(main())
+
+
+def test_work_that_is_done_when_the_bell_rings_counts():
+    async def main():
+        bell = asyncio.get_running_loop().create_future()
+
+        async def work():
+            bell.set_result(None)
+            return "done"
+
+        assert await asyncio.wait_for(bounded(work(), 30, lambda: "it", bell=bell), 30) == "done"
 
     asyncio.run(main())

@@ -21,12 +21,13 @@ except KeyboardInterrupt:
 _EPILOG = """\
 examples:
   callquake demo                                 models, bundled agent, five calls, verdict: everything in one command
-  callquake up --profile cpu                     start the bundled agent on 127.0.0.1:8080 (another terminal)
+  callquake up --profile cpu --sip-port 5060     start the bundled agent on 127.0.0.1 (another terminal): WebRTC, SIP
   callquake run scenarios/smoke.yaml             five calls against it, then verdict and report
   callquake run scenarios/ramp.yaml --web        Locust's web UI: ramp callers by hand, watch TTFB and WER
   callquake run my.yaml --target http://agent.test/api/offer --seed 7
+  callquake run my.yaml --target sip:agent@10.0.0.5                  the same callers by phone; ws:// is a media stream
   callquake report reports/<run-id>              every number again from the records on disk
-  callquake probe http://agent.test/api/offer    one call: what was negotiated, how long each step took, what was said
+  callquake probe sip:agent@10.0.0.5             one call: what was negotiated, how long each step took, what was said
   callquake calibrate                            how many callers does this machine hold, how true is its TTFB?
   callquake scenario check my.yaml               is the file right? which calls would it place?
 
@@ -62,6 +63,7 @@ examples:
   callquake probe rtp://10.0.0.7:4000 --codec PCMA --no-greeting        plain RTP, nothing is agreed on
   callquake probe 'sip:agent@pbx.test;transport=tls' --srtp required --sip-username 7 --sip-password '${SIP_PASSWORD}'
   callquake probe wss://agent.test/media --dialect twilio --stream-parameter tenant=42
+  callquake probe audiosocket://10.0.0.7:9092
   callquake probe my.yaml --record call.flac                            the target of a scenario file
   callquake probe http://127.0.0.1:8080/api/offer --json | jq .call.setup
 
@@ -76,6 +78,7 @@ far as a partial calibration. Exits with 98 when not even the first step was wit
 examples:
   callquake calibrate
   callquake calibrate --transport rtp --codec PCMU --callers 500,1000,2000
+  callquake calibrate --transport sip                                   SIP by UDP, PCMU: every call by INVITE and BYE
   callquake calibrate --silence dtx --loss 0.02 --json calibration.json
   callquake calibrate --quick
 """
@@ -193,7 +196,7 @@ def _add_calibrate(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     calibrate_parser = commands.add_parser(
         "calibrate",
         help="measure how many callers this machine holds, and how true its TTFB is then",
-        description="Call the reference responder with more and more callers until one engine of this machine no "
+        description="Call the reference responder with more and more callers until one engine of this machine no\n"
         "longer keeps time, and keep the result for `callquake run` and its reports.",
         epilog=_CALIBRATE_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

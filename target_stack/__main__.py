@@ -25,23 +25,25 @@ START_FAILED = 1
 LIBRARY_ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 
 UP = """\
-Start the voice agent that ships with Callquake: WebRTC in, Silero VAD, faster-whisper, a language model, Kokoro, and
-speech out. HTTP is up at once; GET /readyz answers 200 when the models are loaded and calls are taken.
+Start the voice agent that ships with Callquake: calls in by WebRTC, carriers' media streams and SIP; Silero VAD,
+faster-whisper, a language model, Kokoro; speech out. HTTP is up at once; GET /readyz answers 200 when the models are
+loaded and calls are taken.
 
-  up                              everything real, on this CPU; weights are fetched on first use
-  up --llm scripted               fixed replies instead of a language model: less to fetch, same replies every run
-  up --llm-url http://host:8000   your own OpenAI-compatible server (key in CALLQUAKE_LLM_API_KEY)
-  up --port 0 --events turns.jsonl   any free port; one JSON line a turn with every stage's time
-  up --sip-port 5060                 SIP calls as well, over UDP and TCP; a trunk of 16 (--sip-trunk-calls)
+  callquake up                                 everything real, on this CPU; weights are fetched on first use
+  callquake up --llm scripted                  fixed replies: less to fetch, the same replies every run
+  callquake up --llm-url http://host:8000      your own OpenAI-compatible server (key in CALLQUAKE_LLM_API_KEY)
+  callquake up --port 0 --events turns.jsonl   any free port; one JSON line a turn with every stage's time
+  callquake up --sip-port 5060                 SIP calls as well, over UDP and TCP; a trunk of 16 (--sip-trunk-calls)
 
-Open http://HOST:PORT/ in a browser to talk to it. Ctrl-C stops it. Every option can also be set in the environment as
-CALLQUAKE_<OPTION>, for example CALLQUAKE_PORT=9000.
+Call it at http://HOST:PORT/api/offer (WebRTC; also /whip, /v1/realtime/calls), ws://HOST:PORT/twilio (media streams)
+and sip:agent@HOST:PORT, or open http://HOST:PORT/ in a browser and talk. Ctrl-C stops it. Every option can also be set
+in the environment as CALLQUAKE_<OPTION>, for example CALLQUAKE_PORT=9000. docs/target-stack.md tells more.
 """
 
 
 def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     """Return the command line; defaults come from the environment."""
-    root = argparse.ArgumentParser(prog="python -m target_stack", description=__doc__)
+    root = argparse.ArgumentParser(prog="callquake", description=__doc__)
     commands = root.add_subparsers(required=True, metavar="up | models")
     up = commands.add_parser(
         "up", help="start the agent", description=UP, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -58,40 +60,69 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
 
 
 def _add_edge_options(up: argparse.ArgumentParser) -> None:
-    up.add_argument("--profile", default="cpu", help="cpu (the only one yet)")
-    up.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    up.add_argument("--port", type=int, default=8080, help="TCP port for HTTP, 0 for any free one (%(default)s)")
-    up.add_argument("--max-calls", type=int, default=16, help="calls beyond this are refused (%(default)s)")
+    up.add_argument("--profile", default="cpu", metavar="NAME", help="cpu (the only one yet)")
+    up.add_argument("--host", default="127.0.0.1", metavar="HOST", help="address to listen on (%(default)s)")
+    up.add_argument(
+        "--port", type=int, default=8080, metavar="N", help="TCP port for HTTP, 0 for any free one (%(default)s)"
+    )
+    up.add_argument(
+        "--max-calls",
+        type=int,
+        default=16,
+        metavar="N",
+        help="WebRTC calls at once, and as many media streams; more get 503 (%(default)s)",
+    )
     up.add_argument("--events", type=Path, metavar="FILE", help="append one JSON line per turn, barge-in and call")
-    up.add_argument("--log-level", default="warning", help="debug, info, warning or error (%(default)s)")
+    up.add_argument(
+        "--log-level", default="warning", metavar="WORD", help="debug, info, warning or error (%(default)s)"
+    )
 
 
 def _add_llm_options(up: argparse.ArgumentParser) -> None:
-    up.add_argument("--llm", default="real", help="real or scripted (%(default)s)")
+    up.add_argument("--llm", default="real", metavar="WORD", help="real or scripted (%(default)s)")
     up.add_argument("--llm-url", default="", metavar="URL", help="OpenAI-compatible server to use instead, without /v1")
-    up.add_argument("--llm-style", default="chat", help="for --llm-url: chat or completion (%(default)s)")
+    up.add_argument(
+        "--llm-style", default="chat", metavar="WORD", help="for --llm-url: chat or completion (%(default)s)"
+    )
     up.add_argument("--llm-name", default="default", metavar="NAME", help="for --llm-url: the model's name there")
-    up.add_argument("--llm-threads", type=int, default=1, help="CPU threads of the local model (%(default)s)")
+    up.add_argument(
+        "--llm-threads", type=int, default=1, metavar="N", help="CPU threads of the local model (%(default)s)"
+    )
     up.add_argument("--llm-log", type=Path, metavar="FILE", help="log of the local model's process")
 
 
 def _add_model_options(up: argparse.ArgumentParser) -> None:
-    up.add_argument("--models", type=Path, metavar="DIR", help="cache of weights (see `models --help`)")
+    up.add_argument("--models", type=Path, metavar="DIR", help="cache of weights (see `callquake models --help`)")
     up.add_argument("--stt-model", type=Path, metavar="DIR", help="a faster-whisper folder of your own")
     up.add_argument("--tts-model", type=Path, metavar="FILE", help="a Kokoro ONNX file of your own")
     up.add_argument("--llm-model", type=Path, metavar="FILE", help="a GGUF base model of your own")
     up.add_argument("--no-fetch", action="store_true", help="fail rather than download weights")
-    up.add_argument("--stt-workers", type=int, default=1, help="utterances recognised at once (%(default)s)")
-    up.add_argument("--tts-workers", type=int, default=1, help="sentences spoken at once (%(default)s)")
-    up.add_argument("--waiting", type=int, default=16, help="jobs that may wait for each before refusal (%(default)s)")
-    up.add_argument("--model-threads", type=int, default=2, help="CPU threads of STT and TTS each (%(default)s)")
+    up.add_argument(
+        "--stt-workers", type=int, default=1, metavar="N", help="utterances recognised at once (%(default)s)"
+    )
+    up.add_argument("--tts-workers", type=int, default=1, metavar="N", help="sentences spoken at once (%(default)s)")
+    up.add_argument(
+        "--waiting", type=int, default=16, metavar="N", help="jobs that may wait for each before refusal (%(default)s)"
+    )
+    up.add_argument(
+        "--model-threads", type=int, default=2, metavar="N", help="CPU threads of STT and TTS each (%(default)s)"
+    )
 
 
 def _add_turn_options(up: argparse.ArgumentParser) -> None:
-    up.add_argument("--greeting", default=config.DEFAULT_GREETING, help="said when a call begins; empty for none")
-    up.add_argument("--voice", default=DEFAULT_VOICE, help="Kokoro voice (%(default)s)")
-    up.add_argument("--stop-ms", type=float, default=500.0, help="silence that ends the user's turn (%(default)g)")
-    up.add_argument("--barge-in-ms", type=float, default=250.0, help="speech that interrupts the agent (%(default)g)")
+    up.add_argument(
+        "--greeting",
+        default=config.DEFAULT_GREETING,
+        metavar="TEXT",
+        help="said when a call begins; empty for none",
+    )
+    up.add_argument("--voice", default=DEFAULT_VOICE, metavar="NAME", help="Kokoro voice (%(default)s)")
+    up.add_argument(
+        "--stop-ms", type=float, default=500.0, metavar="MS", help="silence that ends the user's turn (%(default)g)"
+    )
+    up.add_argument(
+        "--barge-in-ms", type=float, default=250.0, metavar="MS", help="speech that interrupts the agent (%(default)g)"
+    )
 
 
 def _read_environment(up: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
@@ -157,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return BAD_OPTION
     except ImportError as error:
-        print(f"error: {error}; the cpu profile needs: pip install 'callquake[cpu]'", file=sys.stderr)
+        print(f"error: {error}; the cpu profile needs: pip install -e '.[cpu]' in the checkout", file=sys.stderr)
         return START_FAILED
     except (CallquakeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -18,15 +18,22 @@ def add_options(up: argparse.ArgumentParser) -> None:
     up.add_argument("--sips-port", type=int, metavar="N", help="take SIP calls by TLS; needs --sip-cert and --sip-key")
     up.add_argument("--sip-cert", type=Path, metavar="FILE", help="certificate for TLS (PEM)")
     up.add_argument("--sip-key", type=Path, metavar="FILE", help="its key (PEM)")
-    up.add_argument("--sip-trunk-calls", type=int, default=16, help="SIP calls at once; more get 503 (%(default)s)")
+    up.add_argument(
+        "--sip-trunk-calls", type=int, default=16, metavar="N", help="SIP calls at once; more get 503 (%(default)s)"
+    )
     up.add_argument("--sip-retry-after", type=int, default=5, metavar="S", help="Retry-After of a 503 (%(default)s)")
     up.add_argument("--sip-users", type=Path, metavar="FILE", help="challenge callers: lines of NAME:PASSWORD")
-    up.add_argument("--sip-digest", default="md5", help="of such challenges: md5, sha-256 or both (%(default)s)")
     up.add_argument(
-        "--sip-early-media", default="none", help="before the 200: none, ringback or greeting (%(default)s)"
+        "--sip-digest", default="md5", metavar="WORD", help="of such challenges: md5, sha-256 or both (%(default)s)"
+    )
+    up.add_argument(
+        "--sip-early-media",
+        default="none",
+        metavar="WORD",
+        help="before the 200: none, ringback or greeting (%(default)s)",
     )
     up.add_argument("--sip-ring-s", type=float, default=0.0, metavar="S", help="how long ringback lasts (%(default)g)")
-    up.add_argument("--sip-srtp", default="optional", help="off, optional or required (%(default)s)")
+    up.add_argument("--sip-srtp", default="optional", metavar="WORD", help="off, optional or required (%(default)s)")
     up.add_argument(
         "--sip-session-expires", type=int, metavar="S", help="session interval to ask callers for (RFC 4028)"
     )

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--silence", choices=SILENCES, default="packets", help="between answers: %(default)s")
     parser.add_argument("--loss", metavar="RATIO", default="0", help="share of the answers' packets lost: %(default)s")
     parser.add_argument("--source-ports", choices=SOURCE_PORTS, default="auto", help="the callers': %(default)s")
-    parser.add_argument("--quick", action="store_true", help="two small steps, 15 s in all: is everything in place?")
+    parser.add_argument("--quick", action="store_true", help="two small steps, half a minute: is everything in place?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the calibration there, too")
 
 

@@ -30,7 +30,10 @@ MAX_TIMEOUT_S = 300.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("url", metavar="URL", help="whom to call; or a scenario file, to call its target")
-    target = parser.add_argument_group("target", "as the keys of a scenario's target; docs/scenarios.md tells each")
+    target = parser.add_argument_group(
+        "target",
+        "as the keys of a scenario's target; docs/scenarios.md, webrtc.md, sip.md and media-streams.md tell each",
+    )
     for option, (_, more) in _TARGET_OPTIONS.items():
         target.add_argument(option, **more)
     parser.add_argument("--say", metavar="UTTERANCE", help="id of the utterance to say (callquake corpus list)")
@@ -192,13 +195,22 @@ _YES: dict[str, Any] = {"action": "store_const", "const": True}
 # Option -> (path below `target`, what argparse must know).
 _TARGET_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "--transport": ("transport", {"metavar": "NAME", "help": "webrtc, rtp, sip, media_stream; default: the URL's"}),
-    "--dialect": ("dialect", {"metavar": "NAME", "help": "pipecat, json, whip, openai; twilio, telnyx, ..."}),
+    "--dialect": (
+        "dialect",
+        {
+            "metavar": "NAME",
+            "help": "http: pipecat, json, whip, openai; ws: twilio, telnyx, plivo, exotel, vonage, jambonz",
+        },
+    ),
     "--header": (
         "headers",
         {"action": "append", "type": _header, "metavar": "'NAME: VALUE'", "help": "may name a variable, '${TOKEN}'"},
     ),
-    "--codec": ("codec", {"metavar": "NAME", "help": "PCMU, PCMA, G722, opus"}),
-    "--srtp": ("srtp", {"metavar": "WORD", "help": "off, offered, required"}),
+    "--codec": (
+        "codec",
+        {"metavar": "NAME", "help": "rtp, sip: PCMU, PCMA, G722, opus; media_stream: PCMU, PCMA, L16"},
+    ),
+    "--srtp": ("srtp", {"metavar": "WORD", "help": "rtp, sip: off, offered, required"}),
     "--ice-policy": ("ice.policy", {"metavar": "WORD", "help": "all, relay, host"}),
     "--ice-server": ("ice.server.urls", {"action": "append", "metavar": "URL", "help": "stun:, turn:, turns:"}),
     "--ice-username": ("ice.server.username", {"metavar": "NAME", "help": "of the TURN server"}),
@@ -206,11 +218,11 @@ _TARGET_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "--ice-ca": ("ice.tls_ca", {"metavar": "FILE", "help": "PEM to trust for turns:"}),
     "--sip-from": ("sip.from", {"metavar": "URI", "help": "the caller's address"}),
     "--sip-proxy": ("sip.proxy", {"metavar": "URI", "help": "outbound proxy, like 'sip:host:port;lr'"}),
-    "--sip-username": ("sip.username", {"metavar": "NAME", "help": "of the account"}),
+    "--sip-username": ("sip.username", {"metavar": "NAME", "help": "of the account that answers a 401 or 407"}),
     "--sip-password": ("sip.password", {"metavar": "WORD", "help": "better '${SIP_PASSWORD}'"}),
     "--sip-register": ("sip.register", {**_YES, "help": "REGISTER first"}),
     "--sip-transport": ("sip.transport", {"metavar": "NAME", "help": "udp, tcp, tls"}),
-    "--sip-ca": ("sip.tls_ca", {"metavar": "FILE", "help": "PEM to trust"}),
+    "--sip-ca": ("sip.tls_ca", {"metavar": "FILE", "help": "PEM to trust for TLS"}),
     "--sip-any-certificate": (
         "sip.tls_verify",
         {"action": "store_const", "const": False, "help": "take any certificate"},

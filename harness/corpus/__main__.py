@@ -24,7 +24,7 @@ def _build(options: argparse.Namespace) -> int:
     try:
         from harness.corpus.build import build_corpus, say_on_stderr  # noqa: PLC0415  needs the corpus extra
     except ImportError as error:
-        print(f"corpus: building needs `pip install callquake[corpus]`: {error}", file=sys.stderr)
+        print(f"corpus: building needs `pip install -e '.[corpus]'` in the checkout: {error}", file=sys.stderr)
         return ExitCode.BAD_SCENARIO
     from harness.corpus import weights  # noqa: PLC0415  only for building
     from harness.corpus.recipe import load_recipe  # noqa: PLC0415  same
@@ -68,7 +68,7 @@ def _wer(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m harness.corpus", description=__doc__)
+    parser = argparse.ArgumentParser(prog="callquake corpus", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="build|check|list|wer")
     build = commands.add_parser("build", help="build a corpus from a recipe")
     build.add_argument("--recipe", type=Path, default=default_corpus_dir() / "recipe.yaml", metavar="FILE")

@@ -23,7 +23,7 @@ def transcribe(clips: Iterable[Utterance], model_dir: Path, say: Callable[[str],
     try:
         from faster_whisper import WhisperModel  # noqa: PLC0415  heavy, and only of the cpu extra
     except ImportError as error:
-        raise ScenarioError(f"`corpus wer` needs `pip install callquake[cpu]`: {error}") from error
+        raise ScenarioError(f"`corpus wer` needs `pip install -e '.[cpu]'` in the checkout: {error}") from error
     if not (model_dir / "model.bin").is_file():
         raise ScenarioError(f"{model_dir}: holds no model.bin; `callquake models fetch` gets a faster-whisper model")
     model = WhisperModel(str(model_dir), device="cpu", compute_type="int8", cpu_threads=2)

@@ -26,7 +26,9 @@ class Synthesiser:
             import kokoro_onnx  # noqa: PLC0415  heavy, and only of the corpus extra
             import onnxruntime  # noqa: PLC0415  same
         except ImportError as error:
-            raise ScenarioError(f"building a corpus needs `pip install -e '.[corpus]'` in the checkout: {error}") from error
+            raise ScenarioError(
+                f"building a corpus needs `pip install -e '.[corpus]'` in the checkout: {error}"
+            ) from error
         onnxruntime.set_seed(seed % 2**31)
         self._kokoro = kokoro_onnx.Kokoro(str(model), str(voices))
         with np.load(voices) as archive:

@@ -245,7 +245,8 @@ class Conversation:
         self._agent_is_speaking = True
         match self._state:
             case State.GREETING:
-                self.greeting_ms = ms_between(self._connected_at_ns, event.at_ns)
+                # Media may be ahead of the answer that it belongs to.
+                self.greeting_ms = max(0.0, ms_between(self._connected_at_ns, event.at_ns))
                 self._state = State.LISTENING
                 self._arm(None)
                 return [Milestone("greeting", event.at_ns, self.greeting_ms)]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from harness.media.codecs import PCMA, PCMU, Codec
 from harness.media.hot.g711 import ALAW, ULAW
-from harness.media.hot.onset import FLOOR_LEARNING_MS, MINIMUM_GATE_DBFS, SILENCE_DBFS, WINDOW_MS
+from harness.media.hot.onset import MINIMUM_GATE_DBFS, SILENCE_DBFS, WINDOW_MS
 from harness.media.onset import AgentOnset, AgentStopped, OnsetDetector, window_levels_dbfs
 from harness.model.clock import NS_PER_MS
 from harness.protocols.media_streams.playout import Heard
@@ -53,8 +53,6 @@ class StreamEar:
         self._codec = codec
         self._quiet_ns = int(quiet_ms * NS_PER_MS)
         self._detector = OnsetDetector(quiet_ms)
-        # Before anything came there was silence, and no background to be learnt.
-        self._detector.silence(FLOOR_LEARNING_MS)
         # Samples of a window that no message has completed yet.
         self._rest: Pcm = np.zeros(0, np.int16)
         # When a window was heard -> when it arrived.

@@ -278,8 +278,7 @@ class SipCaller:
         self._log.answered(event)
         # At once, whoever has the next turn to set up: the agent may greet in the next packet.
         if self._media is not None:
-            self._take_answer(self._media, event.body)
-        self._ear.is_connected = not self._is_confused
+            self._take_answer(self._media, event)
         self._settle(event)
         self._follow_side(event.response.get(_EVENTS_HEADER))
 
@@ -290,16 +289,17 @@ class SipCaller:
         self._end()
         self._settle(event)
 
-    def _take_answer(self, media: SipMedia, body: bytes) -> None:
+    def _take_answer(self, media: SipMedia, event: events.Answered) -> None:
         try:
             # A 2xx may leave out what a reliable 1xx has answered.
-            if body or media.call is None:
-                self._is_confused = not media.accept(body)
+            if event.body or media.call is None:
+                self._is_confused = not media.accept(event.body)
         except RemoteProtocolError as error:
             detail = f"{self._plan.target.url}: the SDP answer is unusable: {error}"
             raise SetupFailure(Cause.SIGNALLING_REFUSED, detail) from error
-        if not self._is_confused:
+        if not self._is_confused and media.call is not None:
             media.connected()
+            self._ear.answered(event.at_ns, media.call.hear_anew)
 
     def _settle(self, outcome: events.Answered | events.Failed) -> None:
         if self._answer is not None and not self._answer.done():
@@ -392,6 +392,7 @@ class SipCaller:
             else:
                 await asyncio.gather(self._hang_up(), self._media.close())
         finally:
+            self._ear.let_go()
             # What is left of them knows us.
             self._call = self._answer = self._over = None
             self._log.registrations = self._host.take_registrations()

@@ -27,6 +27,7 @@ from harness.media.hot.onset import (
     SILENCE_DBFS,
     WINDOW_MS,
     gate_dbfs,
+    onset_anew,
     onset_forget,
     onset_learn,
     onset_packet,
@@ -130,6 +131,26 @@ def ear_start(ear: Any, codec: int, quiet_ns: int, by_size: int, memory: int) ->
     `by_size` (Opus only): a packet of more than 12 bytes is voiced, the others are silent; nothing is decoded.
     """
     onset_start(ear, quiet_ns)
+    _start_stream(ear, codec, by_size, memory)
+    ear.awaited = 1
+
+
+@compiled
+def ear_anew(ear: Any, codec: int, by_size: int, memory: int) -> None:
+    """Forget what was heard but for the background; the next speech is an onset even if no pause is before it."""
+    onset_anew(ear)
+    _start_stream(ear, codec, by_size, memory)
+
+
+@compiled
+def ear_change(ear: Any, codec: int, by_size: int, memory: int) -> None:
+    """Go on in another codec: who is speaking is speaking on, until told to have stopped."""
+    onset_forget(ear)
+    _start_stream(ear, codec, by_size, memory)
+
+
+@compiled
+def _start_stream(ear: Any, codec: int, by_size: int, memory: int) -> None:
     opus_start(ear, by_size, memory)
     forget_part(ear)
     ear.low[:] = 0
@@ -137,7 +158,6 @@ def ear_start(ear: Any, codec: int, quiet_ns: int, by_size: int, memory: int) ->
     ear.line[:] = 0
     ear.position = 0
     ear.codec = codec
-    ear.awaited = 1
     ear.has_heard = 0
     ear.pause_dbfs = SILENCE_DBFS
 

@@ -5,9 +5,11 @@ The level of each 5 ms window is held against an adaptive gate:
     gate = max(MINIMUM_GATE_DBFS, floor + GATE_OVER_FLOOR_DB)
 
 where the floor is the lowest 20 ms mean of the last 1.5 s: speech dips that low within any 1.5 s, steady noise never
-rises 10 dB over it. A window over the gate opens a *candidate*; it becomes an onset when 60 ms of windows over the gate
-have been gathered with no hole of more than 40 ms. The onset is then the packet of the candidate's first window, looked
-back to: its kernel receive time, not the time of the decision. A click, or a hole-ridden crackle, never becomes one.
+rises 10 dB over it. Before a call's first packet there was silence: an agent may speak in that very packet.
+
+A window over the gate opens a *candidate*; it becomes an onset when 60 ms of windows over the gate have been gathered
+with no hole of more than 40 ms. The onset is then the packet of the candidate's first window, looked back to: its
+kernel receive time, not the time of the decision. A click, or a hole-ridden crackle, never becomes one.
 
 Codecs let a short, loud sound ring on for 50 ms and more, 15 to 35 dB under it. So there is a peak that falls by 1 dB a
 window: windows 12 dB under it do not count towards the 60 ms. A candidate of at most 15 ms of sound that is followed by
@@ -37,8 +39,8 @@ GATE_OVER_FLOOR_DB = 10.0
 SUSTAINED_MS = 60
 LONGEST_HOLE_MS = 40
 FLOOR_HISTORY_MS = 1500
-# Until this much has been heard, a candidate's own windows count towards the floor: a call may open in steady noise.
-FLOOR_LEARNING_MS = 200
+# Steady sound, faint enough, is the background once it has lasted this long.
+BACKGROUND_MS = 200
 SILENCE_DBFS = -96.0
 PRE_ECHO_DB = 18.0
 PRE_ECHO_WINDOWS = 2
@@ -95,17 +97,25 @@ FIELDS: list[tuple[Any, ...]] = [
 
 @compiled
 def onset_start(row: Any, quiet_ns: int) -> None:
-    """Begin afresh; the agent has stopped once it was quiet for `quiet_ns`."""
+    """Begin afresh, in silence; the agent has stopped once it was quiet for `quiet_ns`."""
     row.quiet_ns = quiet_ns
+    row.learnt = _FLOOR_WINDOWS
+    row.recent[:] = SILENCE_DBFS
+    row.floor_first = 0
+    row.floor_count = 1
+    row.floor_dbfs = SILENCE_DBFS
+    row.floor_serial = _FLOOR_WINDOWS
+    onset_anew(row)
+
+
+@compiled
+def onset_anew(row: Any) -> None:
+    """Forget speech, and what may have become some; the floor stays learnt."""
     row.is_speaking = 0
     row.last_voiced_at_ns = 0
     row.decided_at_ns = 0
-    row.learnt = 0
-    row.floor_first = 0
-    row.floor_count = 0
-    row.doubted_at_ns = 0
     row.peak_dbfs = SILENCE_DBFS
-    _drop_candidate(row)
+    onset_forget(row)
 
 
 @compiled
@@ -266,11 +276,9 @@ def onset_voiced(row: Any, window_at_ns: int, arrived_at_ns: int) -> int:
 @compiled
 def _is_background(row: Any) -> bool:
     """Tell whether a candidate is, so far, steady noise that has just begun; speech varies."""
-    if row.learnt * WINDOW_MS < FLOOR_LEARNING_MS:
-        return bool(row.highest_dbfs - row.lowest_dbfs <= GATE_OVER_FLOOR_DB)
     if row.highest_mean_dbfs > FAINT_DBFS or row.highest_mean_dbfs - row.lowest_mean_dbfs > STEADY_DB:
         return False
-    if row.voiced_ms >= FLOOR_LEARNING_MS:
+    if row.voiced_ms >= BACKGROUND_MS:
         row.floor_count = 0
         _remember(row, row.lowest_mean_dbfs, row.learnt)
         _drop_candidate(row)

@@ -21,9 +21,7 @@ from harness.media.hot.jit import compiled
 from harness.media.hot.levels import highest
 from harness.media.hot.native import OPUS_DECODER_BYTES
 from harness.media.hot.onset import (
-    FLOOR_LEARNING_MS,
     SILENCE_DBFS,
-    WINDOW_MS,
     gate_dbfs,
     onset_hole,
     onset_learn,
@@ -74,9 +72,6 @@ def opus_start(ear: Any, by_size: int, memory: int) -> None:
     spoken_start(ear, memory + 2 * OPUS_DECODER_BYTES)
     ear.by_size = by_size
     ear.idle = 0
-    if by_size != 0:
-        # Sizes have no background to be learnt.
-        ear.learnt = FLOOR_LEARNING_MS // WINDOW_MS
 
 
 @compiled
@@ -244,7 +239,6 @@ def _idle(ear: Any, payload: int, length: int, units: int, kind: int, scratch: A
             return
     else:
         ear.skipped += 1
-    if ear.learnt > 0:
-        level = ear.recent[(ear.learnt - 1) % len(ear.recent)]
-        for _ in range(windows):
-            onset_learn(ear, level)
+    level = ear.recent[(ear.learnt - 1) % len(ear.recent)]
+    for _ in range(windows):
+        onset_learn(ear, level)

@@ -1,7 +1,7 @@
 """A call that goes on elsewhere or otherwise: another address, other numbers, keys or codec (re-INVITE, forks).
 
-Its row stays, and with it what was counted and what the ear knows; only another codec begins the ear anew. Python has
-written what the call becomes into a row of `redirects`, which the loop takes over between two ticks.
+Its row stays, and with it what was counted and what the ear knows, who is speaking included, whatever the codec. Python
+has written what the call becomes into a row of `redirects`, which the loop takes over between two ticks.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from harness.media.hot.aside import ASIDE, NO_CHANGE
 from harness.media.hot.batch import flush
 from harness.media.hot.dtmf import drop_digits
-from harness.media.hot.ear import ear_start
+from harness.media.hot.ear import ear_change
 from harness.media.hot.gcm import move_stream
 from harness.media.hot.jit import compiled
 from harness.media.hot.layout import NAME_BYTES, Event
@@ -97,13 +97,4 @@ def _speak(media: Any, index: int, row: int) -> None:
     # Another clock: what it says of jitter has no common unit with what was.
     media.receptions[index].has_transit = 0
     media.receptions[index].jitter = 0.0
-    hear_anew(media, index, becomes.codec, becomes.by_size, becomes.opus_memory)
-
-
-@compiled
-def hear_anew(media: Any, index: int, codec: int, by_size: int, opus_memory: int) -> None:
-    """Forget what was heard; the next speech is an onset even if no pause is before it."""
-    ear = media.ears[index]
-    awaited = ear.awaited
-    ear_start(ear, codec, ear.quiet_ns, by_size, opus_memory)
-    ear.awaited = awaited
+    ear_change(media.ears[index], becomes.codec, becomes.by_size, becomes.opus_memory)

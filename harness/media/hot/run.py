@@ -10,7 +10,7 @@ from typing import Any
 from harness.media.hot.aside import ask_for_digit, ask_to_play, direct
 from harness.media.hot.batch import flush
 from harness.media.hot.clock import monotonic_ns, refresh_offset, sleep_until
-from harness.media.hot.ear import EAR_BYTES, ear_await, ear_poll
+from harness.media.hot.ear import EAR_BYTES, ear_anew, ear_await, ear_poll
 from harness.media.hot.gcm import fetch_stream
 from harness.media.hot.impair import INCOMING, line_address, line_due, line_forget, line_free, line_next_due_ns
 from harness.media.hot.impaired import send_held
@@ -36,7 +36,7 @@ from harness.media.hot.layout import (
 from harness.media.hot.members import insert_member, take_out_member
 from harness.media.hot.outgoing import send_tick
 from harness.media.hot.prefetch import AHEAD, fetch_row
-from harness.media.hot.redirect import hear_anew, redirect_call
+from harness.media.hot.redirect import redirect_call
 from harness.media.hot.rings import release, waiting_row
 from harness.media.hot.rtcp import send_bye, send_report
 from harness.media.hot.senders import forget_call, keep_call
@@ -184,7 +184,7 @@ def serve(media: Any, kind: int, index: int, clip: int, at_ns: int, now_ns: int)
     elif kind == Command.REDIRECT:
         redirect_call(media, index, clip, now_ns)
     elif kind == Command.HEAR_ANEW:
-        hear_anew(media, index, media.ears[index].codec, media.ears[index].by_size, at_ns)
+        ear_anew(media.ears[index], media.ears[index].codec, media.ears[index].by_size, at_ns)
 
 
 @compiled

@@ -80,6 +80,8 @@ def test_audio_before_the_answer_is_early_media_and_no_greeting():
                 bench.callers[0].media.play(utterance(PCMU))
                 while bench.callers[0].facts().early_onset_ms is None:
                     await asyncio.sleep(0.01)
+            # To their end: what goes on behind the answer is heard as the agent's.
+            await asyncio.sleep(0.6)
             agent.go_on.set()
             caller, heard = await connecting
             facts = caller.facts()

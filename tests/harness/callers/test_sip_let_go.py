@@ -2,56 +2,20 @@
 
 import asyncio
 import gc
-import weakref
 from dataclasses import replace
 
-import aiohttp
 import pytest
-from engine_bench import bench_clips, write_wav_corpus
 from sip_agent import SipAgent, refuse
 from sip_audio_agent import AudioAgent
 from sip_bench import plan
+from whole_calls import hold
 
-from harness.callers.call import Call, CallContext
-from harness.callers.setup_queue import SetupQueue
-from harness.callers.sip_host import SipHost
-from harness.callers.source_ports import SourcePorts
-from harness.corpus.manifest import load_corpus
-from harness.engine.clip_store import ClipStore
-from harness.media.loop import MediaLoop
-from harness.media.timers import Timers
 from harness.model.codec import from_json, to_json
 from harness.model.plan import CallLimits, PlannedAction, PlannedTurn
 from harness.model.records import Bye, CallRecord
 
 pytestmark = pytest.mark.loopback
 LIMITS = CallLimits(connect_timeout_ms=8_000, answer_timeout_ms=4_000, quiet_ms=250)
-
-
-async def hold(tmp_path, plans):
-    loaded = load_corpus(write_wav_corpus(tmp_path / "corpus", bench_clips()))
-    loop = MediaLoop(capacity=16)
-    loop.start()
-    host, turns = SipHost(), []
-    try:
-        async with aiohttp.ClientSession() as http:
-            context = CallContext(
-                worker="w", run_dir=tmp_path, http=http, media_loop=loop, peers=None, source_ports=SourcePorts(loop),
-                setup_queue=SetupQueue(), timers=Timers(), utterances=loaded.utterances, clip=ClipStore(loaded).clip,
-                on_turn=turns.append, on_milestone=lambda *_: None, sip=host,
-            )  # fmt: skip
-            records, kept = [], []
-            for call_plan in plans:
-                call = Call(call_plan, None, context)
-                parts = [weakref.ref(part) for part in (call, call._caller, call._conversation)]
-                records.append(await call.run())
-                del call
-                await asyncio.sleep(0.1)
-                kept += [part() for part in parts]
-            return records, turns, kept
-    finally:
-        await host.aclose()
-        loop.stop()
 
 
 def held(tmp_path, make_agent, plans):

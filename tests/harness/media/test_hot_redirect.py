@@ -12,6 +12,7 @@ from test_hot_dtmf import Agent, tone
 from harness.media import sockaddr
 from harness.media.agreed import with_agreed
 from harness.media.codecs import OPUS, PCMA, PCMU
+from harness.media.hot.ear import ear_poll
 from harness.media.hot.layout import RTP_HEADER_BYTES, Event
 from harness.media.hot.rtcp import send_report
 from harness.media.hot.senders import address_key, find_call, ssrc_key
@@ -177,7 +178,7 @@ def test_keys_that_stay_go_on_with_their_packet_index():
     assert opener.unprotect(bench.tick())
 
 
-def test_the_ear_goes_on_but_for_another_codec():
+def test_the_ear_goes_on_in_another_codec_too():
     bench, loud = HotBench(), tone()
     agent = Agent(bench)
     for i in range(20):
@@ -187,9 +188,15 @@ def test_the_ear_goes_on_but_for_another_codec():
         agent.packet(loud, 160 * i, payload_type=0)
     assert [kind for kind, _, _ in bench.told()] == [Event.AGENT_ONSET]
     redirected(bench, codec=PCMA, payload_type=8)
-    assert bench.media.ears[0].is_speaking == 0
-    assert bench.media.ears[0].codec == PCMA.index
+    ear = bench.media.ears[0]
+    assert ear.codec == PCMA.index
     assert bench.call.stats().packets_received == 24
+    # Nobody hears that the codec changed: who was speaking speaks on, and has stopped when it is quiet for long enough.
+    last_voiced_at_ns = int(ear.last_voiced_at_ns)
+    for i in range(24, 28):
+        agent.packet(PCMA.silence, 160 * i, payload_type=8)
+    assert bench.told() == []
+    assert ear_poll(ear, last_voiced_at_ns + int(ear.quiet_ns), bench.media.scratch) == last_voiced_at_ns
 
 
 def test_another_codec_ends_what_is_spoken_and_its_silence_and_clock_are_its_own():

@@ -59,6 +59,12 @@ def test_first_audible_packet(packets, expected):
     assert onsets(packets) == expected
 
 
+@pytest.mark.parametrize("packets", [[-25.0, VOICE, -28.0] * 5, [VOICE] * 50])
+def test_an_agent_may_open_with_speech_however_steady(packets):
+    """Nothing was sent before it."""
+    assert onsets(packets, start_ms=1000) == [50]
+
+
 def test_the_decision_comes_later_than_the_onset_it_looks_back_to():
     ((index, onset),) = run([SILENT] * 20 + [VOICE] * 4)
     assert index == 22

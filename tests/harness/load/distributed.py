@@ -16,9 +16,10 @@ import psutil
 
 ENGINE = Path(__file__).parent / "scripted_engine.py"
 DEADLINE_S = 120
+# `said` is the targets' block.
 SCENARIO = """\
 name: shared
-target: {{url: "{url}"}}
+{said}
 callers: [{{name: any, turns: 2, select: {{native: [true]}}}}]
 load: {{arrivals: {{distribution: uniform, rate_per_minute: {rate}, calls: {calls}}}}}
 limits: {{call_timeout_s: 60}}
@@ -102,10 +103,11 @@ class Command:
 class Run(Command):
     """A run that this machine judges: of one process, of `--processes`, or as a master."""
 
-    def __init__(self, folder, url, *words, calls=8, rate=240, mode="complete"):
+    def __init__(self, folder, url, *words, calls=8, rate=240, mode="complete", targets=None):
         folder.mkdir(parents=True, exist_ok=True)
         self.run_dir, scenario = folder / "run", folder / "shared.yaml"
-        scenario.write_text(SCENARIO.format(url=url, calls=calls, rate=rate))
+        said = f'target: {{url: "{url}"}}' if targets is None else f"targets: {json.dumps(targets)}"
+        scenario.write_text(SCENARIO.format(said=said, calls=calls, rate=rate))
         super().__init__(folder / "out.txt", [scenario, "--run-dir", self.run_dir, *words], mode)
 
     def rows(self, name):

@@ -121,6 +121,8 @@ class ScriptedEngine:
             hypothesis=clip.transcript,
             transcript_channel="rtvi",
             agent_text="Certainly.",
+            target=plan.target.name,
+            transport=plan.target.transport,
         )
         self.send("turn", record=to_json(record))
 
@@ -135,7 +137,9 @@ class ScriptedEngine:
             outcome=outcome,
             cause=cause,
             detail="scripted",
-            transport="webrtc",
+            transport=plan.target.transport,
+            target=plan.target.name,
+            story=plan.story,
             codec="opus" if connected else None,
             due_at_ns=due_at_ns,
             started_at_ns=started,

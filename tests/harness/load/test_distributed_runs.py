@@ -54,6 +54,28 @@ def test_two_workers_are_as_one_with_the_same_seed(tmp_path):
     assert {h["worker"] for h in shared.rows("health")} == {"worker-0", "worker-1"}
 
 
+def test_two_workers_deal_to_several_targets_as_one_does(tmp_path):
+    with target() as url:
+        both = {"web": {"url": url}, "line": {"url": "rtp://127.0.0.1:9", "share": 2}}
+        # An address of the command line has to reach the workers, too.
+        words = ("--seed", "42", "--target", "line=rtp://127.0.0.1:10")
+        alone = Run(tmp_path / "alone", url, *words, calls=9, targets=both)
+        assert alone.end() == 0, alone.text
+        shared = Run(tmp_path / "shared", url, *words, "--processes", "2", calls=9, targets=both)
+        assert shared.end() == 0, shared.text
+    assert told(shared) == told(alone)
+
+    def dealt(run):
+        return sorted((c["index"], c["target"], c["story"], c["transport"]) for c in run.rows("calls"))
+
+    assert dealt(shared) == dealt(alone)
+    assert [sum(name == wanted for _, name, _, _ in dealt(shared)) for wanted in ("web", "line")] == [3, 6]
+    assert shared.json("run")["targets"]["line"]["target"]["url"] == "rtp://127.0.0.1:10"
+    rows = [run.json("summary")["by_target"]["targets"] for run in (shared, alone)]
+    assert rows[0]["line"]["ttfb_ms"] == rows[1]["line"]["ttfb_ms"]
+    assert rows[0]["web"]["calls"]["completed"] == 3
+
+
 @pytest.mark.parametrize("what", ["worker", "engine"])
 def test_kill_9_of_a_worker_or_its_engine_loses_its_own_calls_only(tmp_path, what):
     with target() as url:

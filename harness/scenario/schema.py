@@ -256,7 +256,7 @@ class Limits(StrictModel):
 
 
 class ThresholdEntry(StrictModel):
-    """One line that must hold; docs/scenarios.md gives the grammar."""
+    """One line that must hold; docs/metrics.md gives the grammar."""
 
     expr: str = Field(min_length=1)
     min_samples: int | None = Field(default=None, ge=1, le=1_000_000)

@@ -20,7 +20,7 @@ def installed(program, *packages):
             pytest.skip(f"{program} is not installed, and only root can (apt-get install {' '.join(packages)})")
         for words in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
             # No service is to start: the tests run the programs, with settings of their own.
-            settings = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+            settings = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1", "SYSTEMD_OFFLINE": "1"}
             done = subprocess.run(
                 ["apt-get", *words], capture_output=True, text=True, timeout=600, check=False, env=settings
             )

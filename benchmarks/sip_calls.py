@@ -1,54 +1,107 @@
-"""Short SIP calls per second, without audio: one engine's callers against one SIPp `uac`, both calling SIPp's `uas`.
+"""Short SIP calls a second, without audio: one engine process against SIPp.
 
-INVITE, 180, 200, ACK, BYE, 200 over UDP, hung up at once; as many calls at a time as `--at-a-time` says, the next one
-as soon as one is over. Ours are whole calls as the engine has them, from the plan's JSON to the record's. The figure is
-calls over the wall clock of a process on a core of its own; CPU seconds stand beside it.
+Both call one `sipp -sn uas` on the other core: INVITE, 180, 200, ACK, BYE, 200. The rate climbs until it is sustained
+no more: 99.9 % of the calls completed, 99 % of the rate achieved, messages sent again for 0.1 % of the calls at most.
+Ours is the product's engine, given plans over its wire and giving records back; what writes plans and reads records is
+on the agent's core.
 """
 
 import argparse
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks import bench
 from benchmarks.bench import Ground, Question
+from benchmarks.call_rate import Climb, Held
 from benchmarks.comparison import OURS, Better, Measured
 from benchmarks.failure import BenchmarkError
-from benchmarks.peers import sipp
+from benchmarks.peers import sipp, sipp_short
 from benchmarks.processes import READY_LIMIT_S, Child
 
 _ROOT = Path(__file__).resolve().parents[1]
-_DONE_LIMIT_S = 300.0
-# What is not answered at all says nothing of speed.
-_MOST_FAILED = 0.01
+_HOLD_LIMIT_S = 90.0
 
 
-def _calls(module: str, options: argparse.Namespace, ground: Ground) -> Measured:
-    with sipp.Echo(ground) as agent:
-        address = f"{sipp.HOST}:{agent.sip_port}"
-        command = [sys.executable, "-m", module, address, str(options.calls), str(options.at_a_time)]
-        with Child(command, ground.caller_core, ground.log(module), cwd=_ROOT) as child:
-            child.hear("ready", READY_LIMIT_S)
-            child.tell("go")
-            done = child.hear("done", _DONE_LIMIT_S)
-    if done["failed"] > _MOST_FAILED * options.calls:
-        raise BenchmarkError(f"{module}: {done['failed']} of {options.calls} calls failed")
-    return Measured(done["calls"] / done["wall_s"], {**done, "calls_per_cpu_s": done["calls"] / done["cpu_s"]})
+class OurEngine(Child):
+    """One engine and its driver."""
+
+    def __init__(self, uas: sipp_short.Uas, ground: Ground) -> None:
+        core = [] if ground.caller_core is None else ["--core", str(ground.caller_core)]
+        command = [sys.executable, "-m", "benchmarks.engine_calls", uas.url, str(ground.logs / "engine"), *core]
+        command += ["--peer", str(uas.pid)]
+        super().__init__(command, ground.answer_core, ground.log("engine-calls"), _ROOT)
+        try:
+            self.hear("ready", READY_LIMIT_S)
+        except BaseException:
+            self.close()
+            raise
+
+    def hold(self, rate: float, seconds: float) -> dict[str, Any]:
+        """Hold a rate."""
+        self.tell(f"hold {rate:g} {seconds:g}")
+        return self.hear("held", seconds + _HOLD_LIMIT_S)
+
+
+def _hold_ours(options: argparse.Namespace, ground: Ground, rate: float) -> Held:
+    # Both are new at each rate, as SIPp's are: what a failed rate has left behind burdens no other.
+    with ExitStack() as stack:
+        uas = stack.enter_context(sipp_short.Uas(ground))
+        engine = stack.enter_context(OurEngine(uas, ground))
+        told = engine.hold(rate, options.seconds)
+    own = ("placed", "completed", "seconds", "resent", "cpu_s", "peer_cpu_s")
+    more = {name: value for name, value in told.items() if name not in (*own, "event")}
+    return Held(asked_per_s=rate, **{name: told[name] for name in own}, more=more)
+
+
+def _hold_sipp(options: argparse.Namespace, ground: Ground, rate: float) -> Held:
+    with sipp_short.Uas(ground) as uas:
+        return sipp_short.hold(uas, ground, rate, options.seconds)
+
+
+def _measured(
+    hold: Callable[[argparse.Namespace, Ground, float], Held], who: str, options: argparse.Namespace, ground: Ground
+) -> Measured:
+    climb = Climb(options.first, options.factor, options.halvings, options.tries)
+    best = climb.run(partial(hold, options, ground), lambda line: print(f"    {who}: {line}", flush=True))
+    if best is None:
+        raise BenchmarkError(f"{who} sustained not even {options.first:g} calls a second; legal: a lower --first")
+    notes = f"{best.cpu_us_per_call:.0f} µs of CPU a call"
+    return Measured(
+        best.achieved_per_s,
+        {
+            "turns": notes,
+            "flags": [],
+            "cpu_us_per_call": best.cpu_us_per_call,
+            "calls_per_cpu_s": 1e6 / best.cpu_us_per_call,
+            "best": best.as_json(),
+            "climb": [held.as_json() for held in climb.held],
+        },
+    )
 
 
 def run() -> None:
     """Compare."""
     parser = bench.options_parser("sip_calls", __doc__)
-    parser.add_argument("--calls", type=bench.positive, default=10_000, help="calls of a round (%(default)s)")
-    parser.add_argument("--at-a-time", type=bench.positive, default=50, help="calls in progress (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="each rate is held for so long (%(default)s)")
+    parser.add_argument("--first", type=float, default=500.0, help="calls a second to begin with (%(default)s)")
+    parser.add_argument("--factor", type=float, default=1.5, help="to the next rate (%(default)s)")
+    parser.add_argument("--halvings", type=int, default=3, help="between the last two rates (%(default)s)")
+    parser.add_argument("--tries", type=bench.positive, default=2, help="of a rate before it counts as failed")
     options = parser.parse_args()
-    peers = bench.chosen_peers(options.peers, ["sipp"])
+    if options.factor <= 1:
+        raise BenchmarkError(f"--factor {options.factor:g}: legal: more than 1")
+    bench.chosen_peers(options.peers, ["sipp"])
     sipp.need()
-    modules = {OURS: "benchmarks.our_sip_calls", "sipp": "benchmarks.sipp_sip_calls"}
-    runners = {name: partial(_calls, modules[name], options) for name in (OURS, *peers)}
-    unit = "short SIP calls per second and process"
-    question = Question("sip_calls", unit, Better.HIGHER, runners, {}, {"sipp": sipp.version()})
-    bench.answer(question, options)
+    runners = {
+        OURS: partial(_measured, _hold_ours, OURS, options),
+        "sipp": partial(_measured, _hold_sipp, "sipp", options),
+    }
+    unit = "short SIP calls per second and process, without audio"
+    bench.answer(Question("sip_calls", unit, Better.HIGHER, runners, {}, {"sipp": sipp.version()}), options)
 
 
 if __name__ == "__main__":

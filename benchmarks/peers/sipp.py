@@ -14,7 +14,7 @@ from benchmarks.processes import Child, Counts
 PACKAGE = "sip-tester"
 HOST = "127.0.0.1"
 # SIPp does not notice that nobody wants it any more; the kernel ends it with its parent.
-_SIPP = ["setpriv", "--pdeathsig", "KILL", "sipp", "-nostdin"]
+SIPP = ["setpriv", "--pdeathsig", "KILL", "sipp", "-nostdin"]
 _CALLS_PER_SECOND = 200
 _SCENARIO = Path(__file__).with_name("sipp_uac.xml")
 _START_LIMIT_S = 20.0
@@ -42,7 +42,7 @@ class Echo(Child):
         # Audio and, two ports on, video.
         self.media_port = free_udp_ports(4)
         ports = ["-i", HOST, "-p", str(self.sip_port), "-mi", HOST, "-mp", str(self.media_port)]
-        command = [*_SIPP, "-sn", "uas", *ports, "-rtp_echo", "-rtp_buffsize", "4194304", "-cp", _control_port()]
+        command = [*SIPP, "-sn", "uas", *ports, "-rtp_echo", "-rtp_buffsize", "4194304", "-cp", _control_port()]
         super().__init__(command, ground.answer_core, ground.log("sipp-uas"), ground.logs)
         _wait_until_bound(self, self.media_port)
 
@@ -84,7 +84,7 @@ class SippCallers:
         placing = ["-m", str(calls), "-l", str(calls), "-r", str(_CALLS_PER_SECOND)]
         media = ["-mi", HOST, "-rtp_threadtasks", str(_TASKS_PER_THREAD)]
         own = ["-i", HOST, "-p", str(free_udp_ports(1)), "-cp", _control_port()]
-        command = [*_SIPP, "-sf", str(_SCENARIO), f"{HOST}:{self._echo.sip_port}", *placing, *media, *own]
+        command = [*SIPP, "-sf", str(_SCENARIO), f"{HOST}:{self._echo.sip_port}", *placing, *media, *own]
         log = self._ground.log("sipp-uac")
         self._child = Child(command, self._ground.caller_core, log, self._ground.logs)
         self._calls = calls

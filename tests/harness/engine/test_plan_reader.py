@@ -1,14 +1,16 @@
 """Plans off the wire: read right, whatever they share with those before them."""
 
 import json
+from functools import partial
 
+import engine_bench
 import pytest
-from rtp_bench import plan
 
 from harness.engine.plan_reader import PlanReader
 from harness.model.codec import to_json
 
 pytestmark = pytest.mark.unit
+plan = partial(engine_bench.plan, call_id="call-1", turns=["u", "v"])
 
 
 def off_the_wire(call_plan):
@@ -17,7 +19,7 @@ def off_the_wire(call_plan):
 
 def test_plans_are_read_as_they_were_written():
     reader = PlanReader()
-    plans = [plan(f"rtp://127.0.0.1:{port}", codec=codec) for port in (9, 10, 9) for codec in ("PCMU", "PCMA")]
+    plans = [plan(f"rtp://127.0.0.1:{port}", dialect=dialect) for port in (9, 10, 9) for dialect in ("json", "whip")]
     assert [reader.read(off_the_wire(p)) for p in plans] == plans
 
 

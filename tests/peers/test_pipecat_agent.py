@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 import re
+import statistics
 import time
 
 import jiwer
@@ -85,11 +86,15 @@ def test_onsets_are_where_pipecats_own_log_has_them(run):
     began = [logged_at(line) for line in run.agent_said.splitlines() if "Bot started speaking" in line]
     silences = [float(s) for s in re.findall(r"TTFA: .*\((\S+)s leading silence\)", run.agent_said)]
     assert len(began) == len(silences) == CALLS * (TURNS + 1)
+    late = []
     for turn in run.rows("turns.jsonl"):
         onset = turn["onset_at_ns"] / 1e9 + apart_s
         # Pipecat says it speaks from a clip's first sample on; its callers hear the first voiced one.
         start, silence = max((b, s) for b, s in zip(began, silences, strict=True) if b <= onset)
-        assert -0.05 < onset - (start + silence) < 0.3, turn
+        late.append(onset - (start + silence))
+        # Where its host has kept it waiting, it catches up by sending that silence at once.
+        assert -0.05 - silence < late[-1] < 0.3, turn
+    assert statistics.median(late) > -0.05
 
 
 def test_hypotheses_are_what_pipecats_whisper_heard(run):
@@ -103,14 +108,20 @@ def test_hypotheses_are_what_pipecats_whisper_heard(run):
 
 
 def test_stages_are_pipecats_own_figures_of_that_turn(run):
-    for turn in run.rows("turns.jsonl"):
+    turns = run.rows("turns.jsonl")
+    for turn in turns:
         stages = turn["stages"]
         assert stages["source"] == "rtvi-metrics"
         for processor, stage in (("WhisperSTTService", "stt"), ("OpenAILLMService", "llm"), ("ClipTTSService", "tts")):
+            if stages[f"{stage}_ms"] is None:
+                continue
             told = f"{stages[f'{stage}_ms'] / 1e3:.3f}s"
             assert any(processor in line and f"TTFB: {told}" in line for line in run.agent_said.splitlines()), turn
         # All three lie between the end of the caller's speech and the answer it heard.
-        assert stages["stt_ms"] + stages["llm_ms"] + stages["tts_ms"] < turn["ttfb_ms"] + 50
+        assert (stages["stt_ms"] or 0) + stages["llm_ms"] + stages["tts_ms"] < turn["ttfb_ms"] + 50
+    # Of a transcript that comes too late Pipecat does not tell the time.
+    figures = re.findall(r"WhisperSTTService#\d+ TTFB: ", run.agent_said)
+    assert sum(t["stages"]["stt_ms"] is not None for t in turns) == min(len(turns), len(figures))
 
 
 def test_agent_text_is_the_reply_of_that_turn(run):

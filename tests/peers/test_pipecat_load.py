@@ -116,9 +116,12 @@ def test_stage_times_are_pipecats_own_of_that_turn(run):
             assert any(processor in line for line in lines), turn
         # The answer was synthesised between the end of the caller's speech and its onset.
         assert stages["tts_ms"] < turn["ttfb_ms"]
-    # The language model and the voice are told of every answer. Whisper's figure is left out where its text came first.
+    # The language model and the voice are told of every answer; Pipecat leaves Whisper's figure out where its text came
+    # too early or too late.
     assert told["llm"] == told["tts"] == len(answered(run))
-    assert told["stt"] >= 1
+    figures = re.findall(r"WhisperSTTService#\d+ TTFB: ", run.agent_said)
+    assert told["stt"] <= len(figures)
+    assert told["stt"] >= 1 or len(figures) < len(answered(run))
     # The parts and the rest that nobody explains are the whole.
     everything = run.json("summary.json")["stage_means_ms"][0]
     assert everything["n"] == len(answered(run))

@@ -1,10 +1,10 @@
 """A run's figures target by target, and how far each target lies from the first: of a scenario with several."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.measure import calls as call_metrics
-from harness.measure import difference, drop_off, ttfb, wer
+from harness.measure import difference, drop_off, stages, ttfb, wer
 from harness.measure import sip as sip_metrics
 from harness.measure.difference import Difference, Hits, Span, Story
 from harness.measure.distribution import Sample
@@ -48,6 +48,8 @@ class TargetFigures:
     steps: Mapping[str, Sample]
     greeting: Sample
     ttfb: ttfb.TtfbResult
+    # The mean turn in the agent's own stages, named after the target; None = it told none.
+    stages: stages.MeanBreakdown | None
     wer: wer.WerRate | None
     # Why WER was not measured, "" where it was.
     why_no_wer: str
@@ -121,12 +123,17 @@ class _Part:
             steps={step: _known(getattr(call.setup, f"{step}_ms") for call in calls) for step in STEPS},
             greeting=call_metrics.greeting_sample(calls, self.turns, expects_greeting),
             ttfb=ttfb.measure(self.turns),
+            stages=self._mean_turn(),
             wer=wer.pool(self.scored, seed) if self.scored else None,
             why_no_wer="" if self.scored else wer.why_not(self.turns),
             drop_off=drop_off.measure(calls),
             media=_media(calls),
             sip=sip_metrics.measure(calls),
         )
+
+    def _mean_turn(self) -> stages.MeanBreakdown | None:
+        groups = stages.measure(self.turns).groups
+        return replace(groups[0], name=self.name) if groups else None
 
     def ttfb_spans(self) -> dict[Story, list[Span]]:
         """Return what is known of each turn's TTFB, by the story of its call."""

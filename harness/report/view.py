@@ -95,6 +95,7 @@ def _by_target(analysis: Analysis) -> dict[str, Any] | None:
         "targets": [(target.name, addresses.get(target.name, "")) for target in found.targets],
         "rows": rows_of(found),
         "chart": target_chart.distributions([(one.name, one.ttfb) for one in found.targets]),
+        "stages": response.stage_bars([one.stages for one in found.targets if one.stages is not None]),
         "comparisons": [(title_of(one), difference_rows(one)) for one in found.comparisons],
     }
 

@@ -38,6 +38,8 @@ def test_summary_json(summary):
     assert web["wer"]["n_words"] > 100
     assert web["packets"]["loss_ratio"] == pytest.approx(0.005)
     assert phone["packets"]["loss_ratio"] is None
+    assert (web["stage_means_ms"]["name"], phone["stage_means_ms"]) == ("web", None)
+    assert sum(web["stage_means_ms"]["parts"].values()) == pytest.approx(web["stage_means_ms"]["ttfb_ms"])
     (difference,) = summary["by_target"]["differences"]
     p50 = difference["ms"]["TTFB p50"]
     assert (p50["value"], p50["ci95"], p50["is_shown"]) == (pytest.approx(180), [pytest.approx(180)] * 2, True)
@@ -64,7 +66,9 @@ def test_html(run_dir):
     ):
         assert words in text, words
     assert "TTFB of each target, as shares of its turns" in section
-    assert section.count('class="chart"') == 1
+    # The phone tells nothing of its stages.
+    assert section.count('class="chart"') == 2
+    assert "Mean TTFB by stage" in section
     assert "call-000001 · phone · sip, PCMU" in page
 
 

@@ -51,6 +51,8 @@ from harness.model.secrets import with_secrets
 RECORDINGS = "audio"
 # The goodbye to the media loop (2 s) and to the agent (3 s) have limits of their own.
 _CLOSE_LIMIT_S = 5.0 + GRACE_S
+# Of a call that never came to have any.
+_NO_MEDIA = MediaStats()
 _logger = logging.getLogger(__name__)
 
 
@@ -169,7 +171,7 @@ class Call:
         ended_at_ns = monotonic_ns()
         with contextlib.suppress(Exception):
             await bounded(self._caller.close(), _CLOSE_LIMIT_S, lambda: f"hanging up call {self._plan.call_id}")
-        media = MediaStats() if self._caller.media is None else self._caller.media.stats()
+        media = _NO_MEDIA if self._caller.media is None else self._caller.media.stats()
         recording = await self._write_recording()
         end = self._interrupted or self._end or HangUp(Outcome.LOST, Cause.GENERATOR_ERROR, "no outcome")
         record = CallRecord(

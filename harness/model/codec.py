@@ -73,11 +73,11 @@ _Read = Callable[[Any, str], Any]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Field:
-    """How one field of a dataclass is read; `read` takes the raw value and where it stands."""
+    """How one field of a dataclass is read; `read` takes the raw value and where it stands, None = it is taken as is."""
 
     name: str
     where: str
-    read: _Read
+    read: _Read | None
     is_optional: bool
 
 
@@ -92,7 +92,7 @@ def _fields(cls: Any) -> tuple[_Field, ...]:
             _Field(
                 f.name,
                 f"{cls.__name__}.{f.name}",
-                _reader(hints[f.name]),
+                _field_reader(hints[f.name]),
                 f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING,
             )
             for f in dataclasses.fields(cls)
@@ -105,12 +105,17 @@ def from_json(cls: type[T], raw: Any) -> T:
     if not isinstance(raw, dict):
         raise TypeError(f"{cls.__name__}: expected an object, got {type(raw).__name__}")
     values: dict[str, Any] = {}
-    for f in _fields(cls):
-        if f.name in raw:
-            values[f.name] = f.read(raw[f.name], f.where)
+    for f in _FIELDS.get(cls) or _fields(cls):
+        name = f.name
+        if name in raw:
+            values[name] = raw[name] if f.read is None else f.read(raw[name], f.where)
         elif not f.is_optional:
             raise TypeError(f"{f.where} is missing")
     return cls(**values)
+
+
+def _field_reader(hint: Any) -> _Read | None:
+    return None if hint in _PLAIN - {float} or hint is Any else _reader(hint)
 
 
 def _reader(hint: Any) -> _Read:

@@ -140,7 +140,7 @@ def test_facts_survive_the_file() -> None:
 
 
 def test_every_sip_cause_has_a_remedy() -> None:
-    assert {cause for cause in Cause if cause.value.startswith("sip_")} == set(REMEDIES)
+    assert {cause for cause in Cause if cause.value.startswith("sip_")} <= set(REMEDIES)
 
 
 def test_times_of_a_call_that_never_was_answered_are_bounds() -> None:

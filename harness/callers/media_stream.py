@@ -191,7 +191,7 @@ class MediaStreamCaller:
             try:
                 events = web_socket.receive(read.data or None)
             except RemoteProtocolError as error:
-                fail(Cause.SIGNALLING_REFUSED, f"the handshake's answer is unusable: {error}")
+                fail(*_unusable(read, error))
                 return
             if events and isinstance(events[0], Opened):
                 answered.set_result(events)
@@ -237,6 +237,13 @@ def _shown(url: str) -> str:
 def _host_header(parts: SplitResult) -> str:
     host = parts.netloc.rpartition("@")[2]
     return host.removesuffix(f":{_PORTS[parts.scheme]}")
+
+
+def _unusable(read: Read, error: RemoteProtocolError) -> tuple[Cause, str]:
+    """Return what an answer to the handshake counts as that is none."""
+    if not read.data:
+        return Cause.SIGNALLING_UNREACHABLE, "the connection ended in the middle of the handshake"
+    return Cause.SIGNALLING_REFUSED, f"the handshake's answer is unusable: {error}"
 
 
 def _refusal(refused: Refused) -> str:

@@ -29,6 +29,19 @@ _SIP_HEADERS = frozenset(
         *("to", "via", "i", "m", "l", "c", "f", "k", "s", "t", "v", "x"),
     )
 )
+# RFC 6455 4.1.
+_HANDSHAKE_HEADERS = frozenset(
+    f"{prefix}{name}"
+    for prefix, names in {
+        "": ("connection", "upgrade", "host", "content-length", "transfer-encoding"),
+        "sec-websocket-": ("key", "version", "extensions", "protocol", "accept"),
+    }.items()
+    for name in names
+)
+_OUR_HEADERS = {
+    **dict.fromkeys(("sip", "sips"), (_SIP_HEADERS, "SIP")),
+    **dict.fromkeys(("ws", "wss"), (_HANDSHAKE_HEADERS, "a WebSocket's handshake")),
+}
 
 _Dialect = Literal[
     "pipecat", "json", "whip", "openai",
@@ -126,9 +139,10 @@ class Target(StrictModel):
         if headers and scheme in ("rtp", "audiosocket"):
             word = "an rtp://" if scheme == "rtp" else "an audiosocket://"
             raise ValueError(f"{word} address is called without any request that could carry headers; legal: none")
-        ours = [name for name in headers if scheme in ("sip", "sips") and name.lower() in _SIP_HEADERS]
+        reserved, where = _OUR_HEADERS.get(scheme, (frozenset(), ""))
+        ours = [name for name in headers if name.lower() in reserved]
         if ours:
-            raise ValueError(f"the header {ours[0]!r} is ours to say in SIP; legal: others, like X-Campaign")
+            raise ValueError(f"the header {ours[0]!r} is ours to say in {where}; legal: others, like X-Campaign")
         return headers
 
     @field_validator("codec")

@@ -229,6 +229,7 @@ WRONG = {
         ["AudioSocket has no message"],
     ),
     "ca of ws": (WS, ["stream: {ca: t.pem}"], 4, ["target.stream", "ca: ws:// is not encrypted"]),
+    "header of the handshake": (WS, ["headers: {upgrade: h2c}"], 4, ["target.headers", "a WebSocket's handshake"]),
     "name of a variable": (SIP, ["headers: {X-A: '${a b}'}"], 4, ["target.headers", "legal: ${NAME}"]),
 }
 

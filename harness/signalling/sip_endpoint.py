@@ -22,6 +22,8 @@ from harness.protocols.sip.user_agent import UserAgent
 from harness.signalling.stream import SipStream
 from harness.signalling.udp_socket import Address, UdpSocket
 
+# So long a peer may take to end a connection that we close: 0.5 s.
+_GOODBYE_STEPS, _GOODBYE_STEP_S = 50, 0.01
 _NS_PER_S = 1e9
 _BACKLOG = 4096
 _HANDSHAKE_S = 10.0
@@ -317,11 +319,23 @@ class SipEndpoint:
         for dialling in self._dialled.values():
             dialling.cancel()
         await asyncio.gather(*self._dialled.values(), return_exceptions=True)
-        for stream in list(self._streams.values()):
-            stream.close()
+        await self._close_streams()
         await asyncio.gather(*(server.wait_closed() for server in self._servers))
         for sock in list(self._sockets):
             self._close_udp(sock)
+
+    async def _close_streams(self) -> None:
+        """Close every connection; those whose peers do not read, or owe TLS their goodbye, are cut."""
+        for stream in list(self._streams.values()):
+            stream.close()
+        for _ in range(_GOODBYE_STEPS):
+            if not self._streams:
+                return
+            await asyncio.sleep(_GOODBYE_STEP_S)
+        for stream in list(self._streams.values()):
+            stream.abort("closed here")
+        # A transport closes its socket in a step of its own.
+        await asyncio.sleep(0)
 
 
 def own_addresses(host: str) -> list[str]:

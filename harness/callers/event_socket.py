@@ -15,6 +15,8 @@ from harness.callers.exchange import CallEvent
 from harness.callers.side_channel import RtviChannel
 from harness.model.errors import RemoteProtocolError
 
+# The header of an answer that names the address, as HTTP and SIP write it in any case.
+EVENTS_HEADER = "x-callquake-events"
 _logger = logging.getLogger(__name__)
 _CONNECT_S = 5.0
 _LARGEST_MESSAGE = 1 << 20
@@ -28,9 +30,9 @@ class EventSocket:
         self._post = post
         self._task: asyncio.Task[None] | None = None
 
-    def follow(self, url: str) -> None:
-        """Listen at `url`, a ws:// or wss:// address; a second one is ignored."""
-        if self._task is None and urlsplit(url).scheme in ("ws", "wss"):
+    def follow(self, url: str | None) -> None:
+        """Listen at `url`, a ws:// or wss:// address; a second one is ignored, and so is none."""
+        if url is not None and self._task is None and urlsplit(url).scheme in ("ws", "wss"):
             self._task = asyncio.create_task(_listen(self._http, url, self._post))
 
     async def aclose(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from harness.callers.addresses import resolve
+from harness.callers.event_socket import EVENTS_HEADER, EventSocket
 from harness.callers.exchange import CallEvent
 from harness.callers.media_stream_host import StreamHost
 from harness.callers.media_stream_link import Read, StreamLink, open_link
@@ -69,6 +70,7 @@ class MediaStreamCaller:
         self._host = host
         self._post = post
         self._parts = urlsplit(plan.target.url)
+        self._side = EventSocket(host.http, post)
         self._link: StreamLink | None = None
         self.media: StreamMedia | None = None
         self.recorder: Recorder | None = None
@@ -124,6 +126,7 @@ class MediaStreamCaller:
         finally:
             if self._link is not None:
                 self._link.close()
+            await self._side.aclose()
 
     # --- set-up ----------------------------------------------------------------------------------------------------
 
@@ -166,6 +169,8 @@ class MediaStreamCaller:
         }
         if answer := web_socket.to_send:
             link.send(answer)
+        if isinstance(opened, Opened):
+            self._side.follow(opened.headers.get(EVENTS_HEADER))
         wire = WebSocketWire(web_socket, stream)
         return wire, wire.take(rest)
 
@@ -222,6 +227,7 @@ class MediaStreamCaller:
             post=self._post,
             recorder=self.recorder,
             prepared=self._host.prepared(wire),
+            ears=self._host.ears,
         )
         self.media = StreamMedia(self._link, wire, spec, self._host.ticker)
         self._host.add(self.media)

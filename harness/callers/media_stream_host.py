@@ -5,11 +5,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.callers.media_stream_link import WallClock
+import aiohttp
+
+from harness.callers.media_stream_ear import EarRows
 from harness.callers.media_stream_media import StreamMedia
 from harness.callers.media_stream_speech import PreparedClips
 from harness.callers.media_stream_ticker import StreamTicker
 from harness.callers.setup_failure import SetupFailure
+from harness.media.stamped_stream import WallClock
 from harness.model.histogram import Histogram
 from harness.model.records import Cause
 from harness.protocols.media_streams.wire import Payload, Wire
@@ -33,9 +36,11 @@ class StreamHostStats:
 class StreamHost:
     """One an engine; on the running event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, http: aiohttp.ClientSession) -> None:
+        self.http = http
         self.ticker = StreamTicker()
         self.clock = WallClock(time.time_ns)
+        self.ears = EarRows()
         self._prepared: dict[Callable[[bytes], Payload], PreparedClips] = {}
         self._contexts: dict[str | None, ssl.SSLContext] = {}
         self._streams: dict[StreamMedia, None] = {}

@@ -1,74 +1,32 @@
-"""A TCP or TLS connection read with the kernel's receive times, whatever we were busy with when data came.
+"""A media stream's TCP or TLS connection, read with the kernel's receive times (harness/media/stamped_stream.py).
 
-The stamp of a read is that of its last segment (Linux 4.13 and newer, SO_TIMESTAMPNS on TCP): what else it holds came
-earlier, but after the read before. Where there is no stamp, the time of the read stands in for it.
+Where there is no stamp, the time of the read stands in for it.
 """
 
 import asyncio
 import contextlib
 import socket
 import ssl
-import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.callers.exhaustion import raise_if_ours
 from harness.callers.setup_failure import SetupFailure
 from harness.media.kernel_time import SO_TIMESTAMPNS
 from harness.media.spec import Address
-from harness.model.clock import NS_PER_MS, monotonic_ns
+from harness.media.stamped_stream import CONTROL_BYTES, READ_BYTES, TlsPipe, WallClock, stamp_of
+from harness.model.clock import monotonic_ns
 from harness.model.records import Cause
 
-_READ_BYTES = 65_536
-_CONTROL_BYTES = socket.CMSG_SPACE(16)
-_TIMESPEC = struct.Struct("=qq")
 # What one wake-up may read before other calls have their turn.
 _READS = 8
 # Not much waits unseen in the kernel: an agent that does not read is noticed sooner.
 _SEND_BUFFER_BYTES = 32_768
 # RFC 5482: data that nobody acknowledges for so long ends the connection.
 _TCP_USER_TIMEOUT = 18
-_OFFSET_REFRESH_NS = 250 * NS_PER_MS
 
 
-class WallClock:
-    """Carries the kernel's stamps, which are wall-clock times, to the monotonic clock."""
-
-    def __init__(self, wall_ns: Callable[[], int], now_ns: Callable[[], int] = monotonic_ns) -> None:
-        self._wall_ns = wall_ns
-        self._now_ns = now_ns
-        self._offset_ns = 0
-        self._due_ns = 0
-        # By how much the wall clock moved against the monotonic one between two looks; the largest since last taken.
-        self.step_ns = 0
-
-    def monotonic(self, stamp_ns: int) -> int:
-        """Return the monotonic time of a stamp; never one that is still to come."""
-        now = self._now_ns()
-        if now >= self._due_ns:
-            self._look(now)
-        return min(now, stamp_ns - self._offset_ns)
-
-    def take_step_ns(self) -> int:
-        """Return the largest step since the last call."""
-        step, self.step_ns = self.step_ns, 0
-        return step
-
-    def _look(self, now: int) -> None:
-        narrowest, found = NS_PER_MS * 1000, self._offset_ns
-        for _ in range(3):
-            before = self._now_ns()
-            wall = self._wall_ns()
-            width = self._now_ns() - before
-            if width < narrowest:
-                narrowest, found = width, wall - before - width // 2
-        if self._due_ns:
-            self.step_ns = max(self.step_ns, abs(found - self._offset_ns))
-        self._offset_ns, self._due_ns = found, now + _OFFSET_REFRESH_NS
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """What came, b"" at the end of the connection; `is_stamped`: `at_ns` is the kernel's."""
 
     data: bytes
@@ -79,7 +37,7 @@ class Read:
 class StreamLink:
     """One connection that is up. `listen` once; what came before waits in the kernel."""
 
-    def __init__(self, sock: socket.socket, tls: "_Tls | None", clock: WallClock) -> None:
+    def __init__(self, sock: socket.socket, tls: TlsPipe | None, clock: WallClock) -> None:
         self._sock = sock
         self._tls = tls
         self._clock = clock
@@ -114,7 +72,7 @@ class StreamLink:
             return True
         if self._tls is not None:
             try:
-                data = self._tls.encrypt(data)
+                data = self._tls.seal(data)
             except ssl.SSLError as error:
                 self._break(error)
                 return True
@@ -180,25 +138,25 @@ class StreamLink:
             if not self._is_open:
                 return
             try:
-                data, control, _flags, _address = self._sock.recvmsg(_READ_BYTES, _CONTROL_BYTES)
+                data, control, _flags, _address = self._sock.recvmsg(READ_BYTES, CONTROL_BYTES)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
                 self._break(error)
                 return
             self._take(data, control)
-            if not data or len(data) < _READ_BYTES:
+            if not data or len(data) < READ_BYTES:
                 # A short read has emptied the buffer; what comes now wakes us again.
                 return
 
     def _take(self, data: bytes, control: "list[tuple[int, int, bytes]]") -> None:
-        stamp = _stamp_of(control)
+        stamp = stamp_of(control)
         at_ns = monotonic_ns() if stamp is None else self._clock.monotonic(stamp)
         if not data:
             self._loop.remove_reader(self._sock.fileno())
         if data and self._tls is not None:
             try:
-                data, is_over = self._tls.decrypt(data)
+                data, is_over = self._tls.open(data)
             except ssl.SSLError as error:
                 self._break(error)
                 return
@@ -220,68 +178,6 @@ def _ignore(_what: object) -> None:
     """Be what an event of nobody's is told to."""
 
 
-def _stamp_of(control: "list[tuple[int, int, bytes]]") -> int | None:
-    for level, kind, value in control:
-        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-            seconds, nanoseconds = _TIMESPEC.unpack(value[: _TIMESPEC.size])
-            return int(seconds) * 1_000_000_000 + int(nanoseconds)
-    return None
-
-
-class _Tls:
-    """TLS over memory: the socket is read by us, with its stamps."""
-
-    def __init__(self, context: ssl.SSLContext, host: str) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-
-    async def shake_hands(self, sock: socket.socket) -> None:
-        """Do the handshake. Raises ssl.SSLError, OSError."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                await loop.sock_sendall(sock, self._outgoing.read())
-                data = await loop.sock_recv(sock, _READ_BYTES)
-                if not data:
-                    raise ConnectionResetError("the connection ended in the TLS handshake") from None
-                self._incoming.write(data)
-            else:
-                await loop.sock_sendall(sock, self._outgoing.read())
-                return
-
-    @property
-    def words(self) -> str:
-        """Protocol and cipher."""
-        cipher = self._tls.cipher()
-        return f"{self._tls.version()} {cipher[0] if cipher else ''}"
-
-    def encrypt(self, data: bytes) -> bytes:
-        """Return the records to send."""
-        self._tls.write(data)
-        return self._outgoing.read()
-
-    def decrypt(self, data: bytes) -> tuple[bytes, bool]:
-        """Return what the records hold, and whether the peer has closed. Raises ssl.SSLError."""
-        self._incoming.write(data)
-        parts: list[bytes] = []
-        while True:
-            try:
-                part = self._tls.read(_READ_BYTES)
-            except ssl.SSLWantReadError:
-                return b"".join(parts), False
-            except ssl.SSLZeroReturnError:
-                part = b""
-            if not part:
-                return b"".join(parts), True
-            parts.append(part)
-
-    def pending(self) -> bytes:
-        """Return what TLS itself has to say (a key update, say)."""
-        return self._outgoing.read()
-
-
 async def open_link(
     remote: Address, tls: tuple[ssl.SSLContext, str] | None, clock: WallClock, silence_ms: float, shown: str
 ) -> StreamLink:
@@ -296,7 +192,7 @@ async def open_link(
         await asyncio.get_running_loop().sock_connect(sock, remote)
         if tls is None:
             return StreamLink(sock, None, clock)
-        records = _Tls(*tls)
+        records = TlsPipe(*tls)
         await records.shake_hands(sock)
         return StreamLink(sock, records, clock)
     except ssl.SSLError as error:

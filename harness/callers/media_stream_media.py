@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.callers.exchange import CallEvent, Disconnected
-from harness.callers.media_stream_ear import Speech, StreamEar
+from harness.callers.media_stream_ear import EarRows, Speech, StreamEar
 from harness.callers.media_stream_link import Read, StreamLink
 from harness.callers.media_stream_speech import Outgoing, PreparedClips, StreamSpeech
 from harness.callers.media_stream_ticker import StreamTicker
@@ -49,6 +49,7 @@ class StreamMediaSpec:
     recorder: Recorder | None
     # Shared by all calls whose wires write audio alike.
     prepared: PreparedClips
+    ears: EarRows
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ class StreamMedia:
         self._post = spec.post
         self._speech = StreamSpeech(spec.codec, wire.packets_per_message, spec.prepared)
         self._playout: Playout[Speech] = Playout()
-        self._ear = StreamEar(spec.codec, spec.quiet_ms)
+        self._ear = StreamEar(spec.codec, spec.quiet_ms, spec.ears)
         self._counts = _Counts()
         self._is_over = False
         self._is_caller_speaking = False
@@ -168,6 +169,7 @@ class StreamMedia:
                 except TimeoutError:
                     _logger.debug("call %s: the agent did not close within %s s", self._spec.name, _GOODBYE_S)
         self._link.close()
+        self._ear.close()
         return self.stats()
 
     def _stop(self) -> None:
@@ -223,7 +225,7 @@ class StreamMedia:
                 self._record(heard, self._spec.recorder)
             onset = self._ear.hear(heard)
             if self._is_caller_speaking and self._has_cleared:
-                self._counts.talk_over_ns += self._ear.voiced_ns(heard)
+                self._counts.talk_over_ns += self._ear.voiced_ns()
             if onset is not None and not self._is_over:
                 self._post(onset)
         for mark in self._playout.marks_reached(now_ns):
@@ -275,7 +277,9 @@ class StreamMedia:
                     self._counts.stamped += 1
                 else:
                     self._counts.unstamped += 1
-            self._on_event(event, read.at_ns)
+                self._on_audio(event, read.at_ns)
+            else:
+                self._on_event(event, read.at_ns)
 
     def _on_event(self, event: WireEvent, at_ns: int) -> None:
         match event:
@@ -315,7 +319,7 @@ class StreamMedia:
         duration_ns = self._wire.audio_format.duration_ns(len(audio.payload))
         self._counts.audio_ns += duration_ns
         dry_ns = self._playout.dry_ns(at_ns)
-        self._playout.arrive(self._ear.prepare(audio.payload, dry_ns), duration_ns, at_ns)
+        self._playout.arrive(Speech(audio.payload, dry_ns), duration_ns, at_ns)
 
     def _on_clear(self, at_ns: int) -> None:
         if not self._is_over:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from harness.media.clips import Clip
 from harness.media.codecs import PACKET_MS, Codec
@@ -11,8 +12,7 @@ from harness.protocols.media_streams.wire import Payload
 Edge = SpeechStarted | SpeechEnded
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One message's worth of audio. `edges` tells what has been said once it left at the given time."""
 
     payload: Payload
@@ -103,6 +103,9 @@ class StreamSpeech:
             self._clip = None
 
     def _message(self, payload: Payload, packets: int, timestamp_ms: int) -> Outgoing:
+        if not self._edges and self._begins is None:
+            # Nearly every message.
+            return Outgoing(payload, packets, timestamp_ms)
         edges, self._edges = tuple(self._edges), []
         begins, self._begins = self._begins, None
         return Outgoing(payload, packets, timestamp_ms, edges, begins)

@@ -117,6 +117,7 @@ class StreamTicker:
                 _logger.exception("a media stream's tick failed; those of other calls go on")
                 self.remove(member)
                 continue
-            late_ms = (monotonic_ns() - due_ns) / NS_PER_MS
-            for _ in range(sent):
-                add(late_ms)
+            if sent:
+                late_ms = (monotonic_ns() - due_ns) / NS_PER_MS
+                for _ in range(sent):
+                    add(late_ms)

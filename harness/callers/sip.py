@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 
 from harness.callers import sip_causes
-from harness.callers.event_socket import EventSocket
+from harness.callers.event_socket import EVENTS_HEADER, EventSocket
 from harness.callers.exchange import CallEvent, Disconnected
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.setup_queue import Turn
@@ -46,7 +46,6 @@ T = TypeVar("T")
 
 # With T1 = 500 ms a BYE has left four times by then; the user agent goes on with it until its Timer F.
 BYE_WAIT_S = 4.0
-_EVENTS_HEADER = "x-callquake-events"
 _logger = logging.getLogger(__name__)
 
 
@@ -272,7 +271,7 @@ class SipCaller:
             except (RemoteProtocolError, SetupFailure):
                 # The final answer may be better; if it is not, that one tells.
                 _logger.debug("call %s: SDP of a %d is unusable", self._plan.call_id, event.status)
-            self._follow_side(event.response.get(_EVENTS_HEADER))
+            self._side.follow(event.response.get(EVENTS_HEADER))
 
     def _on_answered(self, event: events.Answered) -> None:
         self._log.answered(event)
@@ -280,7 +279,7 @@ class SipCaller:
         if self._media is not None:
             self._take_answer(self._media, event)
         self._settle(event)
-        self._follow_side(event.response.get(_EVENTS_HEADER))
+        self._side.follow(event.response.get(EVENTS_HEADER))
 
     def _on_failed(self, event: events.Failed) -> None:
         self._log.failed(event)
@@ -304,10 +303,6 @@ class SipCaller:
     def _settle(self, outcome: events.Answered | events.Failed) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(outcome)
-
-    def _follow_side(self, url: str | None) -> None:
-        if url is not None:
-            self._side.follow(url)
 
     def _on_ended(self, event: events.Ended) -> None:
         self._log.ended(event)

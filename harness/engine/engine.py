@@ -23,6 +23,7 @@ from harness.engine.due_calls import DueCalls
 from harness.engine.health import HealthMeter, sleep_and_measure_lag
 from harness.engine.plan_reader import PlanReader
 from harness.media.codecs import Codec
+from harness.media.hot.stream_ear import compile_stream_ears
 from harness.media.loop import MediaLoop
 from harness.media.peer import seam
 from harness.media.peer.host import PeerHost
@@ -57,8 +58,9 @@ class Engine:
         self._unsent: list[bytes] = []
 
     def compile(self) -> None:
-        """Compile the media loop, if this state of it is not on disk yet."""
+        """Compile the media loop and the ears of media streams, if this state of them is not on disk yet."""
         self._media_loop.compile()
+        compile_stream_ears()
 
     async def serve(self) -> None:
         """Run to the end."""
@@ -68,12 +70,12 @@ class Engine:
         decoder = wire.Decoder()
         self._media_loop.start()
         peers = PeerHost(self._media_loop)
-        self._streams = StreamHost()
         self._sip = SipHost()
         health: asyncio.Task[None] | None = None
         try:
             # As many requests at a time as there are set-ups: a limit here would count as the agent's slowness.
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+                self._streams = StreamHost(http)
                 while data := await self._reader.read(65536):
                     for message in decoder.feed(data):
                         if message["t"] == "hello":
@@ -95,7 +97,8 @@ class Engine:
             if health is not None:
                 health.cancel()
             peers.close()
-            self._streams.close()
+            if self._streams is not None:
+                self._streams.close()
             await self._sip.aclose()
             self._media_loop.stop()
             self._flush()

@@ -1,6 +1,7 @@
 """What the agent tells about a call whose transport has no data channel: RTVI over a WebSocket, `/calls/TOKEN/events`.
 
-The call's own signalling names the address (SIP: the header X-Callquake-Events of the 200). Its token is not to be
+The call's own signalling names the address in the header X-Callquake-Events (SIP: of the 200; media streams: of the
+WebSocket handshake's answer). Its token is not to be
 guessed, for transcripts go over it. Each text message is one RTVI message; what was told before the client came is kept
 and sent first, as on a data channel. A second client takes the first one's place.
 """
@@ -13,6 +14,7 @@ from aiohttp import WSMsgType, web
 
 from target_stack.edge.rtvi_channel import RtviChannel
 
+EVENTS_HEADER = "X-Callquake-Events"
 _CLOSING_S = 2.0
 _LARGEST_MESSAGE = 64 * 1024
 
@@ -23,17 +25,34 @@ class EventStreams:
     def __init__(self) -> None:
         self._channels: dict[str, RtviChannel] = {}
         self._clients: dict[str, _WebSocketChannel] = {}
+        # Of calls that have an address but no channel yet: done when they have, or never will.
+        self._promised: dict[str, asyncio.Future[None]] = {}
+
+    def promise(self) -> str:
+        """Return the path of a stream whose channel is still to come: clients wait for `attach` or `close`."""
+        token = secrets.token_urlsafe(18)
+        self._promised[token] = asyncio.get_running_loop().create_future()
+        return f"/calls/{token}/events"
+
+    def attach(self, path: str, channel: RtviChannel) -> None:
+        """Let a client fetch at `path`, as promised, what `channel` tells."""
+        token = path.split("/")[2]
+        self._channels[token] = channel
+        self._promised.pop(token).set_result(None)
 
     def open(self, channel: RtviChannel) -> str:
         """Let a client fetch what `channel` tells; return the path of its WebSocket."""
-        token = secrets.token_urlsafe(18)
-        self._channels[token] = channel
-        return f"/calls/{token}/events"
+        path = self.promise()
+        self.attach(path, channel)
+        return path
 
     def close(self, path: str) -> None:
         """End the stream; what waits is still sent."""
         token = path.split("/")[2]
         self._channels.pop(token, None)
+        promised = self._promised.pop(token, None)
+        if promised is not None:
+            promised.set_result(None)
         client = self._clients.pop(token, None)
         if client is not None:
             client.finish()
@@ -41,6 +60,9 @@ class EventStreams:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Serve one client until the call or the client ends."""
         token = request.match_info["token"]
+        promised = self._promised.get(token)
+        if promised is not None:
+            await asyncio.wait({promised})
         channel = self._channels.get(token)
         if channel is None:
             raise web.HTTPNotFound

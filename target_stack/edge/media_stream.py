@@ -3,7 +3,8 @@
     GET /twilio (or /stream) ─► start message: dialect, encoding, call id ─► connected ─► audio both ways ─► stop, close
 
 The dialect is told from the first messages, so one path serves all of them. The agent speaks in real time, 20 ms a
-message, and sends nothing while it is silent; a barge-in also clears what the carrier still holds.
+message, and sends nothing while it is silent; a barge-in also clears what the carrier still holds. The handshake's
+answer names where transcripts and stage times can be had (event_streams.py).
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from target_stack.edge.call_names import CALL_NAME, CallNames
 from target_stack.edge.caller_audio import CallerAudio
 from target_stack.edge.calls import RequestRefusedError
 from target_stack.edge.counts import StreamCounts
+from target_stack.edge.event_streams import EVENTS_HEADER, EventStreams
 from target_stack.edge.rtp.ticker import Ticker
 from target_stack.edge.speech_encoder import SpeechEncoder
 from target_stack.frames import SessionFactory
@@ -114,9 +116,16 @@ class StreamEdge:
     """Takes media streams between the server's start and `aclose`."""
 
     def __init__(
-        self, sessions: SessionFactory, names: CallNames, max_calls: int, limits: CallLimits, why_not: Callable[[], str]
+        self,
+        sessions: SessionFactory,
+        names: CallNames,
+        max_calls: int,
+        limits: CallLimits,
+        why_not: Callable[[], str],
+        events: EventStreams,
     ) -> None:
         self.counts = StreamCounts()
+        self._events = events
         self._sessions = sessions
         self._names = names
         self._max_calls = max_calls
@@ -155,13 +164,16 @@ class StreamEdge:
         socket = web.WebSocketResponse(
             protocols=_SUBPROTOCOLS, heartbeat=_HEARTBEAT_S, max_msg_size=_LARGEST_MESSAGE, timeout=_CLOSE_S
         )
+        path = self._events.promise()
+        socket.headers[EVENTS_HEADER] = f"{'wss' if request.secure else 'ws'}://{request.host}{path}"
         # Taken before the first await: two at once must not share the last place.
         self._active += 1
         self.counts.active_calls = self._active
         try:
             await socket.prepare(request)
-            await self._serve(socket)
+            await self._serve(socket, path)
         finally:
+            self._events.close(path)
             self._active -= 1
             self.counts.active_calls = self._active
         return socket
@@ -175,7 +187,7 @@ class StreamEdge:
             await asyncio.sleep(0.01)
         await self._ticker.aclose()
 
-    async def _serve(self, socket: web.WebSocketResponse) -> None:
+    async def _serve(self, socket: web.WebSocketResponse, path: str) -> None:
         end = AgentEnd()
         try:
             async with asyncio.timeout(self._limits.connect_s):
@@ -189,7 +201,7 @@ class StreamEdge:
             await socket.close(code=1002, message=str(error).encode()[:120])
             return
         if started is not None:
-            await self._call(socket, end, started)
+            await self._call(socket, end, started, path)
 
     async def _start_of(self, socket: web.WebSocketResponse, end: AgentEnd) -> Started | None:
         """Wait for the start message; None where the carrier left before it."""
@@ -202,9 +214,10 @@ class StreamEdge:
                 return said
         return None
 
-    async def _call(self, socket: web.WebSocketResponse, end: AgentEnd, started: Started) -> None:
+    async def _call(self, socket: web.WebSocketResponse, end: AgentEnd, started: Started, path: str) -> None:
         call = StreamCall(self._names.take(_wanted_name(started)), end, self._sessions, self._limits, self._ticker)
         self._calls[call] = None
+        self._events.attach(path, call.channel)
         self.counts.streams[end.dialect.name if end.dialect else ""] += 1
         call.start()
         writing = asyncio.create_task(call.write(socket), name=f"stream {call.call_id}")

@@ -101,7 +101,12 @@ class EdgeServer:
         """Listen; return the bound port. OSError when the address cannot be bound."""
         self._calls = Calls(self._sessions, self.counts, self.names, self._max_calls, self._limits)
         self._media_streams = StreamEdge(
-            self._sessions, self.names, self._max_calls, self._limits, lambda: _why_not(self._readiness())
+            self._sessions,
+            self.names,
+            self._max_calls,
+            self._limits,
+            lambda: _why_not(self._readiness()),
+            self.streams,
         )
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_errors_as_json])
         app.add_routes(self._routes())

@@ -31,6 +31,7 @@ from harness.protocols.sip.events import (
 from harness.protocols.sip.handles import Call
 from target_stack.edge.agent_call import AgentCall, EndReason
 from target_stack.edge.counts import SipCounts
+from target_stack.edge.event_streams import EVENTS_HEADER
 from target_stack.edge.rtp.digits import Digit
 from target_stack.edge.rtp.line import Address, RtpLine
 from target_stack.edge.rtp.ticker import Ticker
@@ -39,7 +40,6 @@ from target_stack.edge.sip_options import SipOptions
 
 _log = logging.getLogger(__name__)
 
-EVENTS_HEADER = "X-Callquake-Events"
 CALL_HEADER = "X-Call-Id"
 # Wide band first where the caller leaves us the choice: an offer of ours, to an INVITE without one.
 _CODECS = (OPUS, G722, PCMU, PCMA)

@@ -7,12 +7,13 @@ import contextlib
 import aiohttp
 import numpy as np
 import pytest
-from edge_peer import Sessions, running_edge, until
+from edge_peer import TRANSCRIPT, Sessions, running_edge, until
 
 from harness.calibrate.voice import voiced
 from harness.media.clips import encode_clip
 from harness.media.codecs import L16_8K, L16_16K, PCMA, PCMU
 from harness.media.payload_decoder import PayloadDecoder
+from harness.protocols import rtvi
 from harness.protocols.media_streams.dialects import DIALECTS, TWILIO
 from harness.protocols.media_streams.messages import AgentAudio, Clear
 from harness.protocols.media_streams.stream import CarrierEnd, Identity
@@ -199,5 +200,52 @@ def test_a_shutdown_hangs_up_and_waits():
             await edge.aclose()
             assert sessions.made[0].closes == 1
             assert edge.media_streams.counts.calls_ended == {"shutdown": 1}
+
+    asyncio.run(main())
+
+
+def test_the_answer_to_the_handshake_names_where_transcripts_are_told():
+    async def main():
+        sessions, told = Sessions(), []
+        async with running_edge(sessions) as (edge, base), aiohttp.ClientSession() as http:
+            async with http.ws_connect(base.replace("http", "ws") + "/stream") as socket:
+                url = socket._response.headers["X-Callquake-Events"]
+                # Before the start message, and so before there is a call.
+                joining = asyncio.create_task(http.ws_connect(url))
+                await asyncio.sleep(0.05)
+                assert not joining.done()
+                caller = Carrier(socket, TWILIO, next(iter(TWILIO.formats)), {"call_id": "call-1"})
+                for message in caller.end.open():
+                    await caller.send(message)
+                async with await asyncio.wait_for(joining, 5) as events:
+                    await events.send_str(rtvi.build(rtvi.ClientReady("1")))
+                    await until(lambda: loud(caller.heard()), "the greeting")
+                    await caller.speak(
+                        [*encode_clip("u", voiced(400, 8000), 0, 400, PCMU).payloads, *[PCMU.silence] * 30]
+                    )
+                    while not told or not isinstance(told[-1], rtvi.UserTranscription):
+                        told.append(rtvi.parse((await events.receive(5)).data))
+                    assert told[-1].text == TRANSCRIPT
+                    await caller.close()
+                    while (await events.receive(5)).type is aiohttp.WSMsgType.TEXT:
+                        pass
+            await until(lambda: not edge.media_streams.counts.active_calls, "the release of the call")
+            async with http.get(url.replace("ws", "http")) as gone:
+                assert gone.status == 404
+
+    asyncio.run(main())
+
+
+def test_who_waits_for_a_call_that_never_starts_is_told_that_there_is_none():
+    async def main():
+        limits = CallLimits(connect_s=0.3)
+        async with (
+            running_edge(Sessions(), limits=limits) as (_edge, base),
+            aiohttp.ClientSession() as http,
+            http.ws_connect(base.replace("http", "ws") + "/stream") as socket,
+        ):
+            url = socket._response.headers["X-Callquake-Events"]
+            async with http.get(url.replace("ws", "http")) as gone:
+                assert gone.status == 404
 
     asyncio.run(main())

@@ -13,8 +13,9 @@ from harness.media.peer.host import PeerHost
 from harness.media.peer.ice_port import Port
 from harness.media.peer.relay_carrier import Carrier, RelayError, UdpCarrier
 from harness.media.peer.relay_port import RelayPort
-from harness.media.peer.relay_stream import StreamCarrier, TlsPipe, connect, explain, tls_context
+from harness.media.peer.relay_stream import StreamCarrier, connect, explain, tls_context
 from harness.media.spec import Address
+from harness.media.stamped_stream import TlsPipe
 from harness.model.plan import IceServer, IceSpec
 from harness.protocols import stun
 from harness.protocols.ice_urls import ServerUrl, parse_server_url

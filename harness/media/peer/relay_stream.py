@@ -23,83 +23,16 @@ from harness.media.loop import MediaLoop
 from harness.media.peer.ice_port import MediaPath, ignore
 from harness.media.peer.relay_carrier import BridgeDelay, OnFrame, RelayError
 from harness.media.spec import Address
+from harness.media.stamped_stream import CONTROL_BYTES, READ_BYTES, TlsPipe, WallClock
 from harness.model.errors import RemoteProtocolError
 from harness.protocols.turn_messages import StreamFramer, is_channel_data, padded, read_channel_data
 
-_READ_BYTES = 65536
-_CONTROL_BYTES = 256
 # Media that waits longer than this many bytes take to leave is of no use to anybody.
 _MOST_UNSENT = 256 << 10
 _MOST_READS = 32
-_STAMP = struct.Struct("@qq")
 _STAMPED = struct.Struct("!HHq")
-_NS = 1_000_000_000
-_OFFSET_READS = 3
 # No media, no ChannelData.
 _ALIVE = b"\0"
-
-
-def arrival_ns(control: list[tuple[int, int, bytes]]) -> int:
-    """Return when the kernel had the last of what recvmsg gave, monotonic ns; now, where it does not say."""
-    for level, kind, data in control:
-        if level == socket.SOL_SOCKET and kind == kernel_time.SO_TIMESTAMPNS and len(data) >= _STAMP.size:
-            seconds, nanoseconds = _STAMP.unpack_from(data)
-            return min(time.monotonic_ns(), int(seconds * _NS + nanoseconds) - _wall_clock_offset_ns())
-    return time.monotonic_ns()
-
-
-def _wall_clock_offset_ns() -> int:
-    """Return CLOCK_REALTIME minus CLOCK_MONOTONIC, from the narrowest of a few pairs of reads."""
-    best_width_ns, best_ns = _NS, 0
-    for _ in range(_OFFSET_READS):
-        before = time.monotonic_ns()
-        real = time.time_ns()
-        after = time.monotonic_ns()
-        if after - before < best_width_ns:
-            best_width_ns, best_ns = after - before, real - (before + after) // 2
-    return best_ns
-
-
-class TlsPipe:
-    """TLS without a socket: bytes of the stream in and out."""
-
-    def __init__(self, context: ssl.SSLContext, name: str) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
-
-    async def shake_hands(self, sock: socket.socket) -> None:
-        """Do the handshake; raises ssl.SSLError, OSError."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                await loop.sock_sendall(sock, self._outgoing.read())
-                data = await loop.sock_recv(sock, _READ_BYTES)
-                if not data:
-                    raise ConnectionResetError("the server closed the connection in the TLS handshake") from None
-                self._incoming.write(data)
-            except ssl.SSLError:
-                with contextlib.suppress(OSError):
-                    sock.send(self._outgoing.read())
-                raise
-            else:
-                await loop.sock_sendall(sock, self._outgoing.read())
-                return
-
-    def seal(self, data: bytes) -> bytes:
-        """Return `data` as it goes over the stream."""
-        self._tls.write(data)
-        return self._outgoing.read()
-
-    def open(self, data: bytes) -> bytes:
-        """Return what is in the stream's bytes so far; raises ssl.SSLError."""
-        self._incoming.write(data)
-        plain = bytearray()
-        with contextlib.suppress(ssl.SSLWantReadError):
-            while chunk := self._tls.read(_READ_BYTES):
-                plain += chunk
-        return bytes(plain)
 
 
 async def connect(server: Address, tls: TlsPipe | None) -> socket.socket:
@@ -127,6 +60,7 @@ class StreamCarrier:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._tls = tls
+        self._clock = WallClock(time.time_ns)
         self._framer = StreamFramer()
         self._on_frame: OnFrame | None = None
         self._on_closed: Callable[[str], None] = ignore_reason
@@ -194,14 +128,14 @@ class StreamCarrier:
         """Carry what the media loop has sent; it has put the channel's header before each packet."""
         for _ in range(_MOST_READS):
             try:
-                frame, control, _flags, _source = self._bridge.recvmsg(2048, _CONTROL_BYTES)
+                frame, control, _flags, _source = self._bridge.recvmsg(2048, CONTROL_BYTES)
             except OSError:
                 # Nothing left; or an ICMP error, of a media loop that has closed its port.
                 return
             if len(self._unsent) > _MOST_UNSENT:
                 self._dropped += 1
                 continue
-            came_ns = arrival_ns(control)
+            came_ns = self._clock.arrival(control)
             self.send(frame)
             took_ns = time.monotonic_ns() - came_ns
             self._packets += 1
@@ -214,7 +148,7 @@ class StreamCarrier:
 
     def _readable(self) -> None:
         try:
-            data, control, _flags, _source = self._sock.recvmsg(_READ_BYTES, _CONTROL_BYTES)
+            data, control, _flags, _source = self._sock.recvmsg(READ_BYTES, CONTROL_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
@@ -223,9 +157,9 @@ class StreamCarrier:
         if not data:
             self._end("closed the connection")
             return
-        at_ns = arrival_ns(control)
+        at_ns = self._clock.arrival(control)
         try:
-            for frame in self._framer.feed(data if self._tls is None else self._tls.open(data)):
+            for frame in self._framer.feed(data if self._tls is None else self._tls.open(data)[0]):
                 self._take(frame, at_ns)
         except ssl.SSLError as error:
             self._end(f"broke TLS: {error.reason or error}")

@@ -11,7 +11,7 @@ A mark is reached when all that came before it was heard. A clear drops what was
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -28,8 +28,7 @@ class Piece(Generic[T]):
     told_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Heard(Generic[T]):
+class Heard(NamedTuple, Generic[T]):
     """The caller heard `piece` from `from_ns` to `until_ns` of the time line."""
 
     piece: Piece[T]
@@ -108,6 +107,8 @@ class Playout(Generic[T]):
 
     def marks_reached(self, now_ns: int) -> list[MarkReached]:
         """Return the marks reached since the last call, in order."""
+        if not self._marks:
+            return []
         reached: list[MarkReached] = []
         while self._marks and self._marks[0].at_ns <= now_ns:
             mark = self._marks.popleft()

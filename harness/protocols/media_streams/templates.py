@@ -9,7 +9,7 @@ reading: agents leave out and add fields as they like, and carriers do not mind.
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -32,6 +32,10 @@ class Hole:
     def write(self, value: Any) -> str:
         """Return `value` as JSON."""
         raise NotImplementedError
+
+    def slot(self) -> str:
+        """Return where `%` puts a value, for a hole that is filled that way (Template.form)."""
+        raise LocalProtocolError(f"the hole '{self.name}' cannot be filled by formatting")
 
     def read(self, value: Any, path: str) -> Any:
         """Return what the JSON value stands for; RemoteProtocolError names `path`."""
@@ -62,6 +66,10 @@ class NUMBER(Hole):
         """Return its digits."""
         return str(int(value))
 
+    def slot(self) -> str:
+        """Return the place of its digits."""
+        return f"%({self.name})d"
+
     def read(self, value: Any, path: str) -> int:
         """Take 8000, 8000.0 and "8000"."""
         if isinstance(value, float) and value.is_integer():
@@ -80,6 +88,10 @@ class DIGITS(NUMBER):
         """Return its digits, quoted."""
         return f'"{int(value)}"'
 
+    def slot(self) -> str:
+        """Return the place of its digits, quoted."""
+        return f'"%({self.name})d"'
+
 
 class AUDIO(Hole):
     """Audio in base64 (RFC 4648 section 4); written from bytes, or from what is base64 already."""
@@ -87,6 +99,10 @@ class AUDIO(Hole):
     def write(self, value: Any) -> str:
         """Return it quoted."""
         return f'"{value if isinstance(value, str) else base64.b64encode(value).decode()}"'
+
+    def slot(self) -> str:
+        """Return the place of its base64, quoted."""
+        return f'"%({self.name})s"'
 
     def read(self, value: Any, path: str) -> bytes:
         """Decode strictly: what a carrier could not play must be told, not guessed."""
@@ -214,6 +230,15 @@ class Template:
             return text
         return text[:-1] + ", " + json.dumps(values[beside.name])[1:]
 
+    def form(self, values: Mapping[str, Any], open_holes: Collection[str]) -> str:
+        """Return the message as a string for `%` and a mapping: `open_holes` stay open, the others are filled."""
+        if BESIDE in self.json:
+            raise LocalProtocolError(f"a {self.mark} message has no fixed form")
+        return "".join(
+            part.slot() if isinstance(part, Hole) and part.name in open_holes else _filled(part, values)
+            for part in self._parts
+        )
+
     def read(self, message: _Json, what: str) -> dict[str, Any]:
         """Return the value of each hole that the message fills; RemoteProtocolError for one that it had to."""
         values: dict[str, Any] = {}
@@ -230,6 +255,11 @@ class Template:
             elif not hole.may_lack:
                 raise RemoteProtocolError(f"{what}.{'.'.join(path)} is missing")
         return values
+
+
+def _filled(part: str | Hole, values: Mapping[str, Any]) -> str:
+    text = part if isinstance(part, str) else part.write(values[part.name])
+    return text.replace("%", "%%")
 
 
 def _cut(value: Any, parts: list[str | Hole]) -> None:

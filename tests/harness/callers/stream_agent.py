@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ssl
 
+import aiohttp
 import numpy as np
 from aiohttp import WSMsgType, web
 
@@ -13,6 +14,7 @@ from harness.callers.media_stream_host import StreamHost
 from harness.callers.setup_queue import SetupQueue
 from harness.media.clips import encode_clip
 from harness.media.codecs import L16_8K, L16_16K, PCMA, PCMU
+from harness.media.hot.stream_ear import compile_stream_ears
 from harness.model.clock import monotonic_ns
 from harness.model.errors import RemoteProtocolError
 from harness.model.plan import CallLimits, CallPlan, Patience, Persona, PlannedTurn, StreamSpec, TargetSpec
@@ -104,8 +106,9 @@ class Talk:
 class StreamAgent:
     """A WebSocket server with `script(talk)` behind it; `refuse` = (status, headers, body) instead."""
 
-    def __init__(self, script=None, *, refuse=None, subprotocols=(), certificate=None, autoping=True):
+    def __init__(self, script=None, *, refuse=None, subprotocols=(), certificate=None, autoping=True, headers=None):
         self._script, self._refuse, self._subprotocols = script, refuse, subprotocols
+        self._headers = headers or {}
         self._certificate, self._autoping = certificate, autoping
         self.talks = []
         self.sockets = []
@@ -132,6 +135,7 @@ class StreamAgent:
             status, headers, body = self._refuse
             return web.Response(status=status, headers=headers, text=body)
         socket = web.WebSocketResponse(protocols=self._subprotocols, autoping=self._autoping)
+        socket.headers.update(self._headers)
         await socket.prepare(request)
         self.sockets.append(socket)
 
@@ -208,7 +212,10 @@ class Bench:
     """A host of media streams, and callers on it."""
 
     async def __aenter__(self):
-        self.host = StreamHost()
+        # As an engine does before its first call: it takes longer than agents wait.
+        compile_stream_ears()
+        self.http = aiohttp.ClientSession()
+        self.host = StreamHost(self.http)
         self.queue = SetupQueue()
         self.callers = []
         return self
@@ -217,6 +224,7 @@ class Bench:
         for caller in self.callers:
             await caller.close()
         self.host.close()
+        await self.http.close()
 
     async def connect(self, url, call_id="call-1", **settings):
         events = asyncio.Queue()

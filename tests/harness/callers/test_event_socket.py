@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 from sip_agent import SipAgent, answer, sdp
 from sip_bench import SipBench
+from stream_agent import Bench, StreamAgent, next_of
 
 from harness.callers.event_socket import EventSocket
 from harness.callers.exchange import TranscriptChannel, UserTranscript
@@ -83,5 +84,21 @@ def test_a_socket_that_cannot_be_had_is_none(url):
             await asyncio.sleep(0.05)
             await socket.aclose()
         assert posted == []
+
+    asyncio.run(main())
+
+
+def test_a_media_stream_that_names_an_address_has_transcripts_and_leaves_with_its_call():
+    async def main():
+        async with Server(json.dumps(TRANSCRIPT)) as server, Bench() as bench:
+            async with StreamAgent(headers={"X-Callquake-Events": server.url}) as agent:
+                caller, events = await bench.connect(agent.url, dialect="twilio")
+                assert await next_of(events, TranscriptChannel) == TranscriptChannel("rtvi")
+                assert (await next_of(events, UserTranscript)).text == "hello"
+                await caller.close()
+                assert caller._side._task.done()
+            async with StreamAgent() as silent:
+                caller, _ = await bench.connect(silent.url, dialect="twilio")
+                assert caller._side._task is None
 
     asyncio.run(main())

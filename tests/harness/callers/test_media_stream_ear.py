@@ -6,13 +6,13 @@ import pytest
 from harness.calibrate.voice import voiced
 from harness.callers.conversation import Conversation
 from harness.callers.media_stream import format_of, stream_codec
-from harness.callers.media_stream_ear import StreamEar
-from harness.callers.media_stream_link import WallClock
+from harness.callers.media_stream_ear import EarRows, Speech, StreamEar
 from harness.callers.media_stream_speech import PreparedClips, StreamSpeech
 from harness.media.clips import encode_clip
 from harness.media.codecs import L16_8K, L16_16K, PCMA, PCMU
 from harness.media.events import SpeechEnded, SpeechStarted
 from harness.media.onset import AgentOnset
+from harness.media.stamped_stream import WallClock
 from harness.model.errors import LocalProtocolError
 from harness.model.plan import StreamSpec, TargetSpec
 from harness.protocols.media_streams.dialects import PLIVO
@@ -29,7 +29,7 @@ class Line:
     """An ear behind a playout buffer, on a clock that the test turns."""
 
     def __init__(self, codec=PCMU):
-        self.codec, self.ear, self.playout = codec, StreamEar(codec, QUIET_MS), Playout()
+        self.codec, self.ear, self.playout = codec, StreamEar(codec, QUIET_MS, EarRows()), Playout()
         self.now_ms = 1000
         self.onsets, self.stops = [], []
 
@@ -37,7 +37,7 @@ class Line:
         payload = b"".join(encode_clip("x", samples, 0, 1, self.codec).payloads)
         size = len(samples) * (2 if self.codec in (L16_8K, L16_16K) else 1)
         at_ns = at_ms * MS
-        speech = self.ear.prepare(payload[:size], self.playout.dry_ns(at_ns))
+        speech = Speech(payload[:size], self.playout.dry_ns(at_ns))
         self.playout.arrive(speech, len(samples) * 1_000_000_000 // self.codec.sample_rate, at_ns)
 
     def until(self, at_ms, step_ms=20):

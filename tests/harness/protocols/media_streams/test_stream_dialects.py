@@ -352,3 +352,35 @@ def test_the_formats_of_the_table():
     assert JAMBONZ.subprotocol == "audio.jambonz.org"
     with pytest.raises(ScenarioError, match="legal: twilio"):
         dialect_named("genesys")
+
+
+def said(payload, rest='"streamSid": "MZ1"'):
+    return f'{{"event": "media", {rest}, "media": {{"payload": "{payload}"}}}}'
+
+
+def test_messages_of_one_form_are_read_alike_and_others_as_they_are():
+    carrier = CarrierEnd(TWILIO, PCMU, Identity())
+    for payload in (b"\0\1\2", b"abc", b"a", b"\xff" * 160):
+        assert carrier.receive(said(base64.b64encode(payload).decode())) == AgentAudio(payload)
+    for wrong in ("", "A===", "AA=A", "AA==x", " AA=="):
+        for end in (carrier, CarrierEnd(TWILIO, PCMU, Identity())):
+            with pytest.raises(RemoteProtocolError):
+                end.receive(said(wrong))
+    for text in ("A\\u0041==", 'AA==", "x": "'):
+        assert carrier.receive(said(text)) == AgentAudio(b"\0")
+    assert carrier.receive(said('YQ==", "payload": "AA==')) == AgentAudio(b"\0")
+    assert carrier.receive(said("YQ==", '"event": "clear"')) == Clear()
+    # The payload's own text elsewhere in the message is not taken for it.
+    for _ in range(2):
+        assert carrier.receive(said("YQ==", '"streamSid": "YQ=="')) == AgentAudio(b"a")
+    assert carrier.receive(said("Yg==", '"streamSid": "YQ=="')) == AgentAudio(b"b")
+
+
+def test_a_piece_of_the_callers_audio_is_written_alike_from_bytes_and_from_base64():
+    one, other = CarrierEnd(TWILIO, PCMU, Identity()), CarrierEnd(TWILIO, PCMU, Identity())
+    ids = {one.started.stream_id: "S", other.started.stream_id: "S"}
+    written = [one.audio(b"abc", 20), other.audio("YWJj", 20)]
+    for name, short in ids.items():
+        written = [text.replace(name, short) for text in written]
+    assert written[0] == written[1]
+    assert json.loads(written[0])["media"] == {"track": "inbound", "chunk": "1", "timestamp": "20", "payload": "YWJj"}

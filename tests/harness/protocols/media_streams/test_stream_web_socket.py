@@ -146,3 +146,74 @@ def test_a_bad_message_does_not_keep_the_next_one_back():
     assert isinstance(events[0], Bad)
     assert events[1] == Clear()
     assert end.stop()
+
+
+def as_wsproto_has_it(data):
+    client, server = WebSocketClient(), WSConnection(ConnectionType.SERVER)
+    server.receive_data(client.request("h:1", "/x"))
+    list(server.events())
+    # Octets behind the answer: wsproto reads the connection from then on.
+    return client.receive(server.send(ws.AcceptConnection()) + data)[1:]
+
+
+FRAMES = st.one_of(
+    st.text(max_size=200).map(ws.TextMessage),
+    st.binary(max_size=200).map(ws.BytesMessage),
+    st.binary(max_size=20).map(ws.Ping),
+    st.binary(max_size=20).map(ws.Pong),
+    st.text(max_size=9).map(lambda part: ws.TextMessage(part, message_finished=False)),
+)
+
+
+@given(st.lists(FRAMES, max_size=8), st.lists(st.integers(1, 300), min_size=1, max_size=9), st.sampled_from([0, 1]))
+def test_frames_read_here_and_by_wsproto_say_the_same(frames, sizes, closes):
+    _, server = opened()
+    is_in_text = False
+    data = b""
+    for frame in frames:
+        if is_in_text and isinstance(frame, ws.BytesMessage):
+            continue
+        data += server.send(frame)
+        is_in_text = is_in_text if isinstance(frame, ws.Ping | ws.Pong) else not getattr(frame, "message_finished", 1)
+    if closes:
+        data += server.send(ws.CloseConnection(1000, "bye"))
+    client, _ = opened()
+    found, at = [], 0
+    while at < len(data):
+        size = sizes[at % len(sizes)]
+        found += client.receive(data[at : at + size])
+        at += size
+    assert found == as_wsproto_has_it(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x81\x01\xff",
+        b"\x81\x81\0\0\0\0x",
+        b"\xc1\x01x",
+        b"\x83\x01x",
+        b"\x89\x7e\0\x7e" + b"x" * 126,
+        b"\x82\x7e\0\1x",
+    ],
+    ids=["no UTF-8", "masked", "reserved bit", "unknown opcode", "long ping", "length not in its shortest form"],
+)
+def test_what_breaks_the_rules_is_refused_behind_good_frames_too(data):
+    for before in (b"", b"\x81\x02ok"):
+        client, _ = opened()
+        with pytest.raises(RemoteProtocolError):
+            client.receive(before + data)
+
+
+def test_the_end_of_the_connection_in_the_middle_of_a_frame_is_no_message():
+    client, _ = opened()
+    assert client.receive(b"\x81\x05hel") == []
+    assert [type(event) for event in client.receive(None)] == [Closed]
+
+
+def test_headers_of_the_answer_are_told():
+    client, server = WebSocketClient(), WSConnection(ConnectionType.SERVER)
+    server.receive_data(client.request("h:1", "/x"))
+    list(server.events())
+    (found,) = client.receive(server.send(ws.AcceptConnection(extra_headers=[(b"X-Callquake-Events", b"ws://h/e")])))
+    assert found.headers["x-callquake-events"] == "ws://h/e"

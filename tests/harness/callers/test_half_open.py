@@ -104,9 +104,9 @@ class Host:
         self.peers = PeerHost(self.media_loop)
         # T1 of 20 ms: what a BYE without an answer leaves behind is gone after 1.3 s, not 32.
         self.sip = SipHost(AgentConfig(invites=False, timers=TimerValues(t1_ms=20)))
-        self.streams = StreamHost()
         self.ports = SourcePorts(self.media_loop)
         self.http = aiohttp.ClientSession()
+        self.streams = StreamHost(self.http)
         return self
 
     async def __aexit__(self, *_):

@@ -73,7 +73,9 @@ class EngineLink:
     def listen(self, seconds: float) -> None:
         """Keep what comes within `seconds`. BenchmarkError when the engine ends."""
         deadline = time.monotonic() + seconds
-        while select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        while (left_s := deadline - time.monotonic()) > 0:
+            if not select.select([self._socket], [], [], left_s)[0]:
+                return
             data = self._socket.recv(1 << 20)
             if not data:
                 raise BenchmarkError(f"the engine ended: {self._last_words()}")

@@ -25,7 +25,9 @@ class Uas(Child):
     def __init__(self, ground: Ground) -> None:
         self.port = free_udp_ports(1)
         own = ["-i", HOST, "-p", str(self.port), "-cp", str(free_udp_ports(1)), "-buff_size", str(BUFFER_BYTES)]
-        super().__init__([*SIPP, "-sn", "uas", *own], ground.answer_core, ground.log("sipp-uas"), ground.logs)
+        # Its screens fill a pipe that nobody reads within half a minute, and then it stands still.
+        command = ["sh", "-c", f"exec {shlex.join([*SIPP, '-sn', 'uas', *own])} >/dev/null"]
+        super().__init__(command, ground.answer_core, ground.log("sipp-uas"), ground.logs)
 
     @property
     def url(self) -> str:

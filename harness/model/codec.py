@@ -73,7 +73,7 @@ _Read = Callable[[Any, str], Any]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Field:
-    """How one field of a dataclass is read; `read` takes the raw value and where it stands, None = it is taken as is."""
+    """How one field of a dataclass is read; `read` takes the raw value and where it stands, None takes it as it is."""
 
     name: str
     where: str

@@ -33,7 +33,7 @@ def _nobody_answers(monkeypatch):
     def refuse(url):
         raise TargetError(url)
 
-    monkeypatch.setattr("harness.commands.run.probe", refuse)
+    monkeypatch.setattr("harness.commands.run.probe_all", refuse)
 
 
 @pytest.mark.usefixtures("_nobody_answers")

@@ -1,9 +1,10 @@
-"""Rules every test module keeps: one category marker, and no thread left behind."""
+"""Rules every test module keeps: one category marker, no thread left behind, no setting of ours changed."""
 
 import os
 import threading
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 CATEGORIES = ("unit", "loopback", "end_to_end", "soak", "peer")
 
@@ -11,6 +12,9 @@ CATEGORIES = ("unit", "loopback", "end_to_end", "soak", "peer")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # What this machine was calibrated to is no matter of the tests; those that ask for it name a file of their own.
 os.environ["CALLQUAKE_CALIBRATION"] = "/nonexistent/calibration.json"
+# How long an example takes is the machine's matter.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_addoption(parser):
@@ -40,3 +44,13 @@ def _no_thread_left_behind():
     for thread in left:
         thread.join(timeout=5)
     assert not [t for t in left if t.is_alive()], f"the test left threads behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def _no_setting_changed():
+    def settings_of_ours():
+        return {name: value for name, value in os.environ.items() if name.startswith("CALLQUAKE_")}
+
+    before = settings_of_ours()
+    yield
+    assert settings_of_ours() == before, "the test left the environment changed for those after it"

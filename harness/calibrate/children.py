@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,10 @@ def _get_json(url: str) -> dict[str, Any]:
 
 
 class EngineProcess:
-    """One engine, spoken to over its wire as a Locust worker does; records go to `on_message(kind, message)`."""
+    """One engine, spoken to over its wire as a Locust worker does; records go to `on_message(kind, message)`.
+
+    `environment` is its own; None = ours.
+    """
 
     def __init__(
         self,
@@ -158,8 +161,10 @@ class EngineProcess:
         cpus: set[int],
         on_message: Callable[[str, Any], None],
         worker: str = "calibration",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._worker = worker
+        self._environment = environment
         self._folder, self._corpus, self._cpus = folder, corpus, cpus
         self._on_message = on_message
         self._log = folder / "engine.log"
@@ -180,7 +185,14 @@ class EngineProcess:
         ours, theirs = socket.socketpair()
         words = ["--fd", str(theirs.fileno())]
         try:
-            self._process = await _spawn("harness.engine", words, self._cpus, self._log, pass_fds=[theirs.fileno()])
+            self._process = await _spawn(
+                "harness.engine",
+                words,
+                self._cpus,
+                self._log,
+                pass_fds=[theirs.fileno()],
+                env=self._environment,
+            )
         finally:
             theirs.close()
         reader, self._writer = await asyncio.open_connection(sock=ours)

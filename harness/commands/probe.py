@@ -56,8 +56,6 @@ def probe(options: argparse.Namespace) -> int:
     from harness.probe.call import place  # noqa: PLC0415
     from harness.probe.plan import Wish, call_plan, utterance_of  # noqa: PLC0415
 
-    # One call needs no compiled media loop, whose making takes half a minute on a machine that has none yet.
-    os.environ.setdefault("CALLQUAKE_MEDIA", "python")
     say = "" if options.say_nothing else utterance_of(corpus, options.say)
     wish = Wish(say, not options.no_greeting, options.record is not None, options.timeout)
     with tempfile.TemporaryDirectory(prefix="callquake-probe-") as name:

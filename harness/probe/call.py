@@ -46,7 +46,11 @@ class _Gathered:
 async def place(plan: CallPlan, corpus: Corpus, folder: Path) -> Probed:
     """Place the call and see it to its end; its recording is below `folder`. Raises GeneratorError."""
     gathered = _Gathered()
-    engine = EngineProcess(folder, corpus.directory, os.sched_getaffinity(0), gathered.take, worker="probe")
+    # One call needs no compiled media loop, whose making takes half a minute on a machine that has none yet.
+    environment = {"CALLQUAKE_MEDIA": "python", **os.environ}
+    engine = EngineProcess(
+        folder, corpus.directory, os.sched_getaffinity(0), gathered.take, worker="probe", environment=environment
+    )
     limits = plan.limits
     longest_ms = limits.connect_timeout_ms + limits.call_timeout_ms
     try:

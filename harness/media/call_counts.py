@@ -51,7 +51,7 @@ class CallCounts:
             packets_received=packets_received,
             packets_lost=max(0, closed_expected + expected - received),
             packets_discarded=discarded + bad_packets,
-            jitter_ms=jitter * 1000 / clock_rate if received > 1 else None,
+            jitter_ms=float(jitter) * 1000 / clock_rate if received > 1 else None,
             round_trip_ms=round_trip_ns / _NS_PER_MS if round_trip_ns else None,
             send_errors=send_errors,
             socket_drops=self._drops(port)[0],

@@ -44,7 +44,10 @@ class _Gathered:
 
 
 async def place(plan: CallPlan, corpus: Corpus, folder: Path) -> Probed:
-    """Place the call and see it to its end; its recording is below `folder`. Raises GeneratorError."""
+    """Place the call and see it to its end; its recording is below `folder`. Raises GeneratorError.
+
+    Cancelled (Ctrl-C) in the call, it hangs up and returns what there is: an agent is not left with half a call.
+    """
     gathered = _Gathered()
     # One call needs no compiled media loop, whose making takes half a minute on a machine that has none yet.
     environment = {"CALLQUAKE_MEDIA": "python", **os.environ}
@@ -56,8 +59,14 @@ async def place(plan: CallPlan, corpus: Corpus, folder: Path) -> Probed:
     try:
         await engine.start()
         engine.send("place", plan=to_json(plan), due_at_ns=None)
-        await engine.wait(gathered.ended, longest_ms / 1000 + _GRACE_S, "did not end the call")
-        await engine.stop()
+        try:
+            await engine.wait(gathered.ended, longest_ms / 1000 + _GRACE_S, "did not end the call")
+        except asyncio.CancelledError:
+            await engine.stop()
+            if gathered.call is None:
+                raise
+        else:
+            await engine.stop()
     finally:
         await engine.kill()
     call = gathered.call

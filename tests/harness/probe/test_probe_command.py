@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -214,6 +215,26 @@ def test_a_media_stream_is_told_by_its_connection():
     assert code == 0
     for expected in ("(media_stream, twilio)", "handshake ", "codec          PCMU", "stream         dialect twilio"):
         assert expected in told, told
+
+
+def test_ctrl_c_in_a_call_hangs_up_and_tells_what_there_is():
+    async def main():
+        sessions = Sessions(greeting_s=30.0)
+        async with running_sip_edge(sessions) as (_, (host, port)):
+            command = [sys.executable, "-m", "harness.cli", "probe", f"sip:agent@{host}:{port}", "--json"]
+            process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+            async with asyncio.timeout(60.0):
+                while not sessions.made:
+                    await asyncio.sleep(0.05)
+                await asyncio.sleep(0.5)
+                process.send_signal(signal.SIGINT)
+                told, _ = await process.communicate()
+            return process.returncode, json.loads(told)["call"]
+
+    code, call = asyncio.run(main())
+    assert code == ExitCode.INTERRUPTED
+    assert (call["outcome"], call["sip"]["bye"]) == ("interrupted", "answered")
+    assert call["sip"]["disconnect_delay_ms"] > 0
 
 
 def test_nobody_there():

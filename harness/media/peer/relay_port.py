@@ -70,8 +70,11 @@ class RelayPort(Port):
         """Return the way through the channel to `remote`, once that is bound; raises RelayError."""
         channel = self._client.channel(remote)
         if channel is None:
-            self._bound[remote] = asyncio.get_running_loop().create_future()
-            await self._bound.pop(remote)
+            bound = self._bound[remote] = asyncio.get_running_loop().create_future()
+            try:
+                await bound
+            finally:
+                del self._bound[remote]
             channel = self._client.channel(remote)
         if channel is None:
             raise RelayError(f"TURN {self.name} has no channel to {remote[0]}:{remote[1]}")

@@ -51,8 +51,14 @@ class SipLog:
     registrations: tuple[SipRegistration, ...] = ()
 
     def invited(self, call_id: str, now_ns: int) -> None:
-        """Note that an INVITE left; a later one, after a redirect, is part of the same attempt."""
+        """Note that an INVITE left; a later one is part of the same attempt, and what it comes to is what counts.
+
+        It follows a redirect, or an answer whose media could not be told from another call's.
+        """
         self.call_id = call_id
+        self.status, self.reason, self.retry_after_s = None, "", None
+        self.answered_at_ns = self.answer_delay_ms = self.session_ms = None
+        self.bye, self.bye_at_ns, self.disconnect_delay_ms = Bye.NONE, None, None
         if self.invited_at_ns is None:
             self.invited_at_ns = now_ns
 

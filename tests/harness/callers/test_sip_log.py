@@ -52,6 +52,29 @@ def test_times_run_from_the_first_invite():
     assert (facts.bye, facts.disconnect_delay_ms, facts.agent) == (Bye.ANSWERED, 5.0, "agent 1")
 
 
+def test_a_call_placed_again_is_measured_by_its_last_session():
+    log = SipLog("udp")
+    log.invited("shared", 0)
+    answered_at(log, 100)
+    log.hung_up(101 * MS)
+    log.ended(Ended(103 * MS, CALL, "local", "hung up", response(200)))
+    log.invited("alone", 104 * MS)
+    answered_at(log, 200)
+    log.hung_up(60_200 * MS)
+    log.ended(Ended(60_205 * MS, CALL, "local", "hung up", response(200)))
+    facts = log.facts()
+    assert (facts.call_id, facts.answer_delay_ms, facts.session_ms) == ("alone", 200.0, 60_000.0)
+    assert (facts.bye, facts.disconnect_delay_ms) == (Bye.ANSWERED, 5.0)
+
+
+def test_a_redirect_to_where_nobody_answers_has_no_final_response():
+    log = SipLog("udp")
+    log.invited("first", 0)
+    log.failed(Failed(10 * MS, CALL, 302, "Moved", response(302), "response"))
+    log.invited("second", 11 * MS)
+    assert (log.facts().status, log.facts().reason) == (None, "")
+
+
 def test_an_answer_without_a_1xx_is_the_first_sign():
     log = SipLog("udp")
     log.invited("id", 0)

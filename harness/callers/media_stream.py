@@ -199,6 +199,8 @@ class MediaStreamCaller:
                 fail(*_unusable(read, error))
                 return
             if events and isinstance(events[0], Opened):
+                # What comes before the call has its turn again is for its media.
+                link.pause()
                 answered.set_result(events)
             elif events and isinstance(events[0], Refused):
                 fail(Cause.SIGNALLING_REFUSED, _refusal(events[0]))

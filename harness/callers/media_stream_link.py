@@ -35,7 +35,7 @@ class Read(NamedTuple):
 
 
 class StreamLink:
-    """One connection that is up. `listen` once; what came before waits in the kernel."""
+    """One connection that is up. What comes while nobody listens waits in the kernel, with its stamp."""
 
     def __init__(self, sock: socket.socket, tls: TlsPipe | None, clock: WallClock) -> None:
         self._sock = sock
@@ -55,6 +55,12 @@ class StreamLink:
         if self._is_open and not self._is_reading:
             self._is_reading = True
             self._loop.add_reader(self._sock.fileno(), self._on_readable)
+
+    def pause(self) -> None:
+        """Read nothing until the next `listen`, whoever is to have it."""
+        if self._is_open and self._is_reading:
+            self._is_reading = False
+            self._loop.remove_reader(self._sock.fileno())
 
     @property
     def tls_words(self) -> str | None:
@@ -135,7 +141,7 @@ class StreamLink:
 
     def _on_readable(self) -> None:
         for _ in range(_READS):
-            if not self._is_open:
+            if not self._is_open or not self._is_reading:
                 return
             try:
                 data, control, _flags, _address = self._sock.recvmsg(READ_BYTES, CONTROL_BYTES)
@@ -166,6 +172,10 @@ class StreamLink:
                 return
             if is_over:
                 self._loop.remove_reader(self._sock.fileno())
+            if data and is_over:
+                # The end came in one piece with the last data, and is told behind it, as everywhere.
+                self._on_read(Read(data, at_ns, stamp is not None))
+                data = b""
         self._on_read(Read(data, at_ns, stamp is not None))
 
     def _break(self, error: OSError) -> None:

@@ -102,6 +102,8 @@ class StreamMedia:
         self._link.send(self._wire.open())
         self._link.listen(self._on_read, self._on_broken)
         for event in early:
+            # Dated by when the call was up, whenever it came.
+            self._counts.unstamped += isinstance(event, AgentAudio)
             self._on_event(event, at_ns)
         self._ticker.add(self)
 

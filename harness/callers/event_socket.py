@@ -32,7 +32,7 @@ class EventSocket:
 
     def follow(self, url: str | None) -> None:
         """Listen at `url`, a ws:// or wss:// address; a second one is ignored, and so is none."""
-        if url is not None and self._task is None and urlsplit(url).scheme in ("ws", "wss"):
+        if url is not None and self._task is None and _is_web_socket(url):
             self._task = asyncio.create_task(_listen(self._http, url, self._post))
 
     async def aclose(self) -> None:
@@ -40,6 +40,14 @@ class EventSocket:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+
+def _is_web_socket(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in ("ws", "wss")
+    except ValueError:
+        # An open bracket, say.
+        return False
 
 
 async def _listen(http: aiohttp.ClientSession, url: str, post: Callable[[CallEvent], None]) -> None:

@@ -44,8 +44,12 @@ class Reply:
 
     @property
     def location(self) -> str | None:
-        """Where Location points, None without one."""
-        return urljoin(self.url, self.headers["Location"]) if "Location" in self.headers else None
+        """Where Location points, None without one that can be read."""
+        try:
+            return urljoin(self.url, self.headers["Location"]) if "Location" in self.headers else None
+        except ValueError:
+            # An open bracket, say.
+            return None
 
     def refusal(self, asked: str) -> SetupFailure:
         """Return the failure that this answer is to a request sent to `asked`."""

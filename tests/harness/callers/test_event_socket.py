@@ -74,7 +74,9 @@ def test_transcripts_of_a_sip_call_come_over_the_socket_its_answer_names():
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("url", ["ws://127.0.0.1:1/", "http://127.0.0.1:1/", "file:///etc/passwd", "ws://", "", "\0"])
+@pytest.mark.parametrize(
+    "url", ["ws://127.0.0.1:1/", "http://127.0.0.1:1/", "file:///etc/passwd", "ws://", "ws://[", "", "\0"]
+)
 def test_a_socket_that_cannot_be_had_is_none(url):
     async def main():
         posted = []

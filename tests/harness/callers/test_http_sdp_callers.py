@@ -122,6 +122,8 @@ def test_a_circle_of_redirects_and_one_that_leaves_http_end_the_call():
             assert "more than 5 redirects" in await refused(bench, agent.url)
         async with Redirector(status=308, to="file:///etc/passwd") as agent:
             assert "which is no http address" in await refused(bench, agent.url)
+        async with Redirector(status=307, to="http://[") as agent:
+            assert f"HTTP 307 from {agent.url}" in await refused(bench, agent.url)
 
     run(scenario)
 

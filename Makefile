@@ -44,8 +44,10 @@ test: $(VENV)/.test ## the whole test suite (installs apt packages too, when roo
 	@$(RUN) -m harness.cli models fetch
 	$(say) 'compiling the media loop (once, half a minute)'
 	@$(RUN) -m harness.media
-	$(say) 'running the tests'
-	@$(RUN) -m pytest
+	$(say) 'running the tests of rules, on every core'
+	@$(RUN) -m pytest -m unit -n auto
+	$(say) 'running the tests that keep time, one after the other'
+	@$(RUN) -m pytest -m 'not unit'
 
 test-fast: $(VENV)/.test ## only the tests without sockets and models
 	@$(RUN) -m pytest -m unit

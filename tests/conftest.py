@@ -32,6 +32,8 @@ def pytest_collection_modifyitems(config, items):
             )
         if carried == ["soak"] and not config.getoption("--soak"):
             item.add_marker(pytest.mark.skip(reason="a long run: ask for it with --soak"))
+        if item.get_closest_marker("slow") and not config.getoption("--soak"):
+            item.add_marker(pytest.mark.skip(reason="slow, and near to a test that was run: ask for it with --soak"))
         if carried == ["peer"] and not config.getoption("--peers"):
             item.add_marker(pytest.mark.skip(reason="installs a foreign peer: ask for it with --peers"))
 

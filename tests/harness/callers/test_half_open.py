@@ -213,8 +213,11 @@ def told(noticed):
 
 @pytest.mark.parametrize(
     ("wanted", "signal_of"),
-    [(KILLED, signal.SIGKILL), (STOPPED, signal.SIGSTOP), (RESET, None)],
-    ids=["killed", "stopped", "connections-reset"],
+    [
+        pytest.param(KILLED, signal.SIGKILL, id="killed"),
+        pytest.param(STOPPED, signal.SIGSTOP, id="stopped", marks=pytest.mark.slow),
+        pytest.param(RESET, None, id="connections-reset", marks=pytest.mark.slow),
+    ],
 )
 def test_an_agent_that_vanishes_is_noticed(tmp_path, certificate, wanted, signal_of):
     noticed = noticed_by(tmp_path, certificate, wanted, signal_of)

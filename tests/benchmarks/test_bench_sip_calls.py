@@ -94,6 +94,7 @@ def test_the_shells_times_are_read():
         sipp_short.cpu_of("no")
 
 
+@pytest.mark.slow
 @pytest.mark.loopback
 @pytest.mark.skipif(shutil.which("sipp") is None, reason="SIPp is not installed")
 def test_both_sides_call_sipps_agent_and_tell_what_it_took(tmp_path):

@@ -76,6 +76,7 @@ def test_a_target_that_is_killed_ends_the_calls_keeps_their_turns_and_is_said(tm
     assert "The target went away during the run" in run.text
 
 
+@pytest.mark.slow
 def test_the_same_seed_says_the_same_words_in_the_same_order(tmp_path):
     told = []
     with responder(tmp_path / "truth", *REAL_SPEECH) as (url, _):

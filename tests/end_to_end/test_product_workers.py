@@ -71,6 +71,7 @@ def ticks_of(stored, worker=None):
     return merged
 
 
+@pytest.mark.slow
 def test_two_workers_measure_what_one_does(tmp_path, corpus):
     words = ("--corpus", str(corpus))
     plan = scenario("", calls=8, callers=CALLERS)

@@ -53,11 +53,11 @@ async def call(folder, conditions, *, is_static=False, words=()):
     ("transport", "codec", "is_static", "callers_ports", "words"),
     [
         ("webrtc", "opus", False, "auto", ["--source-ports", "shared"]),
-        ("rtp", "G722", False, "shared", ["--source-ports", "shared"]),
+        pytest.param("rtp", "G722", False, "shared", ["--source-ports", "shared"], marks=pytest.mark.slow),
         ("rtp", "opus", False, "per_call", []),
-        ("rtp", "PCMA", True, "shared", []),
+        pytest.param("rtp", "PCMA", True, "shared", [], marks=pytest.mark.slow),
         ("rtp", "opus", True, "per_call", []),
-        ("sip", "PCMU", False, "shared", ["--source-ports", "shared"]),
+        pytest.param("sip", "PCMU", False, "shared", ["--source-ports", "shared"], marks=pytest.mark.slow),
         ("sip", "opus", False, "per_call", []),
     ],
     ids=[

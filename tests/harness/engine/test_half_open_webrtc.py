@@ -63,6 +63,7 @@ def calls_to(url, count, **limits):
 KINDS = ["per_call", "shared", "shared"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 def test_an_agent_that_vanishes_is_noticed_by_the_media_watchdog(tmp_path, how):
     corpus = write_wav_corpus(tmp_path / "corpus", bench_clips())

@@ -35,7 +35,7 @@ def errors_of(tmp_path, turns, *options):
     return bench, truth, sorted(abs(e) for e in errors), errors
 
 
-@pytest.mark.parametrize("silence", ["packets", "dtx"])
+@pytest.mark.parametrize("silence", ["packets", pytest.param("dtx", marks=pytest.mark.slow)])
 def test_error_against_a_known_delay(tmp_path, silence):
     options = ["--dtx"] if silence == "dtx" else []
     # The bound is on the p99 of 200 turns; of 60 it would be the second worst one.

@@ -54,6 +54,7 @@ def test_two_workers_are_as_one_with_the_same_seed(tmp_path):
     assert {h["worker"] for h in shared.rows("health")} == {"worker-0", "worker-1"}
 
 
+@pytest.mark.slow
 def test_two_workers_deal_to_several_targets_as_one_does(tmp_path):
     with target() as url:
         both = {"web": {"url": url}, "line": {"url": "rtp://127.0.0.1:9", "share": 2}}

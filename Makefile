@@ -46,8 +46,10 @@ test: $(VENV)/.test ## the whole test suite (installs apt packages too, when roo
 	@$(RUN) -m harness.media
 	$(say) 'running the tests of rules, on every core'
 	@$(RUN) -m pytest -m unit -n auto
-	$(say) 'running the tests that keep time, one after the other'
-	@$(RUN) -m pytest -m 'not unit'
+	$(say) 'running the tests over loopback, two files at a time'
+	@$(RUN) -m pytest -m loopback -n 2 --dist loadfile
+	$(say) 'running the product from end to end'
+	@$(RUN) -m pytest -m 'not unit and not loopback'
 
 test-fast: $(VENV)/.test ## only the tests without sockets and models
 	@$(RUN) -m pytest -m unit

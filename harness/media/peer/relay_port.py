@@ -48,6 +48,9 @@ class RelayPort(Port):
         self.is_lost = False
         self._granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._bound: dict[Address, asyncio.Future[None]] = {}
+        # Why there is no way to a peer, or to any: who asks for one later is told at once.
+        self._refusals: dict[Address, str] = {}
+        self._gone: str | None = None
         carrier.begin(self._frame_arrived, self._lost)
 
     async def allocate(self) -> None:
@@ -68,6 +71,8 @@ class RelayPort(Port):
 
     async def path(self, remote: Address) -> MediaPath:
         """Return the way through the channel to `remote`, once that is bound; raises RelayError."""
+        if reason := self._gone or self._refusals.get(remote):
+            raise RelayError(reason)
         channel = self._client.channel(remote)
         if channel is None:
             bound = self._bound[remote] = asyncio.get_running_loop().create_future()
@@ -172,7 +177,7 @@ class RelayPort(Port):
 
     def _peer_refused(self, event: PeerRefused) -> None:
         self.is_lost = True
-        reason = f"TURN {self.name} {event.reason}"
+        reason = self._refusals[event.peer] = f"TURN {self.name} {event.reason}"
         self._answer(event.peer, RelayError(reason))
         owner = self.claims.get(event.peer)
         if owner is not None:
@@ -189,9 +194,10 @@ class RelayPort(Port):
             self._refused(reason)
             return
         self.is_lost = True
+        self._gone = f"TURN {self.name} {reason}"
         owners = list(self.owners.values())
         for peer in list(self._bound):
-            self._answer(peer, RelayError(f"TURN {self.name} {reason}"))
+            self._answer(peer, RelayError(self._gone))
         self.abandon()
         for owner in owners:
-            owner.port_lost(self, f"the relay is gone: TURN {self.name} {reason}")
+            owner.port_lost(self, f"the relay is gone: {self._gone}")

@@ -7,7 +7,7 @@ import pytest
 
 from harness.media.peer.relay_carrier import RelayError
 from harness.media.peer.relay_port import RelayPort
-from harness.protocols.turn_events import Bound, Lost
+from harness.protocols.turn_events import Bound, Lost, PeerRefused
 
 pytestmark = pytest.mark.unit
 
@@ -49,16 +49,19 @@ class ScriptedCarrier:
         pass
 
 
-def path_after(event, bound_channel):
+def path_after(event, bound_channel, *, is_asked_late=False):
     async def main():
         carrier = ScriptedCarrier()
         over = []
         port = RelayPort("turn:r", ScriptedClient(event, bound_channel), carrier, types.SimpleNamespace(), over.append)
         if isinstance(event, Lost):
             port._granted.set_result(None)
+        if is_asked_late:
+            carrier.on_frame(b"")
         waiting = asyncio.ensure_future(port.path(PEER))
         await asyncio.sleep(0)
-        carrier.on_frame(b"")
+        if not is_asked_late:
+            carrier.on_frame(b"")
         try:
             return await asyncio.wait_for(waiting, 1)
         finally:
@@ -74,3 +77,14 @@ def test_a_channel_that_is_bound_late_is_waited_for():
 def test_a_relay_that_goes_before_the_channel_is_bound_is_told():
     with pytest.raises(RelayError, match="gone away"):
         path_after(Lost("gone away"), None)
+
+
+@pytest.mark.parametrize("event", [Lost("gone away"), PeerRefused(PEER, "forbids 192.0.2.1")])
+def test_who_asks_after_the_server_has_said_no_is_told_at_once(event):
+    with pytest.raises(RelayError, match=r"TURN turn:r (gone away|forbids)"):
+        path_after(event, None, is_asked_late=True)
+
+
+def test_the_refusal_of_another_peer_is_no_matter():
+    refused = PeerRefused(("192.0.2.2", 4000), "forbids 192.0.2.2")
+    assert path_after(refused, 0x4000, is_asked_late=True) == 0x4000

@@ -5,23 +5,27 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from harness.corpus.manifest import load_corpus
+from harness.corpus.manifest import Corpus, load_corpus
 from harness.exit_codes import ExitCode
 from harness.model.codec import to_json
 from harness.model.errors import GeneratorError, ScenarioError
-from harness.model.plan import TargetSpec
+from harness.model.plan import CallPlan, TargetSpec
 from harness.model.records import CallRecord, Cause, Outcome, TurnRecord
 from harness.model.secrets import redact
 from harness.scenario.loader import load_scenario, problems_of
 from harness.scenario.schema import Scenario
+
+if TYPE_CHECKING:
+    from harness.probe.call import Probed
 
 SCHEMA_VERSION = 1
 MAX_TIMEOUT_S = 300.0
@@ -53,7 +57,6 @@ def probe(options: argparse.Namespace) -> int:
     corpus = load_corpus(options.corpus)
     # Imported late: no other command needs it.
     from harness.probe import words  # noqa: PLC0415
-    from harness.probe.call import place  # noqa: PLC0415
     from harness.probe.plan import Wish, call_plan, utterance_of  # noqa: PLC0415
 
     say = "" if options.say_nothing else utterance_of(corpus, options.say)
@@ -61,10 +64,12 @@ def probe(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="callquake-probe-") as name:
         folder = Path(name)
         try:
-            probed = asyncio.run(place(call_plan(target, wish), corpus, folder))
+            probed = asyncio.run(_place(call_plan(target, wish), corpus, folder))
         except GeneratorError as error:
             print(f"probe: {error}", file=sys.stderr)
             return ExitCode.VOID
+        except asyncio.CancelledError as error:
+            raise KeyboardInterrupt from error
         recording = _keep(options.record, folder, probed.call)
     if options.json:
         told = as_json(target, probed.call, probed.turns, probed.media_loop, recording)
@@ -74,6 +79,16 @@ def probe(options: argparse.Namespace) -> int:
         if recording is not None:
             print(f"  recording      {recording}")
     return exit_code(probed.call, probed.turns)
+
+
+async def _place(plan: CallPlan, corpus: Corpus, folder: Path) -> "Probed":
+    """Place the call as the task that SIGTERM cancels, as Ctrl-C does: it hangs up and tells what there is."""
+    from harness.probe.call import place  # noqa: PLC0415 - late, as in `probe`
+
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await place(plan, corpus, folder)
 
 
 def as_json(

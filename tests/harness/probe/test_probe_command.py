@@ -217,7 +217,8 @@ def test_a_media_stream_is_told_by_its_connection():
         assert expected in told, told
 
 
-def test_ctrl_c_in_a_call_hangs_up_and_tells_what_there_is():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_call_is_hung_up_and_what_there_is_told(number):
     async def main():
         sessions = Sessions(greeting_s=30.0)
         async with running_sip_edge(sessions) as (_, (host, port)):
@@ -227,7 +228,7 @@ def test_ctrl_c_in_a_call_hangs_up_and_tells_what_there_is():
                 while not sessions.made:
                     await asyncio.sleep(0.05)
                 await asyncio.sleep(0.5)
-                process.send_signal(signal.SIGINT)
+                process.send_signal(number)
                 told, _ = await process.communicate()
             return process.returncode, json.loads(told)["call"]
 

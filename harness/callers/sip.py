@@ -219,7 +219,7 @@ class SipCaller:
 
     def _out_of_time(self) -> None:
         if self._answer is not None and not self._answer.done():
-            last = self._log.provisionals[-1].status if self._log.provisionals else None
+            last = self._log.last_provisional
             heard = "not even a 100" if last is None else f"the last word was {last}"
             limit_s = self._plan.limits.connect_timeout_ms / 1000
             detail = f"no final response from {self._hop} within {limit_s:g} s; {heard}"
@@ -406,7 +406,7 @@ class SipCaller:
 
     async def _say_goodbye(self, call: handles.Call) -> None:
         """CANCEL or BYE, and wait for what comes of it; an agent that says nothing any more is left."""
-        has_answered = bool(self._log.provisionals) or call.state != handles.INVITING
+        has_answered = self._log.last_provisional is not None or call.state != handles.INVITING
         was_up = call.state == handles.UP
         call.hang_up(monotonic_ns())
         if was_up and not self._is_lost:

@@ -25,6 +25,8 @@ class SipLog:
     media: bool = True
     call_id: str = ""
     invited_at_ns: int | None = None
+    # The last 1xx to the INVITE under way: another's says nothing of who that one went to.
+    last_provisional: int | None = None
     status: int | None = None
     reason: str = ""
     agent: str = ""
@@ -56,6 +58,7 @@ class SipLog:
         It follows a redirect, or an answer whose media could not be told from another call's.
         """
         self.call_id = call_id
+        self.last_provisional = None
         self.status, self.reason, self.retry_after_s = None, "", None
         self.answered_at_ns = self.answer_delay_ms = self.session_ms = None
         self.bye, self.bye_at_ns, self.disconnect_delay_ms = Bye.NONE, None, None
@@ -68,6 +71,7 @@ class SipLog:
 
     def provisional(self, event: ProvisionalArrived) -> None:
         """Note a 1xx."""
+        self.last_provisional = event.status
         at_ms = self.since_invite_ms(event.at_ns)
         self._name_agent(event.response)
         if at_ms is not None and len(self.provisionals) < _MOST_PROVISIONALS:

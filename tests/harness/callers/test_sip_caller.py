@@ -158,6 +158,28 @@ def test_redirects_in_a_loop_or_to_nowhere_are_told():
     asyncio.run(main())
 
 
+def test_a_silent_hop_is_not_waited_for_because_another_has_rung(monkeypatch):
+    monkeypatch.setattr(sip_module, "BYE_WAIT_S", 60.0)
+
+    def ring_then_redirect(agent, event):
+        if isinstance(event, events.Incoming):
+            event.call.ring(agent.now())
+            event.call.reject(302, agent.now(), headers=(("Contact", agent.onward),))
+
+    async def main():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
+            deaf.bind(("127.0.0.1", 0))
+            async with SipBench(t1_ms=5_000) as bench, SipAgent(ring_then_redirect) as agent:
+                agent.onward = f"<sip:a@127.0.0.1:{deaf.getsockname()[1]}>"
+                async with asyncio.timeout(20):
+                    error, facts = await fails(bench, agent.url, limits=SOON)
+                assert (error.cause, facts.redirects) == (Cause.SIP_TIMEOUT, 1)
+                assert "not even a 100" in error.detail
+                assert 180 in [p.status for p in facts.provisionals]
+
+    asyncio.run(main())
+
+
 def test_credentials_are_shown_when_asked_for():
     async def main():
         verifier = Verifier(realm="r", passwords={"alice": "secret"}, secret=b"k")

@@ -82,6 +82,10 @@ class StreamLink:
             except ssl.SSLError as error:
                 self._break(error)
                 return True
+        return self._pass_on(data)
+
+    def _pass_on(self, data: bytes) -> bool:
+        """Send in order what goes over the connection as it is; False: some of it waits."""
         if self._unsent:
             self._unsent += data
             return False
@@ -167,8 +171,8 @@ class StreamLink:
                 self._break(error)
                 return
             if answer := self._tls.pending():
-                self._write(answer)
-            if not data and not is_over:
+                self._pass_on(answer)
+            if not self._is_open or (not data and not is_over):
                 return
             if is_over:
                 self._loop.remove_reader(self._sock.fileno())

@@ -68,3 +68,62 @@ def test_an_end_that_comes_with_the_last_words_is_told_behind_them():
         assert reads == [b"bye", b""]
 
     linked(script, LastWords())
+
+
+class KeyUpdate:
+    """TLS whose peer asks for a new key: records are sealed under the old one until that is answered."""
+
+    def __init__(self):
+        self._answer = b""
+
+    def seal(self, data):
+        return data
+
+    def open(self, data):
+        self._answer = b"<key update>" * 1_000
+        return data, False
+
+    def pending(self):
+        answer, self._answer = self._answer, b""
+        return answer
+
+
+def test_what_tls_says_itself_waits_behind_what_is_unsent_and_is_sent_whole():
+    async def script(link, peer):
+        said = [b"%07d\n" % number for number in range(200_000)]
+        waiting = iter(said)
+        sent = 0
+        while link.send(next(waiting)):
+            sent += 1
+        expected = b"".join(said[: sent + 1])
+        link.listen(lambda _read: None, print)
+        peer.send(b"new key, please")
+        link.read_waiting()
+        link.send(b"under the new key")
+        expected += b"<key update>" * 1_000 + b"under the new key"
+        peer.setblocking(False)
+        got = b""
+        async with asyncio.timeout(20):
+            while len(got) < len(expected):
+                got += await asyncio.get_running_loop().sock_recv(peer, 65_536)
+        assert got == expected
+        assert link.unsent_bytes == 0
+
+    linked(script, KeyUpdate())
+
+
+def test_a_connection_that_breaks_under_what_tls_says_is_told_once_and_for_all(monkeypatch):
+    def fails(link):
+        link._break(BrokenPipeError())
+
+    async def script(link, peer):
+        reads, broken = [], []
+        link.listen(reads.append, broken.append)
+        monkeypatch.setattr(link, "_pass_on", lambda _data: fails(link))
+        peer.send(b"bye")
+        link.read_waiting()
+        assert (reads, [type(error) for error in broken]) == ([], [BrokenPipeError])
+
+    tls = KeyUpdate()
+    tls.open = lambda data: (setattr(tls, "_answer", b"?"), (data, True))[1]
+    linked(script, tls)

@@ -4,6 +4,7 @@ A registration that failed is not tried again for some seconds: the calls that a
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -125,6 +126,7 @@ class Accounts:
             if binding.registration is not None:
                 binding.registration.remove(monotonic_ns())
         self._flush()
-        if held:
-            await asyncio.wait([asyncio.ensure_future(b.gone.wait()) for b in held], timeout=_GOODBYE_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                await asyncio.gather(*(binding.gone.wait() for binding in held))
         self._bindings.clear()

@@ -11,13 +11,14 @@ import ssl
 import struct
 from collections.abc import Callable, Sequence
 
-from harness.media.kernel_time import SO_TIMESTAMPNS
+from harness.media.kernel_time import SO_RXQ_OVFL, SO_TIMESTAMPNS
 from harness.model.clock import NS_PER_MS, NS_PER_S, monotonic_ns
 
 READ_BYTES = 65_536
 # For recvmsg: room for the stamp, and for the count of drops that datagrams have.
 CONTROL_BYTES = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(4)
 _TIMESPEC = struct.Struct("@qq")
+_COUNT = struct.Struct("@I")
 _OFFSET_REFRESH_NS = 250 * NS_PER_MS
 _OFFSET_READS = 3
 
@@ -29,6 +30,14 @@ def stamp_of(control: Sequence[tuple[int, int, bytes]]) -> int | None:
             seconds, nanoseconds = _TIMESPEC.unpack_from(value)
             return int(seconds * NS_PER_S + nanoseconds)
     return None
+
+
+def drops_of(control: Sequence[tuple[int, int, bytes]]) -> int:
+    """Return how many datagrams the socket had dropped before this one, since it was opened; 0: none, or not told."""
+    for level, kind, value in control:
+        if kind == SO_RXQ_OVFL and level == socket.SOL_SOCKET and len(value) >= _COUNT.size:
+            return int(_COUNT.unpack_from(value)[0])
+    return 0
 
 
 class WallClock:

@@ -26,7 +26,7 @@ class BridgeDelay:
     packets: int = 0
     mean_ms: float = 0.0
     max_ms: float = 0.0
-    # Packets that the stream was too slow to take, or the media loop's socket too full.
+    # Packets that the stream was too slow to take, or the bridge's or the media loop's socket too full.
     dropped: int = 0
 
 

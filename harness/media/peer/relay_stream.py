@@ -23,7 +23,7 @@ from harness.media.loop import MediaLoop
 from harness.media.peer.ice_port import MediaPath, ignore
 from harness.media.peer.relay_carrier import BridgeDelay, OnFrame, RelayError
 from harness.media.spec import Address
-from harness.media.stamped_stream import CONTROL_BYTES, READ_BYTES, TlsPipe, WallClock
+from harness.media.stamped_stream import CONTROL_BYTES, READ_BYTES, TlsPipe, WallClock, drops_of
 from harness.model.errors import RemoteProtocolError
 from harness.protocols.turn_messages import StreamFramer, is_channel_data, padded, read_channel_data
 
@@ -66,6 +66,8 @@ class StreamCarrier:
         self._on_closed: Callable[[str], None] = ignore_reason
         self._unsent = bytearray()
         self._is_closed = False
+        # What the kernel says of the bridge's socket, since it was opened.
+        self._kernel_dropped = 0
         self._packets = self._dropped = self._sum_ns = self._max_ns = 0
         self._media = media_loop.open_port("127.0.0.1", ignore)
         self._bridge = _bridge_socket(self._media.address)
@@ -74,7 +76,7 @@ class StreamCarrier:
     def bridge_delay(self) -> BridgeDelay | None:
         """What the bridge has added so far."""
         mean_ns = self._sum_ns / self._packets if self._packets else 0.0
-        return BridgeDelay(self._packets, mean_ns / 1e6, self._max_ns / 1e6, self._dropped)
+        return BridgeDelay(self._packets, mean_ns / 1e6, self._max_ns / 1e6, self._dropped + self._kernel_dropped)
 
     def begin(self, on_frame: OnFrame, on_closed: Callable[[str], None]) -> None:
         """Tell of frames from now on, and once of the connection's end by the server's doing."""
@@ -87,7 +89,11 @@ class StreamCarrier:
         if self._is_closed:
             return
         data = padded(frame)
-        self._unsent += data if self._tls is None else self._tls.seal(data)
+        try:
+            self._unsent += data if self._tls is None else self._tls.seal(data)
+        except ssl.SSLError as error:
+            self._end(f"broke TLS: {error.reason or error}")
+            return
         self._write()
 
     def path(self, channel: int) -> MediaPath:
@@ -132,17 +138,18 @@ class StreamCarrier:
             except OSError:
                 # Nothing left; or an ICMP error, of a media loop that has closed its port.
                 return
+            self._kernel_dropped = drops_of(control) or self._kernel_dropped
             if len(self._unsent) > _MOST_UNSENT:
                 self._dropped += 1
                 continue
             came_ns = self._clock.arrival(control)
             self.send(frame)
+            if self._is_closed:
+                return
             took_ns = time.monotonic_ns() - came_ns
             self._packets += 1
             self._sum_ns += took_ns
             self._max_ns = max(self._max_ns, took_ns)
-            if self._is_closed:
-                return
 
     # --- from the server ---------------------------------------------------------------------------------------------
 
@@ -190,7 +197,7 @@ class StreamCarrier:
 def _bridge_socket(media: Address) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setblocking(False)
-    sock.setsockopt(socket.SOL_SOCKET, kernel_time.SO_TIMESTAMPNS, 1)
+    kernel_time.enable(sock)
     sock.bind(("127.0.0.1", 0))
     sock.connect(media)
     return sock

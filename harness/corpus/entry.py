@@ -9,7 +9,14 @@ from typing import Any
 from harness.model.errors import ScenarioError
 
 VOCABULARIES = ("general", "digits", "names")
+# What the fields of a condition hold where it is not at work.
 CLEAN = "clean"
+NO_ROOM = "none"
+WIDEBAND = "wideband"
+UNDISTORTED = "none"
+GENERAL = "general"
+# Sentences that try an agent's endpointing; a scenario says them where it asks for them.
+ENDPOINT_DOMAINS = frozenset({"long", "pause", "backchannel"})
 # What Opus decodes to, and the rates telephony and speech models use.
 SAMPLE_RATES = (8000, 16000, 24000, 48000)
 
@@ -43,14 +50,43 @@ class Utterance:
     sha256: str
     licence: str
     tags: tuple[str, ...] = ()
+    # "none" or the room the voice was put into.
+    room: str = NO_ROOM
+    # "wideband" or what the voice went through: "phone", "g711-ulaw", "gsm", "opus-6k" ...
+    channel: str = WIDEBAND
+    # "none", "clipped", "low-level" ...
+    distortion: str = UNDISTORTED
+    # What the sentence is about: orders, addresses, yes-no, hesitation ...
+    domain: str = GENERAL
+    # Shared by all clips of one sentence, whoever says it.
+    sentence_id: str = ""
+    # Parts of the transcript that must be right, whatever else is lost.
+    entities: tuple[str, ...] = ()
+    # Silences (start, end) built into the speech, for agents that answer too early.
+    pauses_ms: tuple[tuple[float, float], ...] = ()
     # The manifest's folder; where the clip was loaded from, not part of what it is.
     root: Path = field(default=Path(), compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        if not self.sentence_id:
+            object.__setattr__(self, "sentence_id", self.base_id)
+
     def to_json(self) -> dict[str, Any]:
         """Return the entry as the manifest holds it."""
-        entry = {**asdict(self), "tags": list(self.tags)}
+        entry = asdict(self)
         del entry["root"]
-        return entry
+        lists = {"tags": list(self.tags), "entities": list(self.entities), "pauses_ms": [*map(list, self.pauses_ms)]}
+        return entry | lists
+
+    @property
+    def condition(self) -> str:
+        """What was done to the voice, as `spell_condition` writes it; "clean" where nothing was."""
+        return spell_condition(self.noise, self.snr_db, self.room, self.channel, self.distortion)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the voice is as it was recorded or synthesised."""
+        return self.condition == CLEAN
 
     @property
     def file(self) -> Path:
@@ -61,6 +97,21 @@ class Utterance:
     def samples(self) -> int:
         """Length in samples at `sample_rate`."""
         return round(self.duration_ms * self.sample_rate / 1000)
+
+
+def spell_condition(noise: str, snr_db: float | None, room: str, channel: str, distortion: str) -> str:
+    """Name a combination: "clean", "babble-10db", "street-5db-phone", "room-large-clipped-gsm", in this order."""
+    parts = []
+    if noise != CLEAN and snr_db is not None:
+        number = f"{abs(snr_db):g}".replace(".", "p")
+        parts.append(f"{noise}-{'m' if snr_db < 0 else ''}{number}db")
+    if room != NO_ROOM:
+        parts.append(f"room-{room}")
+    if distortion != UNDISTORTED:
+        parts.append(distortion)
+    if channel != WIDEBAND:
+        parts.append(channel)
+    return "-".join(parts) or CLEAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +134,10 @@ def _is_name(value: Any) -> bool:
 
 def _is_inside(value: Any) -> bool:
     return _is_text(value) and not value.startswith("/") and "\\" not in value and ".." not in value.split("/")
+
+
+def _is_pause(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)) and 0 <= value[0] < value[1]
 
 
 _NAME = _Rule("lower-case letters, digits and hyphens", _is_name)
@@ -110,8 +165,18 @@ _RULES: Mapping[str, _Rule] = {
     "sha256": _Rule("64 lower-case hexadecimal digits", lambda v: bool(re.fullmatch("[0-9a-f]{64}", str(v)))),
     "licence": _TEXT,
     "tags": _Rule("a list of texts", lambda v: isinstance(v, list) and all(map(_is_text, v))),
+    "room": _NAME,
+    "channel": _NAME,
+    "distortion": _NAME,
+    "domain": _NAME,
+    "sentence_id": _NAME,
+    "entities": _Rule("a list of texts", lambda v: isinstance(v, list) and all(map(_is_text, v))),
+    "pauses_ms": _Rule(
+        "a list of [start, end] in milliseconds, start under end",
+        lambda v: isinstance(v, list) and all(map(_is_pause, v)),
+    ),
 }
-_OPTIONAL = frozenset({"tags"})
+_OPTIONAL = frozenset({"tags", "room", "channel", "distortion", "domain", "sentence_id", "entities", "pauses_ms"})
 
 
 def parse_entry(entry: Any, place: str, root: Path) -> Utterance:
@@ -132,28 +197,50 @@ def parse_entry(entry: Any, place: str, root: Path) -> Utterance:
             raise ScenarioError(f"{where}.{name}: missing; legal: {rule.legal}")
         if not rule.accepts(entry[name]):
             raise ScenarioError(f"{where}.{name}: {entry[name]!r}; legal: {rule.legal}")
-    _check_together(entry, where)
-    return Utterance(**{**entry, "tags": tuple(entry.get("tags", ()))}, root=root)
+    utterance = Utterance(**{**entry, **_frozen(entry)}, root=root)
+    _check_together(utterance, where)
+    return utterance
 
 
-def _check_together(entry: dict[str, Any], where: str) -> None:
+def _frozen(entry: dict[str, Any]) -> dict[str, Any]:
+    """Fields that JSON holds as lists."""
+    return {
+        "tags": tuple(entry.get("tags", ())),
+        "entities": tuple(entry.get("entities", ())),
+        "pauses_ms": tuple((start, end) for start, end in entry.get("pauses_ms", ())),
+    }
+
+
+def _check_together(u: Utterance, where: str) -> None:
     """Rules that hold between fields."""
-    start, end, duration = entry["speech_start_ms"], entry["speech_end_ms"], entry["duration_ms"]
-    if not start < end <= duration:
+    if not u.speech_start_ms < u.speech_end_ms <= u.duration_ms:
         raise ScenarioError(
-            f"{where}.speech_end_ms: {end!r}; legal: above speech_start_ms ({start!r}) and at most duration_ms "
-            f"({duration!r})"
+            f"{where}.speech_end_ms: {u.speech_end_ms!r}; legal: above speech_start_ms ({u.speech_start_ms!r}) and at "
+            f"most duration_ms ({u.duration_ms!r})"
         )
-    is_clean = entry["noise"] == CLEAN
-    if is_clean != (entry["snr_db"] is None):
+    if (u.noise == CLEAN) != (u.snr_db is None):
         raise ScenarioError(
-            f"{where}.snr_db: {entry['snr_db']!r} with noise {entry['noise']!r}; legal: null where noise is "
-            f"{CLEAN!r}, a number elsewhere"
+            f"{where}.snr_db: {u.snr_db!r} with noise {u.noise!r}; legal: null where noise is {CLEAN!r}, a number "
+            "elsewhere"
         )
-    if is_clean != (entry["base_id"] == entry["id"]):
+    if u.is_clean != (u.base_id == u.id):
         raise ScenarioError(
-            f"{where}.base_id: {entry['base_id']!r}; legal: the entry's own id where noise is {CLEAN!r}, "
-            "another entry's id elsewhere"
+            f"{where}.base_id: {u.base_id!r}; legal: the entry's own id where its condition is {CLEAN!r} (no noise, "
+            f"room, distortion or channel), another entry's id elsewhere (here {u.condition!r})"
         )
-    if abs(duration * entry["sample_rate"] / 1000 - round(duration * entry["sample_rate"] / 1000)) > 1e-6:
-        raise ScenarioError(f"{where}.duration_ms: {duration!r}; legal: a whole number of samples at sample_rate")
+    samples = u.duration_ms * u.sample_rate / 1000
+    if abs(samples - round(samples)) > 1e-6:
+        raise ScenarioError(f"{where}.duration_ms: {u.duration_ms!r}; legal: a whole number of samples at sample_rate")
+    _check_pauses(u, where)
+
+
+def _check_pauses(u: Utterance, where: str) -> None:
+    """Pauses follow one another and lie inside the speech."""
+    before = u.speech_start_ms
+    for start, end in u.pauses_ms:
+        if start < before or end > u.speech_end_ms:
+            raise ScenarioError(
+                f"{where}.pauses_ms: [{start!r}, {end!r}]; legal: inside the speech ({u.speech_start_ms!r} to "
+                f"{u.speech_end_ms!r}), in order, without overlap"
+            )
+        before = end

@@ -17,19 +17,36 @@ from typing import Any
 from harness.corpus.entry import VOCABULARIES, Utterance, parse_entry
 from harness.model.errors import ScenarioError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# Version 1 knows no condition but noise; what it lacks has defaults.
+READABLE_VERSIONS = (1, 2)
 MANIFEST_NAME = "manifest.json"
 # What a scenario may filter on.
-SELECTABLE = ("accent", "noise", "native", "vocabulary", "snr_db")
+SELECTABLE = (
+    "accent",
+    "noise",
+    "native",
+    "vocabulary",
+    "snr_db",
+    "room",
+    "channel",
+    "distortion",
+    "condition",
+    "domain",
+    "speaker",
+    "sentence_id",
+)
 
 __all__ = [
     "MANIFEST_NAME",
+    "READABLE_VERSIONS",
     "SCHEMA_VERSION",
     "VOCABULARIES",
     "Corpus",
     "Utterance",
     "default_corpus_dir",
     "load_corpus",
+    "write_manifest",
 ]
 
 
@@ -50,29 +67,22 @@ class Corpus:
         legal["ids"] = list(self.utterances)
         return legal
 
-    def select(
-        self,
-        *,
-        accent: Iterable[str] | None = None,
-        noise: Iterable[str] | None = None,
-        native: Iterable[bool] | None = None,
-        vocabulary: Iterable[str] | None = None,
-        snr_db: Iterable[float | None] | None = None,
-        ids: Iterable[str] | None = None,
-    ) -> list[Utterance]:
+    def select(self, **filters: Iterable[Any] | None) -> list[Utterance]:
         """Clips that match every given list, in manifest order; a filter left out (None) matches all.
 
-        An unknown value, an empty list, or a combination that no clip has is a ScenarioError.
+        Filters are the fields of SELECTABLE and `ids`. An unknown field or value, an empty list, or a combination that
+        no clip has is a ScenarioError.
         """
-        given: dict[str, Iterable[Any] | None] = {"accent": accent, "noise": noise, "native": native}
-        given |= {"vocabulary": vocabulary, "snr_db": snr_db, "ids": ids}
-        wanted = {name: list(values) for name, values in given.items() if values is not None}
+        for name in filters:
+            if name not in self._legal:
+                raise ScenarioError(f"no clip is selected by {name!r}; legal: {', '.join(self._legal)}")
+        wanted = {name: list(values) for name, values in filters.items() if values is not None}
         for name, values in wanted.items():
             self._check_values(name, values)
         chosen = [u for u in self.utterances.values() if _matches(u, wanted)]
         if not chosen:
-            filters = ", ".join(f"{name}={values}" for name, values in wanted.items())
-            raise ScenarioError(f"{self.directory / MANIFEST_NAME}: no clip has {filters} together")
+            asked = ", ".join(f"{name}={values}" for name, values in wanted.items())
+            raise ScenarioError(f"{self.directory / MANIFEST_NAME}: no clip has {asked} together")
         return chosen
 
     def clean_of(self, utterance: Utterance) -> Utterance:
@@ -122,6 +132,16 @@ def load_corpus(directory: Path | str | None = None, *, verify: bool = True) -> 
     return Corpus(root, hashlib.sha256(raw).hexdigest(), MappingProxyType(utterances))
 
 
+def write_manifest(directory: Path, utterances: Iterable[Utterance]) -> Path:
+    """Write `directory`'s manifest as a whole or not at all; return its path. Equal entries give equal bytes."""
+    document = {"schema_version": SCHEMA_VERSION, "utterances": [utterance.to_json() for utterance in utterances]}
+    path = directory / MANIFEST_NAME
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+    return path
+
+
 def verify_clip(utterance: Utterance) -> None:
     """Compare the clip's bytes with its manifest entry; ScenarioError where they differ or the clip is missing."""
     place = f"{utterance.root / MANIFEST_NAME}: {utterance.id}"
@@ -153,8 +173,10 @@ def _entries(manifest: Path, raw: bytes) -> list[Any]:
     except ValueError as error:
         raise ScenarioError(f"{manifest}: not JSON: {error}") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
-    if version != SCHEMA_VERSION:
-        raise ScenarioError(f"{manifest}: schema_version: {version!r}; this callquake reads {SCHEMA_VERSION}")
+    # True is 1 to `in`, and no version.
+    if version not in READABLE_VERSIONS or isinstance(version, bool):
+        legal = " and ".join(map(str, READABLE_VERSIONS))
+        raise ScenarioError(f"{manifest}: schema_version: {version!r}; this callquake reads {legal}")
     entries = document.get("utterances")
     if not isinstance(entries, list) or not entries:
         raise ScenarioError(f"{manifest}: utterances: must be a list of at least one entry")
@@ -162,12 +184,12 @@ def _entries(manifest: Path, raw: bytes) -> list[Any]:
 
 
 def _check_families(manifest: Path, utterances: Mapping[str, Utterance]) -> None:
-    """Refuse a noisy clip that does not share words, voice and edges with the clean clip it names."""
+    """Refuse a derived clip that does not share words, voice and edges with the clean clip it names."""
     shared = [f.name for f in fields(Utterance) if f.name in _INHERITED]
     for utterance in utterances.values():
         place = f"{manifest}: {utterance.id}"
         base = utterances.get(utterance.base_id)
-        if base is None or base.noise != "clean":
+        if base is None or not base.is_clean:
             raise ScenarioError(f"{place}.base_id: {utterance.base_id!r} is not the id of a clean entry")
         for name in shared:
             if getattr(utterance, name) != getattr(base, name):
@@ -175,7 +197,8 @@ def _check_families(manifest: Path, utterances: Mapping[str, Utterance]) -> None
 
 
 _INHERITED = frozenset(
-    {"transcript", "accent", "native", "speaker", "vocabulary", "speech_start_ms", "speech_end_ms", "duration_ms"}
+    {"transcript", "accent", "native", "speaker", "vocabulary", "domain", "sentence_id", "entities"}
+    | {"speech_start_ms", "speech_end_ms", "pauses_ms", "duration_ms"}
 )
 
 

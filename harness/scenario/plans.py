@@ -2,7 +2,7 @@
 
 Calls are dealt to the caller kinds by weight along a golden-ratio sequence, so that even a short run has the mix it was
 asked for; several targets share the calls as deal.py says. Within a call one person speaks: one accent, no utterance
-twice, and no sentence twice in another noise while there are others.
+twice, and no sentence twice in another condition or voice while there are others.
 """
 
 import bisect
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from harness.corpus.entry import ENDPOINT_DOMAINS
 from harness.corpus.manifest import Corpus, Utterance
 from harness.model.impairment import Direction, Impairment, direction_seed
 from harness.model.plan import CallPlan, Patience, PlannedTurn
@@ -125,8 +126,16 @@ def call_seed(seed: int, index: int) -> int:
 
 
 def utterances_of(caller: Caller, corpus: Corpus) -> list[Utterance]:
-    """Return the clips a caller may say, in manifest order."""
-    return corpus.select(**caller.select.model_dump())
+    """Return the clips a caller may say, in manifest order.
+
+    What tries an agent's endpointing (half a minute of speech, long pauses, "mhm") is said where it is asked for, by
+    domain, sentence or id; else a plain mix of callers would be answered too early, or not at all, by design.
+    """
+    filters = caller.select.model_dump()
+    if not any(filters[name] for name in ("domain", "sentence_id", "ids")):
+        plain = [domain for domain in corpus.legal_values()["domain"] if domain not in ENDPOINT_DOMAINS]
+        filters["domain"] = plain or None
+    return corpus.select(**filters)
 
 
 def by_accent(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
@@ -141,7 +150,7 @@ def draw_utterances(pool: Sequence[Utterance], n: int, rng: random.Random) -> li
     """Draw `n` clips without replacement, every sentence once before any sentence twice. `n` <= len(pool)."""
     sentences: dict[str, list[Utterance]] = defaultdict(list)
     for utterance in pool:
-        sentences[utterance.base_id].append(utterance)
+        sentences[utterance.sentence_id].append(utterance)
     for variants in sentences.values():
         rng.shuffle(variants)
     drawn: list[Utterance] = []

@@ -134,6 +134,15 @@ class Select(StrictModel):
     native: list[bool] | None = Field(default=None, min_length=1)
     snr_db: list[float | None] | None = Field(default=None, min_length=1, description="null stands for clean speech")
     vocabulary: list[str] | None = Field(default=None, min_length=1)
+    domain: list[str] | None = Field(
+        default=None, min_length=1, description="left out, it is all but long, pause and backchannel"
+    )
+    condition: list[str] | None = Field(default=None, min_length=1)
+    room: list[str] | None = Field(default=None, min_length=1)
+    channel: list[str] | None = Field(default=None, min_length=1)
+    distortion: list[str] | None = Field(default=None, min_length=1)
+    speaker: list[str] | None = Field(default=None, min_length=1)
+    sentence_id: list[str] | None = Field(default=None, min_length=1)
     ids: list[str] | None = Field(default=None, min_length=1)
 
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from harness.corpus.manifest import default_corpus_dir, load_corpus
+from harness.corpus.entry import spell_condition
+from harness.corpus.manifest import default_corpus_dir, load_corpus, write_manifest
 from harness.model.errors import ScenarioError
 
 pytestmark = pytest.mark.unit
@@ -99,6 +100,12 @@ def test_selecting_what_is_not_there_lists_what_is(filters, said):
         (CLEAN, "transcript", " ", "not empty"),
         (CLEAN, "tags", "synthetic", "a list of texts"),
         (CLEAN, "loudness", 3, "unknown field"),
+        (NOISY, "channel", "G.711", "lower-case"),
+        (NOISY, "domain", "names", "differs from its clean entry"),
+        (CLEAN, "entities", [""], "a list of texts"),
+        (CLEAN, "pauses_ms", [[900, 300]], "start under end"),
+        (CLEAN, "pauses_ms", [[0.0, 300.0]], "inside the speech"),
+        (CLEAN, "pauses_ms", [[500, 1300], [1200, 1400]], "without overlap"),
     ],
 )
 def test_wrong_field_is_named_with_what_is_legal(small, entry, field, value, legal):
@@ -110,6 +117,12 @@ def test_wrong_field_is_named_with_what_is_legal(small, entry, field, value, leg
     assert small.document["utterances"][entry]["id"] in said
     assert f".{field}:" in said
     assert legal in said
+
+
+def test_a_clip_in_a_room_is_no_base(small):
+    small.document["utterances"][CLEAN]["room"] = "hall"
+    with pytest.raises(ScenarioError, match=r"\.base_id: .*another entry's id elsewhere \(here 'room-hall'\)"):
+        load_corpus(small())
 
 
 def test_missing_field_is_named(small):
@@ -126,11 +139,59 @@ def test_id_may_not_stand_twice(small):
 
 @pytest.mark.parametrize(
     ("document", "said"),
-    [([], "schema_version"), ({"schema_version": 2}, "reads 1"), ({"schema_version": 1, "utterances": []}, "at least")],
+    [
+        ([], "schema_version"),
+        ({"schema_version": 3}, "reads 1 and 2"),
+        ({"schema_version": 1, "utterances": []}, "at least"),
+    ],
 )
 def test_document_of_another_shape_is_refused(small, document, said):
     with pytest.raises(ScenarioError, match=said):
         load_corpus(small(document))
+
+
+def test_version_1_has_the_defaults_of_what_it_does_not_know(small):
+    for entry in small.document["utterances"]:
+        for name in ("room", "channel", "distortion", "domain", "sentence_id", "entities", "pauses_ms"):
+            entry.pop(name, None)
+    noisy = load_corpus(small()).utterances[small.document["utterances"][NOISY]["id"]]
+    assert (noisy.room, noisy.channel, noisy.distortion, noisy.domain) == ("none", "wideband", "none", "general")
+    assert (noisy.sentence_id, noisy.entities, noisy.pauses_ms) == (noisy.base_id, (), ())
+    assert noisy.condition == f"{noisy.noise}-{noisy.snr_db:g}db"
+
+
+def test_what_is_written_is_what_is_read(small, tmp_path):
+    entries = small.document["utterances"]
+    for entry in entries:
+        entry |= {"domain": "pause", "sentence_id": "well", "entities": ["4592"], "pauses_ms": [[500, 1250.5]]}
+    entries[NOISY] |= {"room": "hall", "channel": "phone-gsm", "distortion": "clipped"}
+    read = load_corpus(small())
+    before = (tmp_path / "manifest.json").read_bytes()
+    write_manifest(tmp_path, read.utterances.values())
+    again = load_corpus(tmp_path)
+    assert dict(again.utterances) == dict(read.utterances)
+    assert again.utterances[entries[CLEAN]["id"]].pauses_ms == ((500, 1250.5),)
+    assert json.loads(before)["utterances"][NOISY] == again.utterances[entries[NOISY]["id"]].to_json()
+    assert again.select(domain=["pause"], channel=["phone-gsm"], condition=None)[0].room == "hall"
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        (("clean", None, "none", "wideband", "none"), "clean"),
+        (("babble", 10.0, "none", "wideband", "none"), "babble-10db"),
+        (("street", -2.5, "none", "phone", "none"), "street-m2p5db-phone"),
+        (("clean", None, "large", "wideband", "none"), "room-large"),
+        (("hum", 0, "hall", "phone-gsm", "clipped"), "hum-0db-room-hall-clipped-phone-gsm"),
+    ],
+)
+def test_conditions_are_spelled_in_one_way(parts, name):
+    assert spell_condition(*parts) == name
+
+
+def test_selecting_by_an_unknown_field_lists_the_fields():
+    with pytest.raises(ScenarioError, match=r"'loudness'.*accent.*condition.*ids"):
+        load_corpus().select(loudness=[1])
 
 
 def test_absent_manifest_says_where_to_name_one(tmp_path):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from harness.model.clock import NS_PER_MS, NS_PER_S, monotonic_ns
 
 # A call speaks from the next of its 20 ms ticks on anyway; every other wait here is many times longer.
-GRID_NS = 5 * NS_PER_MS
+GRID_NS = 20 * NS_PER_MS
 # So many points may be left at which nothing waits any more, and as many as there are others.
 _FEW_POINTS = 1024
 _logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ PHASES = 8
 PHASE_NS = TICK_NS // PHASES
 RTCP_INTERVAL_NS = 1_000_000_000
 # Python is woken at most this often for what can wait: all it is told has its own time.
-BELL_INTERVAL_NS = 10_000_000
+BELL_INTERVAL_NS = 20_000_000
 # Datagrams of one system call.
 BATCH = 64
 # Ports that are told at once to have something: as many as there may be, for one that is not told counts as unread.

@@ -86,7 +86,7 @@ examples:
 _PASSED_ON = {
     "up": ("target_stack", ["up"], "start the bundled target stack"),
     "models": ("target_stack", ["models"], "fetch and check the bundled target stack's models"),
-    "corpus": ("harness.corpus", [], "build, check and list the speech corpus"),
+    "corpus": ("harness.corpus", [], "the clips that callers speak: build, import your own, list, play, check, score"),
 }
 
 

@@ -19,6 +19,8 @@ from harness.model.records import Cause
 _logger = logging.getLogger(__name__)
 _SHOWN = 200
 _MOST_REDIRECTS = 5
+# Descriptions and refusals have some kilobytes.
+MOST_BODY_BYTES = 1 << 20
 _END_TIMEOUT_S = 3.0
 # What may be told of an answer's headers: no cookie, no token.
 _TOLD_HEADERS = ("Content-Type", "Location", "ETag", "Link", "Accept-Patch", "Retry-After", "Server")
@@ -100,7 +102,7 @@ class Requests:
         own = self.target.headers if is_same_origin(url, self.target.url) else {}
         sent = {**headers, **own}
         async with self.http.request(method, url, data=body, headers=sent, allow_redirects=False) as response:
-            content = await response.read()
+            content = await _body(response)
             now = monotonic_ns()
             links = tuple(response.headers.getall("Link", []))
             reason = response.reason or ""
@@ -122,6 +124,18 @@ class Requests:
 def is_same_origin(one: str, other: str) -> bool:
     """Tell whether two addresses have scheme, host and port in common: what headers say may be a secret."""
     return urlsplit(one)[:2] == urlsplit(other)[:2]
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """Return the whole body, unpacked; SetupFailure where it is too long for one that means us well."""
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > MOST_BODY_BYTES:
+            response.close()
+            detail = f"HTTP {response.status} from {response.url}: its body is longer than {MOST_BODY_BYTES} bytes"
+            raise SetupFailure(Cause.SIGNALLING_REFUSED, f"{detail}, the most that is read")
+    return bytes(content)
 
 
 def _checked(url: str, reply: Reply) -> str:

@@ -25,7 +25,7 @@ from harness.model.clock import NS_PER_MS, NS_PER_S, monotonic_ns
 from harness.model.records import Cause, MediaStats, StreamFacts
 from harness.protocols.media_streams.dialect import OnClear
 from harness.protocols.media_streams.messages import AgentAudio, Clear, ForgetMarks, HangUp, Mark, Other
-from harness.protocols.media_streams.playout import Heard, Playout
+from harness.protocols.media_streams.playout import MOST_MARKS, Heard, Playout
 from harness.protocols.media_streams.web_socket import Alive
 from harness.protocols.media_streams.wire import Bad, Ended, Wire, WireEvent
 
@@ -289,7 +289,8 @@ class StreamMedia:
                 self._on_audio(event, at_ns)
             case Mark():
                 self._counts.marks += 1
-                self._playout.mark(event.name, at_ns)
+                if not self._playout.mark(event.name, at_ns):
+                    self._count_bad(f"more than {MOST_MARKS} marks wait to be reached")
             case Clear():
                 self._on_clear(at_ns)
             case ForgetMarks():
@@ -297,8 +298,7 @@ class StreamMedia:
             case Alive():
                 self._on_alive(event, at_ns)
             case Bad():
-                self._counts.bad += 1
-                self._counts.first_bad = self._counts.first_bad or str(event.error)
+                self._count_bad(str(event.error))
             case Other():
                 self._counts.other += 1
             case _:
@@ -321,7 +321,14 @@ class StreamMedia:
         duration_ns = self._wire.audio_format.duration_ns(len(audio.payload))
         self._counts.audio_ns += duration_ns
         dry_ns = self._playout.dry_ns(at_ns)
-        self._playout.arrive(Speech(audio.payload, dry_ns), duration_ns, at_ns)
+        if not self._playout.arrive(Speech(audio.payload, dry_ns), duration_ns, at_ns):
+            self._count_bad(
+                "more audio waits to be heard than the buffer holds (half an hour); what comes on top is lost"
+            )
+
+    def _count_bad(self, why: str) -> None:
+        self._counts.bad += 1
+        self._counts.first_bad = self._counts.first_bad or why
 
     def _on_clear(self, at_ns: int) -> None:
         if not self._is_over:

@@ -6,6 +6,8 @@ from harness.callers.exchange import AgentSpeaking, AgentText, SideEvent, Transc
 from harness.protocols import openai_realtime as realtime
 
 _logger = logging.getLogger(__name__)
+# Of one call: nobody says as much in a day.
+MOST_ITEMS = 4_096
 
 
 class OpenAiChannel:
@@ -15,7 +17,7 @@ class OpenAiChannel:
     ping_interval_s: float | None = None
 
     def __init__(self) -> None:
-        self._announced = False
+        self._announced = self._warned = False
         # Items of the user's speech in the order in which they began: the transcript of one may come after the next.
         self._segments: dict[str, int] = {}
 
@@ -59,5 +61,16 @@ class OpenAiChannel:
         return []
 
     def _segment(self, item_id: str) -> int:
-        """Return a number for the item; 0, which stands for none, where the agent names none."""
-        return self._segments.setdefault(item_id, len(self._segments) + 1) if item_id else 0
+        """Return a number for the item; 0, which stands for none, where the agent names none or far too many."""
+        if not item_id:
+            return 0
+        if item_id not in self._segments and len(self._segments) >= MOST_ITEMS:
+            self._warn_of_too_many()
+            return 0
+        return self._segments.setdefault(item_id, len(self._segments) + 1)
+
+    def _warn_of_too_many(self) -> None:
+        if not self._warned:
+            self._warned = True
+            words = "the agent heard more than %d utterances in one call: the order of the others' transcripts is lost"
+            _logger.warning(words, MOST_ITEMS)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from harness.callers.addresses import as_literal, local_towards, resolve
 from harness.callers.exhaustion import raise_if_ours
@@ -18,8 +19,13 @@ from harness.protocols.sip.uri import Uri, parse_uri
 from harness.signalling.sip_endpoint import SipEndpoint
 from harness.signalling.tls import client_context
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 # RFC 3261 19.1.2; NAPTR and SRV (RFC 3263) are not looked up: a name stands for its addresses.
 _PORTS: Mapping[str, int] = {"udp": 5060, "tcp": 5060, "tls": 5061}
+# Of what is remembered of hops: redirects may name any number of them.
+MOST_KEPT = 1_000
 UDP, TCP, TLS = "udp", "tcp", "tls"
 
 
@@ -81,7 +87,8 @@ class Hops:
         remote = await resolve(hop.host, hop.port)
         local = self._local.get(remote[0])
         if local is None:
-            local = self._local[remote[0]] = local_towards(remote)
+            local = local_towards(remote)
+            keep(self._local, remote[0], local)
         try:
             context = self._context(spec) if hop.transport == TLS else None
             flow = await self._endpoint.open_flow(
@@ -91,7 +98,7 @@ class Hops:
             raise_if_ours(error, f"connecting to {hop}")
             raise SetupFailure(Cause.SIGNALLING_UNREACHABLE, f"{hop}: {why(error)}") from error
         if hop.transport == UDP and as_literal(hop.host) is not None:
-            self._datagrams[hop] = flow
+            keep(self._datagrams, hop, flow)
         return flow
 
     def _context(self, spec: SipSpec) -> ssl.SSLContext:
@@ -100,6 +107,13 @@ class Hops:
             ca = None if spec.tls_ca is None else Path(spec.tls_ca)
             self._contexts[key] = client_context(ca, verify=spec.tls_verify)
         return self._contexts[key]
+
+
+def keep(kept: dict[K, V], key: K, value: V) -> None:
+    """Remember `value`, and forget what is oldest where there is no more room."""
+    if key not in kept and len(kept) >= MOST_KEPT:
+        del kept[next(iter(kept))]
+    kept[key] = value
 
 
 def why(error: OSError) -> str:

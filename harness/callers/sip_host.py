@@ -8,7 +8,7 @@ import secrets
 from typing import Any, Protocol, cast
 
 from harness.callers.sip_accounts import Account, Accounts
-from harness.callers.sip_hop import Hop, Hops
+from harness.callers.sip_hop import MOST_KEPT, Hop, Hops
 from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.plan import SipSpec
 from harness.protocols.sip.config import AgentConfig
@@ -88,6 +88,9 @@ class SipHost:
     def ask_silence(self, hop: Hop, seconds: int) -> None:
         """Ask nothing of `hop` for so long: it answered 503 with Retry-After (RFC 3261 21.5.4)."""
         until_ns = monotonic_ns() + seconds * NS_PER_S
+        if hop not in self._silent_until_ns and len(self._silent_until_ns) >= MOST_KEPT:
+            # Redirects may name any number of hops: the one that is over first gives way.
+            del self._silent_until_ns[min(self._silent_until_ns, key=self._silent_until_ns.__getitem__)]
         self._silent_until_ns[hop] = max(until_ns, self._silent_until_ns.get(hop, 0))
 
     def silence_left_s(self, hop: Hop) -> float:

@@ -15,6 +15,11 @@ from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
+# What one call may have waiting: agents send a whole answer at once, but no half hour of it.
+MOST_AHEAD_NS = 30 * 60 * 1_000_000_000
+MOST_PIECES = 100_000
+MOST_MARKS = 10_000
+
 
 @dataclass(slots=True)
 class Piece(Generic[T]):
@@ -64,16 +69,25 @@ class Playout(Generic[T]):
         """Return for how long the buffer has run dry at `at_ns`; 0 = it has not, or nothing ever came."""
         return at_ns - self._end_ns if 0 < self._end_ns < at_ns else 0
 
-    def arrive(self, content: T, duration_ns: int, at_ns: int) -> None:
-        """Take a piece that came at `at_ns`."""
+    def arrive(self, content: T, duration_ns: int, at_ns: int) -> bool:
+        """Take a piece that came at `at_ns`; False: the buffer is full, and the piece is not in it."""
         start_ns = max(at_ns, self._end_ns)
+        if len(self._pieces) >= MOST_PIECES or start_ns + duration_ns - at_ns > MOST_AHEAD_NS:
+            return False
         self._end_ns = start_ns + duration_ns
         self._pieces.append(Piece(at_ns, start_ns, self._end_ns, content))
         self.longest_ns = max(self.longest_ns, self._end_ns - at_ns)
+        return True
 
-    def mark(self, name: str, at_ns: int) -> None:
-        """Take a mark: it is reached when what is in the buffer was heard, at once where that is nothing."""
+    def mark(self, name: str, at_ns: int) -> bool:
+        """Take a mark: it is reached when what is in the buffer was heard, at once where that is nothing.
+
+        False: too many wait to be reached, and this one does not.
+        """
+        if len(self._marks) >= MOST_MARKS:
+            return False
         self._marks.append(_Mark(name, max(at_ns, self._end_ns)))
+        return True
 
     def clear(self, at_ns: int) -> tuple[list[str], int]:
         """Drop what was not heard by `at_ns`; return the names of the marks not reached, and how much was dropped."""

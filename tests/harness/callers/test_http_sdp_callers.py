@@ -6,7 +6,7 @@ import re
 import pytest
 from sdp_agents import Bench, JsonAgent, RealtimeAgent, Redirector, WhipAgent, until
 
-from harness.callers import http_signalling
+from harness.callers import http_exchange, http_signalling
 from harness.callers.exchange import AgentText, TranscriptChannel, UserTranscript
 from harness.callers.http_exchange import Requests
 from harness.callers.http_signalling import Answered
@@ -142,6 +142,17 @@ def test_what_a_whip_server_says_instead_of_an_answer(refusal, expected):
     async def scenario(bench):
         async with WhipAgent(refuse=refusal) as agent:
             assert expected.replace("URL", agent.url) in await refused(bench, agent.url)
+
+    run(scenario)
+
+
+def test_an_answer_without_end_is_not_read_to_its_end():
+    async def scenario(bench):
+        async with WhipAgent(refuse=(503, {}, "x" * (http_exchange.MOST_BODY_BYTES + 1))) as agent:
+            told = await refused(bench, agent.url)
+            assert told == f"HTTP 503 from {agent.url}: its body is longer than 1048576 bytes, the most that is read"
+        async with WhipAgent(refuse=(503, {}, "x" * http_exchange.MOST_BODY_BYTES)) as agent:
+            assert "xxxx" in await refused(bench, agent.url)
 
     run(scenario)
 

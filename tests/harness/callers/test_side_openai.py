@@ -3,7 +3,7 @@
 import pytest
 
 from harness.callers.exchange import AgentSpeaking, AgentText, TranscriptChannel, UserTranscript
-from harness.callers.side_openai import OpenAiChannel
+from harness.callers.side_openai import MOST_ITEMS, OpenAiChannel
 from harness.model.errors import RemoteProtocolError
 from harness.protocols import openai_realtime as realtime
 
@@ -65,3 +65,16 @@ def test_the_session_is_the_agents_to_set():
     assert (channel.label, channel.hello(), channel.ping_interval_s) == ("oai-events", [], None)
     with pytest.raises(RemoteProtocolError):
         channel.read("no event")
+
+
+def test_items_without_end_are_not_kept_without_end(caplog):
+    channel = OpenAiChannel()
+    started = [realtime.build(realtime.SpeechStarted(f"item {n}"), "e") for n in range(MOST_ITEMS + 3)]
+    for message in started:
+        channel.read(message)
+    assert len(channel._segments) == MOST_ITEMS
+    assert [r.getMessage() for r in caplog.records] == [
+        f"the agent heard more than {MOST_ITEMS} utterances in one call: the order of the others' transcripts is lost"
+    ]
+    told = [channel.read(realtime.build(realtime.UserTranscript(f"item {n}", "x"), "e"))[-1] for n in (9, MOST_ITEMS)]
+    assert told == [UserTranscript("x", 10), UserTranscript("x", 0)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.protocols.media_streams.playout import Playout
+from harness.protocols.media_streams.playout import MOST_MARKS, MOST_PIECES, Playout
 
 pytestmark = pytest.mark.unit
 
@@ -102,3 +102,22 @@ def test_all_audio_is_heard_once_in_order_or_flushed(events):
     assert sum(until - since for _, since, until in spans) + flushed == arrived
     for (_, _, before), (_, since, _) in itertools.pairwise(spans):
         assert since >= before
+
+
+def test_a_full_buffer_takes_no_more_until_some_was_heard():
+    playout, minute = Playout(), 60 * 10**9
+    taken = [playout.arrive("a", minute, 0) for _ in range(40)]
+    assert taken == [True] * 30 + [False] * 10
+    assert playout.ends_at_ns == playout.longest_ns == 30 * minute
+    playout.heard(minute)
+    assert playout.arrive("b", minute, minute)
+
+
+def test_a_buffer_of_nothing_and_marks_have_an_end_too():
+    playout = Playout()
+    playout.arrive("speech", 10**9, 0)
+    assert [playout.arrive("", 0, 0) for _ in range(MOST_PIECES + 5)].count(False) == 6
+    assert [playout.mark("m", 0) for _ in range(MOST_MARKS + 5)].count(False) == 5
+    playout.clear(0)
+    assert playout.arrive("new", 1, 0)
+    assert playout.mark("new", 0)

@@ -1,0 +1,1 @@
+"""What happens to clean speech on its way to the agent: noise, room, distortion, channel. Samples in, samples out."""

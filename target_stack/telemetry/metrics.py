@@ -1,12 +1,10 @@
 """The counters as Prometheus text (exposition format 0.0.4)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
-from target_stack.telemetry.stats import DurationHistogram, Stats
-
-# One sample: what follows the metric's name ("" or "_bucket"), its labels, its value.
-_Sample = tuple[str, Mapping[str, str], float]
+from target_stack.telemetry.exposition import by, counter, durations, gauge
+from target_stack.telemetry.stats import Stats
 
 
 class EdgeNumbers(Protocol):
@@ -95,17 +93,17 @@ def render_stats(stats: Stats) -> str:
     """Return the pipeline's numbers."""
     return "".join(
         (
-            _gauge("active_sessions", "Sessions now.", [({}, stats.active_sessions)]),
-            _counter("sessions", "Sessions since start-up.", [({}, stats.sessions)]),
-            _counter("turns", "Turns by outcome.", _by("outcome", stats.turns)),
-            _counter("barge_ins", "Replies the user interrupted.", [({}, stats.barge_ins)]),
-            _counter("merged_turns", "Turns the user went on with before a reply.", [({}, stats.merged_turns)]),
-            _counter("digits", "Keys the user pressed.", [({}, stats.digits)]),
-            _counter("llm_fallbacks", "Stock sentences in place of a reply.", [({}, stats.llm_fallbacks)]),
-            _counter("refused", "Work refused because a queue was full.", _by("queue", stats.refused)),
-            _counter("stage_failures", "Turns a stage gave up on.", _by("stage", stats.stage_failures)),
-            _gauge("queue_depth", "Waiting now.", _by("queue", stats.queue_depths)),
-            _durations(stats.durations),
+            gauge("active_sessions", "Sessions now.", [({}, stats.active_sessions)]),
+            counter("sessions", "Sessions since start-up.", [({}, stats.sessions)]),
+            counter("turns", "Turns by outcome.", by("outcome", stats.turns)),
+            counter("barge_ins", "Replies the user interrupted.", [({}, stats.barge_ins)]),
+            counter("merged_turns", "Turns the user went on with before a reply.", [({}, stats.merged_turns)]),
+            counter("digits", "Keys the user pressed.", [({}, stats.digits)]),
+            counter("llm_fallbacks", "Stock sentences in place of a reply.", [({}, stats.llm_fallbacks)]),
+            counter("refused", "Work refused because a queue was full.", by("queue", stats.refused)),
+            counter("stage_failures", "Turns a stage gave up on.", by("stage", stats.stage_failures)),
+            gauge("queue_depth", "Waiting now.", by("queue", stats.queue_depths)),
+            durations("turn_stage", "Own duration of each stage of a turn.", "stage", stats.durations),
         )
     )
 
@@ -115,9 +113,9 @@ def render_edge(edge: EdgeNumbers) -> str:
     offers = {str(status): count for status, count in edge.offers.items()}
     return "".join(
         (
-            _gauge("active_calls", "Calls now.", [({}, edge.active_calls)]),
-            _counter("offers", "Offers by HTTP status.", _by("status", offers)),
-            _counter("calls_ended", "Ended calls by reason.", _by("reason", edge.calls_ended)),
+            gauge("active_calls", "Calls now.", [({}, edge.active_calls)]),
+            counter("offers", "Offers by HTTP status.", by("status", offers)),
+            counter("calls_ended", "Ended calls by reason.", by("reason", edge.calls_ended)),
         )
     )
 
@@ -127,11 +125,11 @@ def render_streams(streams: StreamNumbers) -> str:
     answers = {str(status): count for status, count in streams.answers.items()}
     return "".join(
         (
-            _gauge("stream_calls", "Media streams now.", [({}, streams.active_calls)]),
-            _counter("stream_handshakes", "WebSocket handshakes by HTTP status.", _by("status", answers)),
-            _counter("streams", "Media streams that started.", _by("dialect", streams.streams)),
-            _counter("stream_calls_ended", "Ended media streams by reason.", _by("reason", streams.calls_ended)),
-            _counter("stream_bad_messages", "Messages that could not be used.", [({}, streams.bad_messages)]),
+            gauge("stream_calls", "Media streams now.", [({}, streams.active_calls)]),
+            counter("stream_handshakes", "WebSocket handshakes by HTTP status.", by("status", answers)),
+            counter("streams", "Media streams that started.", by("dialect", streams.streams)),
+            counter("stream_calls_ended", "Ended media streams by reason.", by("reason", streams.calls_ended)),
+            counter("stream_bad_messages", "Messages that could not be used.", [({}, streams.bad_messages)]),
         )
     )
 
@@ -144,62 +142,19 @@ def render_sip(sip: SipNumbers) -> str:
     answers, options = ({str(s): n for s, n in by.items()} for by in (sip.answers, sip.options))
     return "".join(
         (
-            _gauge("sip_trunk_limit", "SIP calls taken at once.", [({}, sip.trunk_calls)]),
-            _gauge("sip_calls", "SIP calls now.", [({}, sip.active_calls)]),
-            _gauge("sip_connections", "Open TCP and TLS connections.", [({}, sip.connections)]),
-            _counter("sip_invites", "INVITEs by the status they were answered with.", _by("status", answers)),
-            _counter("sip_options", "OPTIONS by the status they were answered with.", _by("status", options)),
-            _counter("sip_calls_ended", "Ended SIP calls by reason.", _by("reason", sip.calls_ended)),
-            _counter("sip_renegotiations", "Offers answered within calls.", [({}, sip.renegotiations)]),
-            _counter("sip_digits", "Keys heard.", [({}, sip.digits)]),
-            _counter("sip_messages", "SIP messages received.", [({}, sip.messages)]),
-            _counter("sip_malformed", "Of these, messages that were no SIP.", [({}, sip.malformed)]),
-            _counter("sip_dropped", "SIP datagrams the kernel dropped.", [({}, sip.dropped)]),
-            _counter("sip_resent", "SIP messages sent again.", [({}, sip.resent)]),
-            _counter("sip_rtp_packets", "RTP of SIP calls that have ended.", _by("kind", packets)),
-            _counter("sip_skipped_ticks", "20 ms ticks skipped by a stall.", [({}, sip.skipped_ticks)]),
+            gauge("sip_trunk_limit", "SIP calls taken at once.", [({}, sip.trunk_calls)]),
+            gauge("sip_calls", "SIP calls now.", [({}, sip.active_calls)]),
+            gauge("sip_connections", "Open TCP and TLS connections.", [({}, sip.connections)]),
+            counter("sip_invites", "INVITEs by the status they were answered with.", by("status", answers)),
+            counter("sip_options", "OPTIONS by the status they were answered with.", by("status", options)),
+            counter("sip_calls_ended", "Ended SIP calls by reason.", by("reason", sip.calls_ended)),
+            counter("sip_renegotiations", "Offers answered within calls.", [({}, sip.renegotiations)]),
+            counter("sip_digits", "Keys heard.", [({}, sip.digits)]),
+            counter("sip_messages", "SIP messages received.", [({}, sip.messages)]),
+            counter("sip_malformed", "Of these, messages that were no SIP.", [({}, sip.malformed)]),
+            counter("sip_dropped", "SIP datagrams the kernel dropped.", [({}, sip.dropped)]),
+            counter("sip_resent", "SIP messages sent again.", [({}, sip.resent)]),
+            counter("sip_rtp_packets", "RTP of SIP calls that have ended.", by("kind", packets)),
+            counter("sip_skipped_ticks", "20 ms ticks skipped by a stall.", [({}, sip.skipped_ticks)]),
         )
     )
-
-
-def _by(label: str, counts: Mapping[str, int]) -> list[tuple[Mapping[str, str], float]]:
-    return [({label: name}, count) for name, count in sorted(counts.items())]
-
-
-def _gauge(name: str, text: str, rows: Iterable[tuple[Mapping[str, str], float]]) -> str:
-    return _family(f"callquake_{name}", "gauge", text, [("", labels, value) for labels, value in rows])
-
-
-def _counter(name: str, text: str, rows: Iterable[tuple[Mapping[str, str], float]]) -> str:
-    return _family(f"callquake_{name}_total", "counter", text, [("", labels, value) for labels, value in rows])
-
-
-def _durations(durations: Mapping[str, DurationHistogram]) -> str:
-    samples: list[_Sample] = []
-    for stage, histogram in durations.items():
-        for bound_ms, count in histogram.cumulative():
-            bound = "+Inf" if bound_ms == float("inf") else _number(bound_ms / 1e3)
-            samples.append(("_bucket", {"stage": stage, "le": bound}, count))
-        samples.append(("_sum", {"stage": stage}, histogram.sum_ms / 1e3))
-        samples.append(("_count", {"stage": stage}, histogram.count))
-    return _family("callquake_turn_stage_seconds", "histogram", "Own duration of each stage of a turn.", samples)
-
-
-def _family(name: str, kind: str, text: str, samples: Iterable[_Sample]) -> str:
-    lines = [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
-    lines += [f"{name}{suffix}{_labels(labels)} {_number(value)}" for suffix, labels, value in samples]
-    return "\n".join(lines) + "\n"
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-
-
-def _number(value: float) -> str:
-    return repr(int(value)) if value == int(value) else repr(float(value))

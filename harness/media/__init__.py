@@ -4,7 +4,7 @@ Out, every 20 ms a call (hot/outgoing.py):
 
     clips.py        an utterance, encoded once per codec: a payload a packet, and which packets carry its edges
     clip_table.py   its payloads by memory address
-       |            deadline n x 20 ms + phase, absolute; 8 phases, each with its share of the calls (hot/run.py)
+       |            deadline n x 20 ms + phase, absolute; 16 phases, each with its share of the calls (hot/run.py)
        v
     clip, background noise or silence -> RTP header -> SRTP ------------> impairment -> batch -> sendmmsg
        |       outgoing.py                packet.py     gcm.py, (libsrtp)  impair.py     batch.py  (kernel)

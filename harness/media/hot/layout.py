@@ -19,7 +19,7 @@ from harness.media.hot.rare import ASIDE, REDIRECT
 from harness.media.hot.tables import bundle
 
 TICK_NS = 20_000_000
-PHASES = 8
+PHASES = 16
 PHASE_NS = TICK_NS // PHASES
 RTCP_INTERVAL_NS = 1_000_000_000
 # Python is woken at most this often for what can wait: all it is told has its own time.

@@ -6,15 +6,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.corpus.conditions.names import CLEAN, NO_DISTORTION, NO_ROOM, WIDEBAND, condition_name
 from harness.model.errors import ScenarioError
 
 VOCABULARIES = ("general", "digits", "names")
-# What the fields of a condition hold where it is not at work.
-CLEAN = "clean"
-NO_ROOM = "none"
-WIDEBAND = "wideband"
-UNDISTORTED = "none"
 GENERAL = "general"
+# What a turn's record tells of its clip by name, beside the tags; and tags that say how a clip was made, not what it is.
+_SEGMENTS = ("room", "channel", "distortion", "condition", "domain", "sentence_id", "speaker")
+_NO_SEGMENTS = frozenset({"noise-offset-ms"})
 # Sentences that try an agent's endpointing; a scenario says them where it asks for them.
 ENDPOINT_DOMAINS = frozenset({"long", "pause", "backchannel"})
 # What Opus decodes to, and the rates telephony and speech models use.
@@ -31,7 +30,8 @@ class Utterance:
     # What is spoken, numbers in words; compared through the WER normaliser, never as it stands.
     transcript: str
     accent: str
-    native: bool
+    # None where nobody said: an imported recording's.
+    native: bool | None
     # The voice's name at its source.
     speaker: str
     # "clean" or a noise kind.
@@ -55,7 +55,7 @@ class Utterance:
     # "wideband" or what the voice went through: "phone", "g711-ulaw", "gsm", "opus-6k" ...
     channel: str = WIDEBAND
     # "none", "clipped", "low-level" ...
-    distortion: str = UNDISTORTED
+    distortion: str = NO_DISTORTION
     # What the sentence is about: orders, addresses, yes-no, hesitation ...
     domain: str = GENERAL
     # Shared by all clips of one sentence, whoever says it.
@@ -80,13 +80,21 @@ class Utterance:
 
     @property
     def condition(self) -> str:
-        """What was done to the voice, as `spell_condition` writes it; "clean" where nothing was."""
-        return spell_condition(self.noise, self.snr_db, self.room, self.channel, self.distortion)
+        """What was done to the voice, as `condition_name` spells it; "clean" where nothing was."""
+        return condition_name(self.noise, self.snr_db, self.room, self.distortion, self.channel)
 
     @property
     def is_clean(self) -> bool:
         """Whether the voice is as it was recorded or synthesised."""
         return self.condition == CLEAN
+
+    @property
+    def segments(self) -> dict[str, str]:
+        """What its turns are told apart by beyond a record's own fields; a tag "key:value" by its key."""
+        told = dict(tag.split(":", 1) if ":" in tag else (tag, "true") for tag in self.tags)
+        for name in _NO_SEGMENTS & told.keys():
+            del told[name]
+        return told | {name: str(getattr(self, name)) for name in _SEGMENTS}
 
     @property
     def file(self) -> Path:
@@ -97,21 +105,6 @@ class Utterance:
     def samples(self) -> int:
         """Length in samples at `sample_rate`."""
         return round(self.duration_ms * self.sample_rate / 1000)
-
-
-def spell_condition(noise: str, snr_db: float | None, room: str, channel: str, distortion: str) -> str:
-    """Name a combination: "clean", "babble-10db", "street-5db-phone", "room-large-clipped-gsm", in this order."""
-    parts = []
-    if noise != CLEAN and snr_db is not None:
-        number = f"{abs(snr_db):g}".replace(".", "p")
-        parts.append(f"{noise}-{'m' if snr_db < 0 else ''}{number}db")
-    if room != NO_ROOM:
-        parts.append(f"room-{room}")
-    if distortion != UNDISTORTED:
-        parts.append(distortion)
-    if channel != WIDEBAND:
-        parts.append(channel)
-    return "-".join(parts) or CLEAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +142,7 @@ _RULES: Mapping[str, _Rule] = {
     "path": _Rule("a path inside the corpus folder", _is_inside),
     "transcript": _TEXT,
     "accent": _NAME,
-    "native": _Rule("true or false", lambda v: isinstance(v, bool)),
+    "native": _Rule("true, false, or null where nobody said", lambda v: v is None or isinstance(v, bool)),
     "speaker": _TEXT,
     "noise": _NAME,
     "snr_db": _Rule("a number from -30 to 60, or null", lambda v: v is None or (_is_number(v) and -30 <= v <= 60)),

@@ -194,11 +194,14 @@ def _check_families(manifest: Path, utterances: Mapping[str, Utterance]) -> None
         for name in shared:
             if getattr(utterance, name) != getattr(base, name):
                 raise ScenarioError(f"{place}.{name}: differs from its clean entry {base.id} ({getattr(base, name)!r})")
+        # A room rings on.
+        if utterance.duration_ms < base.duration_ms:
+            raise ScenarioError(f"{place}.duration_ms: shorter than its clean entry {base.id} ({base.duration_ms!r})")
 
 
 _INHERITED = frozenset(
     {"transcript", "accent", "native", "speaker", "vocabulary", "domain", "sentence_id", "entities"}
-    | {"speech_start_ms", "speech_end_ms", "pauses_ms", "duration_ms"}
+    | {"speech_start_ms", "speech_end_ms", "pauses_ms"}
 )
 
 

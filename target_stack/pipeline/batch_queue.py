@@ -192,7 +192,6 @@ class BatchQueue:
     def cancel(self, number: int, now_ns: int) -> Withdrawn:
         """Answer this request no more."""
         if self._waiting.pop(number, None) is not None:
-            self._dispatch(now_ns)
             return Withdrawn.WAITING
         for run in self._running.values():
             for place, ticket in enumerate(run.tickets):
@@ -218,7 +217,7 @@ class BatchQueue:
             else:
                 ticket.is_alone = True
                 self._waiting[ticket.number] = ticket
-        self._dispatch(now_ns)
+        self.handle_timer(now_ns)
 
     def handle_timer(self, now_ns: int) -> None:
         """Refuse what is past its deadline; start what has waited long enough."""

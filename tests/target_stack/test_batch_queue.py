@@ -203,6 +203,7 @@ class AnyInterleaving(RuleBasedStateMachine):
                     assert batch == finished[0]
                     assert finished[2], "answered by a batch that failed"
                     assert finished[1][place] == number, "crossed: the answer of another place"
+                    assert self.submitted_at[number] + self.rules.deadline_ms * NS_PER_MS > self.now, "too late"
                     self.end(number, "done")
                 case RequestFailed(number, batch):
                     assert finished is not None
@@ -288,11 +289,13 @@ class AnyInterleaving(RuleBasedStateMachine):
             pytest.fail("the timer does not move on")
         self.now = end
 
-    @precondition(lambda self: self.count)
+    @rule(step=st.sampled_from([1, 37, 130]))
+    def stall(self, step):
+        """A busy event loop calls its timers late, and behind whatever else happens first."""
+        self.now += ms(step)
+
     @rule()
-    def late_timer(self):
-        """A busy event loop calls late, and calls for nothing."""
-        self.now += ms(37)
+    def call_for_nothing(self):
         self.queue.handle_timer(self.now)
         self.read()
 

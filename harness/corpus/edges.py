@@ -1,12 +1,17 @@
-"""Where speech begins and ends in a clean clip, by measurement.
+"""Where speech begins and ends in a clip, by measurement.
 
-Energy is taken in 5 ms windows, one every 1 ms, and held against two thresholds. The *core* threshold, 20 dB under the
-active speech level, says what surely is voice; the *edge* threshold, 30 dB under it or just over the recording's own
-background, says how far the voice reaches. Stretches over the edge threshold that lie within 120 ms of each other are
-one island, so the closure before a final /t/ does not cut its burst off; an island with less than 40 ms over the core
-threshold is a click or a breath and is ignored. Speech runs from the first sample of the first island to the last
-sample of the last, but no further than 160 ms beyond its core: a weak consonant is not longer, a breath is. The decay
-under the edge threshold is not speech: no listener, and no VAD, hears it as such.
+*Speech ends* at the last instant at which a listener could still hear it: the last sample of a voiced sound, of the
+fricative or of the release that ends the word, as long as it is within 30 dB of the active speech level. The decay
+under that is no speech: no listener, and no VAD, hears it as such. Breath, clicks and a room's tail are none.
+
+Energy is taken in 5 ms windows, one every 1 ms, and held against two thresholds. The *core* threshold, 18 dB under
+the active speech level (ITU-T P.56), says what surely is sound of the speaker; the *edge* threshold, 30 dB under it
+or just over the recording's own background, says how far it reaches. Stretches over the edge threshold within 120 ms
+of each other are one island, so the closure before a final /t/ does not cut its burst off. An island counts if it has
+40 ms above the core threshold and, where anything in the recording is voiced (periodic, voicing.py), 30 ms of voice:
+a breath, a mouse or a slammed door is loud, but never that. Speech runs from the first island's first sample to the
+last one's last, but no further than 40 ms before its core and 80 ms behind it, and its core no further than 200 ms
+before and 260 ms behind the voice: the longest /s/ is not longer, a breath is.
 """
 
 from dataclasses import dataclass
@@ -15,12 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.corpus.levels import active_speech_level, as_float
+from harness.corpus.voicing import is_voiced
 
 WINDOW_MS = 5
 HOP_MS = 1
 EDGE_BELOW_ACTIVE_DB = 30.0
-CORE_BELOW_ACTIVE_DB = 20.0
-# The background is what lies further than this from any core, where there is enough of it; else the quietest windows.
+CORE_BELOW_ACTIVE_DB = 18.0
+# The background is what lies further than this from any sound of the speaker, where there is enough of it; else the
+# quietest windows.
+NEAR_BELOW_ACTIVE_DB = 20.0
 GUARD_MS = 200
 LEAST_BACKGROUND_MS = 50
 # How far the edge threshold stays above the loud moments of the background, or above the quietest windows.
@@ -30,9 +38,16 @@ ABOVE_QUIETEST_DB = 10.0
 HIGHEST_BELOW_ACTIVE_DB = 14.0
 JOIN_GAP_MS = 120
 LEAST_CORE_MS = 40
-REACH_MS = 160
+LEAST_VOICE_MS = 30
+LEAST_VOICED_RATIO = 0.15
+REACH_BEFORE_MS = 40
+REACH_BEHIND_MS = 80
+VOICE_BEFORE_MS = 200
+VOICE_BEHIND_MS = 260
 # Hum and rumble are taken out below this, with a flank gentle enough that a click does not ring.
 HIGH_PASS_HZ = 100.0
+
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +60,14 @@ class Edges:
 
 def find_edges(signal: NDArray[np.generic], rate: int) -> Edges | None:
     """Speech edges of mono `signal`, shape (samples,), int16 or float; None where nothing in it is speech."""
-    x = _high_pass(as_float(signal), rate)
+    x = high_pass(as_float(signal), rate)
     power_db = window_power_db(x, rate)
     if not len(power_db):
         return None
     active_dbfs = active_speech_level(x, rate).active_dbfs
-    is_core = power_db > active_dbfs - CORE_BELOW_ACTIVE_DB
-    islands = _islands(power_db > edge_threshold_db(power_db, is_core, active_dbfs), is_core)
+    threshold_db = edge_threshold_db(power_db, power_db > active_dbfs - NEAR_BELOW_ACTIVE_DB, active_dbfs)
+    is_core = power_db > max(active_dbfs - CORE_BELOW_ACTIVE_DB, threshold_db)
+    islands = find_islands(power_db > threshold_db, is_core, _voice(x, rate, is_core))
     if not islands:
         return None
     # The first window over the threshold is there because of its newest hop, the last one because of its oldest.
@@ -62,18 +78,20 @@ def find_edges(signal: NDArray[np.generic], rate: int) -> Edges | None:
 
 
 def window_power_db(x: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
-    """Mean power in dB over full scale of each 5 ms window; window i begins i ms into `x`."""
+    """Mean power in dB over full scale of each 5 ms window; window i begins i ms into `x`, to the nearest sample."""
     total = np.concatenate([[0.0], np.cumsum(x * x)])
-    hop, window = rate * HOP_MS // 1000, rate * WINDOW_MS // 1000
-    starts = np.arange(0, len(x) - window + 1, hop)
+    window = rate * WINDOW_MS // 1000
+    count = max(0, (len(x) - window) * 1000 // (rate * HOP_MS) + 1) if len(x) >= window else 0
+    # Rates like 22,050 have no whole number of samples in a millisecond.
+    starts = np.minimum(np.round(np.arange(count) * (rate * HOP_MS / 1000)).astype(np.int64), len(x) - window)
     power = (total[starts + window] - total[starts]) / window
     decibels: NDArray[np.float64] = 10 * np.log10(np.maximum(power, 1e-12))
     return decibels
 
 
-def edge_threshold_db(power_db: NDArray[np.float64], is_core: NDArray[np.bool_], active_dbfs: float) -> float:
+def edge_threshold_db(power_db: NDArray[np.float64], is_near: Flags, active_dbfs: float) -> float:
     """Return the power over which a window belongs to speech, if it is near enough to a core."""
-    background = power_db[~_near(is_core, GUARD_MS // HOP_MS)]
+    background = power_db[~_near(is_near, GUARD_MS // HOP_MS)]
     if len(background) >= LEAST_BACKGROUND_MS // HOP_MS:
         floor = float(np.percentile(background, 95)) + ABOVE_BACKGROUND_DB
     else:
@@ -81,31 +99,38 @@ def edge_threshold_db(power_db: NDArray[np.float64], is_core: NDArray[np.bool_],
     return min(max(active_dbfs - EDGE_BELOW_ACTIVE_DB, floor), active_dbfs - HIGHEST_BELOW_ACTIVE_DB)
 
 
-def _near(flags: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+def _near(flags: Flags, reach: int) -> Flags:
     """Windows within `reach` of a set flag."""
     counted = np.concatenate([[0], np.cumsum(flags)])
     index = np.arange(len(flags))
     return counted[np.minimum(index + reach + 1, len(flags))] > counted[np.maximum(index - reach, 0)]
 
 
-def _islands(is_loud: NDArray[np.bool_], is_core: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Group loud windows; return (first, last) window of each group with enough core in it."""
+def _voice(x: NDArray[np.float64], rate: int, is_core: Flags) -> Flags:
+    """Core windows in whose middle `x` is periodic; all of them where next to nothing is, as in a whisper."""
+    voice = is_voiced(x, rate, np.arange(len(is_core), dtype=np.float64) + WINDOW_MS / 2) & is_core
+    return voice if np.count_nonzero(voice) >= LEAST_VOICED_RATIO * np.count_nonzero(is_core) else is_core
+
+
+def find_islands(is_loud: Flags, is_core: Flags, is_voice: Flags) -> list[tuple[int, int]]:
+    """Group loud windows; return (first, last) window of each group with enough core and voice in it."""
     loud = np.flatnonzero(is_loud)
     if not len(loud):
         return []
     groups = np.split(loud, np.flatnonzero(np.diff(loud) > JOIN_GAP_MS // HOP_MS) + 1)
     # A lone sample lights WINDOW_MS windows, which is not WINDOW_MS of sound.
     least = (LEAST_CORE_MS + WINDOW_MS) // HOP_MS
-    reach = REACH_MS // HOP_MS
     islands = []
     for group in groups:
-        core = group[is_core[group]]
-        if len(core) >= least:
-            islands.append((max(int(group[0]), int(core[0]) - reach), min(int(group[-1]), int(core[-1]) + reach)))
+        core, voice = group[is_core[group]], group[is_voice[group]]
+        if len(core) >= least and len(voice) >= LEAST_VOICE_MS // HOP_MS:
+            core = core[(core >= voice[0] - VOICE_BEFORE_MS) & (core <= voice[-1] + VOICE_BEHIND_MS)]
+            first = max(int(group[0]), int(core[0]) - REACH_BEFORE_MS // HOP_MS)
+            islands.append((first, min(int(group[-1]), int(core[-1]) + REACH_BEHIND_MS // HOP_MS)))
     return islands
 
 
-def _high_pass(x: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
+def high_pass(x: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
     """Take out the lowest frequencies, zero-phase (two Butterworth poles each way), so that no edge moves."""
     # Padding keeps the end from leaking into the start.
     size = len(x) + rate // 5

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "engine": {"callers", "media", "signalling", "protocols", "corpus"},
     "calibrate": {"media", "signalling", "protocols", "engine", "corpus", "measure"},
     "probe": {"calibrate", "corpus"},
-    "scenario": {"corpus", "verdict"},
+    "scenario": {"corpus", "verdict", "measure"},
     "measure": set(),
     "verdict": {"measure"},
     "report": {"verdict", "measure"},

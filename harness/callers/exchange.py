@@ -1,5 +1,6 @@
 """What a conversation hears (events) and does (actions): the words between Conversation and its I/O shell."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,8 +20,8 @@ class Spoken(Protocol):
         """Accent label."""
 
     @property
-    def native(self) -> bool:
-        """Whether the accent is a native one."""
+    def native(self) -> bool | None:
+        """Whether the accent is a native one; None = nobody said."""
 
     @property
     def noise(self) -> str:
@@ -37,6 +38,14 @@ class Spoken(Protocol):
     @property
     def duration_ms(self) -> float:
         """Length."""
+
+    @property
+    def segments(self) -> Mapping[str, str]:
+        """What else the corpus tells of it, by name: room, channel, domain, tags."""
+
+    @property
+    def entities(self) -> tuple[str, ...]:
+        """Parts of the words that must be right, as the corpus names them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,8 @@ class Turn:
             network_ms=self.network_ms,
             lost_packets=self.lost_packets,
             out_of_step=self.out_of_step,
+            tags=dict(spoken.segments),
+            entities=spoken.entities,
             target=plan.target.name,
             transport=plan.target.transport,
         )

@@ -91,9 +91,8 @@ class Utterance:
     @property
     def segments(self) -> dict[str, str]:
         """What its turns are told apart by beyond a record's own fields; a tag "key:value" by its key."""
-        told = dict(tag.split(":", 1) if ":" in tag else (tag, "true") for tag in self.tags)
-        for name in _NO_SEGMENTS & told.keys():
-            del told[name]
+        tags = [(name, value if colon else "true") for name, colon, value in (tag.partition(":") for tag in self.tags)]
+        told = {name: value for name, value in tags if name and name not in _NO_SEGMENTS}
         return told | {name: str(getattr(self, name)) for name in _SEGMENTS}
 
     @property

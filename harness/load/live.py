@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.measure import drop_off, ttfb, wer
+from harness.measure.pooled import WerRate
 from harness.model.codec import from_json
 from harness.model.records import CallRecord, TurnRecord
 
@@ -78,7 +79,7 @@ def _ttfb_row(name: str, turns: Sequence[TurnRecord]) -> dict[str, Any]:
     return row | {"false_endpoints": result.n_false_endpoints}
 
 
-def _wer_row(name: str, rate: wer.WerRate) -> dict[str, Any]:
+def _wer_row(name: str, rate: WerRate) -> dict[str, Any]:
     return {
         "name": name,
         "words": rate.n_words,

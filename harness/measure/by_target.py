@@ -8,6 +8,7 @@ from harness.measure import difference, drop_off, stages, ttfb, wer
 from harness.measure import sip as sip_metrics
 from harness.measure.difference import Difference, Hits, Span, Story
 from harness.measure.distribution import Sample
+from harness.measure.pooled import WerRate
 from harness.model.records import CallRecord, TurnRecord
 
 STEPS = ("queue", "gather", "signalling", "ice", "dtls")
@@ -50,7 +51,7 @@ class TargetFigures:
     ttfb: ttfb.TtfbResult
     # The mean turn in the agent's own stages, named after the target; None = it told none.
     stages: stages.MeanBreakdown | None
-    wer: wer.WerRate | None
+    wer: WerRate | None
     # Why WER was not measured, "" where it was.
     why_no_wer: str
     drop_off: drop_off.DropOffResult

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from harness.measure import by_target as target_metrics
 from harness.measure import calls as call_metrics
 from harness.measure import drop_off, generator_health, stages, ttfb, wer
 from harness.measure import sip as sip_metrics
 from harness.measure.distribution import Sample
+from harness.measure.load_level import with_load
+from harness.measure.sampling import Sampling
 from harness.model.records import CallRecord, HealthSample, TurnRecord
 
 
@@ -49,18 +51,20 @@ def measure(
     why_engine_died: str = "",
     seed: int = 0,
     targets: Sequence[str] = (),
+    sampling: Sampling | None = None,
 ) -> Measured:
     """Return the figures of a run; without `answer_timeout_ms` the longest wait of the run stands for it.
 
     `targets` are the names of the targets called, in the order in which they are to be told, () for an only one.
-    `worker_faults` says of each worker that came to no planned end what was lost with it; `why_engine_died` is what
-    the run noted of an engine's end.
+    `sampling` is how many turns are scored for WER; None = the default. `worker_faults` says of each worker that came
+    to no planned end what was lost with it; `why_engine_died` is what the run noted of an engine's end.
     """
     n_open = len({t.call_id for t in turns} - {c.call_id for c in calls})
     # In any other run the record of such a call may stand in a damaged line, or be yet to come.
     counts = call_metrics.count(calls, n_open if engine_died or locust_died else 0)
     timeout = answer_timeout_ms if answer_timeout_ms is not None else _longest_wait(turns)
-    words = wer.measure(turns, timeout, seed)
+    turns = with_load(turns, calls)
+    words = wer.measure(turns, timeout, seed, sampling)
     return Measured(
         calls=calls,
         turns=turns,
@@ -89,6 +93,21 @@ def find_answer_timeout_ms(scenario: Mapping[str, Any]) -> float | None:
     limits = scenario.get("limits")
     value = limits.get("answer_timeout_s") if isinstance(limits, Mapping) else None
     return value * 1000.0 if isinstance(value, int | float) else None
+
+
+def find_sampling(scenario: Mapping[str, Any]) -> Sampling:
+    """Return how many turns are scored, from the scenario's `wer`; the default where that says nothing usable."""
+    said = scenario.get("wer")
+    share, at_most = (said.get("share"), said.get("at_most")) if isinstance(said, Mapping) else (None, None)
+    standard = Sampling()
+    return Sampling(
+        share=float(share) if _is_number(share) and 0 < share <= 1 else standard.share,
+        at_most=at_most if isinstance(at_most, int) and at_most > 0 else standard.at_most,
+    )
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def find_expects_greeting(scenario: Mapping[str, Any]) -> call_metrics.Expects:

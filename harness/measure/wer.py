@@ -1,7 +1,7 @@
-"""Word error rate: pooled edits over reference words, after one pinned normaliser (normaliser.py), aligned by jiwer.
+"""Word error rate of a run: pooled edits over reference words, after one pinned normaliser (normaliser.py), by jiwer.
 
-Pooled: edits and words are added up over utterances first and divided once, so a long utterance weighs more than a
-short one. The hypothesis is what the agent's STT returned over the transcript side channel.
+Pooled: edits and words are added up over utterances first and divided once (pooled.py), so a long utterance weighs more
+than a short one. The hypothesis is what the agent's STT returned over the transcript side channel.
 
 Which turns are scored:
   cut, or not spoken to the end     never
@@ -9,78 +9,59 @@ Which turns are scored:
   none, answered or timed out       scored as empty: every word is a deletion, for the agent understood nothing
   none, and the call ended first    not scored, counted: its transcript may have been on the way
   no transcript channel             not scored, counted
+  beyond a sample of a long run     not scored, counted (sampling.py)
 When no turn of a target has a hypothesis, its WER is not measured; it is never 0 for want of data.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import jiwer
-import numpy as np
-
-from harness.measure.normaliser import normalise
-from harness.measure.segments import TURN_TAGS, turn_tags
+from harness.measure import entities
+from harness.measure.alignment import Alignment, align
+from harness.measure.entities import EntityRate, HeardEntity, MissedEntity
+from harness.measure.pooled import WerRate
+from harness.measure.pooled import pool as pool_alignments
+from harness.measure.sampling import Sampling, draw
+from harness.measure.segments import segmented, turn_tags
+from harness.measure.worst import WordErrors, WorstUtterance, worst_utterances, worst_words
 from harness.model.records import TurnRecord
 
-RESAMPLES = 1_000
-# Below this many utterances a bootstrap says more about luck than about the agent.
-MIN_UTTERANCES_FOR_INTERVAL = 5
 # A wait this much shorter than the time-out still is the time-out: one 20 ms tick.
 _TICK_MS = 20.0
-_CHUNK = 500_000
-# Segments that say nothing where all turns are of one.
-_OF_SEVERAL = frozenset({"target", "transport"})
+# The tag by which entities are told apart, besides those of their turn.
+ENTITY_TAG = "entity"
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
-    """A stretch of the alignment: kind is "equal", "substitute", "delete" or "insert"."""
-
-    kind: str
-    reference: tuple[str, ...]
-    hypothesis: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredTurn:
+class ScoredTurn(Alignment):
     """One utterance aligned with what was heard of it."""
 
     turn: TurnRecord
-    edits: tuple[Edit, ...]
-    substitutions: int
-    deletions: int
-    insertions: int
-    n_words: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEntity(HeardEntity):
+    """One entity of a scored turn."""
+
+    turn: TurnRecord
 
     @property
-    def errors(self) -> int:
-        """Substitutions, deletions and insertions together."""
-        return self.substitutions + self.deletions + self.insertions
+    def tags(self) -> dict[str, str]:
+        """The turn's tags and the entity's kind."""
+        return {**turn_tags(self.turn), ENTITY_TAG: self.kind}
 
 
 @dataclass(frozen=True, slots=True)
-class WerRate:
-    """Pooled counts of a set of utterances; `wer` None when they hold no reference word."""
+class EntityResult:
+    """Entity accuracy of a run (entities.py)."""
 
-    n_utterances: int
-    n_words: int
-    substitutions: int
-    deletions: int
-    insertions: int
-    wer: float | None
-    ci95: tuple[float, float] | None
-
-
-@dataclass(frozen=True, slots=True)
-class WordErrors:
-    """A reference word that was often not understood."""
-
-    word: str
-    errors: int
-    n: int
-    # What was heard instead, most frequent first; "" for nothing.
-    heard: tuple[str, ...]
+    overall: EntityRate
+    # By segment; those of `ENTITY_TAG` are the kinds.
+    by_segment: list[tuple[str, str, EntityRate]]
+    scored: list[TurnEntity]
+    worst: list[MissedEntity]
+    # Named by the manifest, but not in the words of their reference.
+    n_not_in_reference: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +73,27 @@ class WerResult:
     by_segment: list[tuple[str, str, WerRate]] = field(default_factory=list)
     scored: list[ScoredTurn] = field(default_factory=list)
     n_unscored: int = 0
+    # Turns that could be scored; more than are in `scored` where that is a sample.
+    n_scorable: int = 0
     worst_words: list[WordErrors] = field(default_factory=list)
+    worst_utterances: list[WorstUtterance[ScoredTurn]] = field(default_factory=list)
+    # None where WER was not measured.
+    entities: EntityResult | None = None
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether not all turns that could be were scored."""
+        return len(self.scored) < self.n_scorable
+
+    @property
+    def entity_list(self) -> list[TurnEntity]:
+        """Every entity scored."""
+        return self.entities.scored if self.entities else []
 
 
-def measure(turns: Sequence[TurnRecord], answer_timeout_ms: float | None, seed: int = 0) -> WerResult:
+def measure(
+    turns: Sequence[TurnRecord], answer_timeout_ms: float | None, seed: int = 0, sampling: Sampling | None = None
+) -> WerResult:
     """Return the WER of `turns`; `answer_timeout_ms` tells a timed-out turn from one whose call ended first."""
     spoken = [t for t in turns if not t.cut and t.speech_ended_at_ns is not None]
     # A target that never told a transcript is not one that understood nothing.
@@ -103,63 +101,47 @@ def measure(turns: Sequence[TurnRecord], answer_timeout_ms: float | None, seed: 
     if not told:
         return WerResult(None, why_not(spoken))
     spoken = [t for t in spoken if t.target in told]
-    scored = score(t for t in spoken if _is_scorable(t, answer_timeout_ms))
+    scorable = [t for t in spoken if _is_scorable(t, answer_timeout_ms)]
+    scored = score(draw(scorable, _key, sampling or Sampling(), seed))
     return WerResult(
         overall=pool(scored, seed),
         reason="",
-        by_segment=_by_segment(scored, seed),
+        by_segment=[(key, value, pool(part, seed)) for key, value, part in segmented(scored, _tags)],
         scored=scored,
-        n_unscored=len(spoken) - len(scored),
-        worst_words=_worst_words(scored),
+        n_unscored=len(spoken) - len(scorable),
+        n_scorable=len(scorable),
+        worst_words=worst_words(scored),
+        worst_utterances=worst_utterances(scored, owner),
+        entities=_entities(scored),
     )
 
 
 def score(turns: Iterable[TurnRecord]) -> list[ScoredTurn]:
     """Align each turn's hypothesis (None reads as empty) with its reference."""
     chosen = list(turns)
-    if not chosen:
-        return []
-    output = jiwer.process_words(
-        [normalise(t.reference) for t in chosen], [normalise(t.hypothesis or "") for t in chosen]
-    )
-    aligned = zip(chosen, output.references, output.hypotheses, output.alignments, strict=True)
-    return [_scored(turn, ref, hyp, chunks) for turn, ref, hyp, chunks in aligned]
+    aligned = align([t.reference for t in chosen], [t.hypothesis or "" for t in chosen])
+    return [
+        ScoredTurn(a.edits, a.substitutions, a.deletions, a.insertions, a.n_words, turn)
+        for a, turn in zip(aligned, chosen, strict=True)
+    ]
 
 
 def pool(scored: Sequence[ScoredTurn], seed: int = 0) -> WerRate:
-    """Add up the counts of `scored` and divide once; the interval resamples whole utterances."""
-    words = sum(s.n_words for s in scored)
-    return WerRate(
-        n_utterances=len(scored),
-        n_words=words,
-        substitutions=sum(s.substitutions for s in scored),
-        deletions=sum(s.deletions for s in scored),
-        insertions=sum(s.insertions for s in scored),
-        wer=sum(s.errors for s in scored) / words if words else None,
-        ci95=bootstrap([s.errors for s in scored], [s.n_words for s in scored], seed),
-    )
+    """Add up the counts of `scored` and divide once; the interval resamples utterances with all their sayings."""
+    return pool_alignments(scored, [owner(s) for s in scored], seed)
 
 
-def bootstrap(errors: Sequence[int], words: Sequence[int], seed: int) -> tuple[float, float] | None:
-    """Return the 95 % percentile bootstrap interval of sum(errors) / sum(words), resampling utterances.
+def owner(scored: ScoredTurn) -> str:
+    """Return the utterance that was said."""
+    return scored.turn.utterance_id
 
-    Equal input and seed give an equal interval. None below `MIN_UTTERANCES_FOR_INTERVAL` utterances.
-    """
-    n = len(words)
-    if n < MIN_UTTERANCES_FOR_INTERVAL:
-        return None
-    rng = np.random.default_rng(seed)
-    error_counts, word_counts = np.asarray(errors), np.asarray(words)
-    rates: list[float] = []
-    rows = max(1, _CHUNK // n)
-    for start in range(0, RESAMPLES, rows):
-        picks = rng.integers(0, n, (min(rows, RESAMPLES - start), n))
-        totals = word_counts[picks].sum(axis=1)
-        rates.extend((error_counts[picks].sum(axis=1)[totals > 0] / totals[totals > 0]).tolist())
-    if not rates:
-        return None
-    low, high = np.percentile(rates, [2.5, 97.5])
-    return float(low), float(high)
+
+def _tags(scored: ScoredTurn) -> dict[str, str]:
+    return turn_tags(scored.turn)
+
+
+def _key(turn: TurnRecord) -> tuple[str, int, int]:
+    return turn.call_id, turn.turn, turn.attempt
 
 
 def _is_scorable(turn: TurnRecord, answer_timeout_ms: float | None) -> bool:
@@ -181,53 +163,18 @@ def why_not(turns: Sequence[TurnRecord]) -> str:
     return "the transcript channel was there, but no transcript came over it"
 
 
-def _scored(
-    turn: TurnRecord, reference: list[str], hypothesis: list[str], chunks: list[jiwer.AlignmentChunk]
-) -> ScoredTurn:
-    edits = tuple(
-        Edit(
-            c.type,
-            tuple(reference[c.ref_start_idx : c.ref_end_idx]),
-            tuple(hypothesis[c.hyp_start_idx : c.hyp_end_idx]),
-        )
-        for c in chunks
+def _entities(scored: Sequence[ScoredTurn]) -> EntityResult:
+    heard: list[TurnEntity] = []
+    n_missing = 0
+    for one in scored:
+        found, missing = entities.find(one, one.turn.entities)
+        heard += [TurnEntity(e.words, e.kind, e.is_right, e.heard, one.turn) for e in found]
+        n_missing += missing
+    segments = segmented(heard, lambda e: e.tags, also=(ENTITY_TAG,))
+    return EntityResult(
+        overall=entities.rate_of(heard),
+        by_segment=[(key, value, entities.rate_of(part)) for key, value, part in segments],
+        scored=heard,
+        worst=entities.worst_of(heard),
+        n_not_in_reference=n_missing,
     )
-    return ScoredTurn(
-        turn=turn,
-        edits=edits,
-        substitutions=sum(len(e.reference) for e in edits if e.kind == "substitute"),
-        deletions=sum(len(e.reference) for e in edits if e.kind == "delete"),
-        insertions=sum(len(e.hypothesis) for e in edits if e.kind == "insert"),
-        n_words=len(reference),
-    )
-
-
-def _by_segment(scored: Sequence[ScoredTurn], seed: int) -> list[tuple[str, str, WerRate]]:
-    tagged = [(turn_tags(s.turn), s) for s in scored]
-    keys = [*TURN_TAGS, *sorted({k for tags, _ in tagged for k in tags} - set(TURN_TAGS))]
-    rows: list[tuple[str, str, WerRate]] = []
-    for key in keys:
-        values: dict[str, list[ScoredTurn]] = {}
-        for tags, s in tagged:
-            if key in tags:
-                values.setdefault(tags[key], []).append(s)
-        if key in _OF_SEVERAL and len(values) < 2:
-            continue
-        rows.extend((key, value, pool(values[value], seed)) for value in sorted(values))
-    return rows
-
-
-def _worst_words(scored: Sequence[ScoredTurn], limit: int = 12) -> list[WordErrors]:
-    seen: Counter[str] = Counter()
-    missed: Counter[str] = Counter()
-    heard: dict[str, Counter[str]] = {}
-    for edit in (e for s in scored for e in s.edits):
-        seen.update(edit.reference)
-        if edit.kind not in {"substitute", "delete"}:
-            continue
-        instead = edit.hypothesis or ("",) * len(edit.reference)
-        for word, other in zip(edit.reference, instead, strict=True):
-            missed[word] += 1
-            heard.setdefault(word, Counter())[other] += 1
-    worst = sorted(missed, key=lambda w: (-missed[w], -missed[w] / seen[w], w))[:limit]
-    return [WordErrors(w, missed[w], seen[w], tuple(h for h, _ in heard[w].most_common(3))) for w in worst]

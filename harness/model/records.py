@@ -153,7 +153,8 @@ class TurnRecord:
     utterance_id: str
     reference: str
     accent: str
-    native: bool
+    # None = nobody said.
+    native: bool | None
     noise: str
     snr_db: float | None
     vocabulary: str
@@ -193,7 +194,10 @@ class TurnRecord:
     out_of_step: bool = False
     # Whose clock the times are on; "" in a run of one process.
     worker: str = ""
+    # What the corpus's manifest says of the utterance beyond the fields above: room, channel, domain, its own tags ...
     tags: dict[str, str] = field(default_factory=dict)
+    # Parts of the reference that must be right, as the manifest names them; () = it names none.
+    entities: tuple[str, ...] = ()
     # Which of a scenario's targets was called, "" = it has one; and over what, "" = not said.
     target: str = ""
     transport: str = ""

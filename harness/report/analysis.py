@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 
-from harness.measure.run import Measured, find_answer_timeout_ms, find_expects_greeting, measure
+from harness.measure.run import (
+    Measured,
+    find_answer_timeout_ms,
+    find_expects_greeting,
+    find_sampling,
+    measure,
+)
 from harness.report.calibration_words import MeasurementError, error_words, measurement_error
 from harness.report.impairment_notes import onset_words
 from harness.report.notes import notes_of
@@ -57,6 +63,7 @@ def analyse(run: StoredRun) -> Analysis:
         worker_faults=() if info.status is RunStatus.TARGET_UNREACHABLE else faults_of(info.workers),
         seed=info.seed,
         targets=[target.name for target in info.targets],
+        sampling=find_sampling(info.scenario),
     )
     impaired = onset_words(run.calls)
     results = [evaluate(threshold, measured) for threshold in thresholds]

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from harness.report.analysis import Analysis
 from harness.report.view import view_of
+from harness.report.wer_words import entity_words
 from harness.report.words import bounded_ms, interval, ms, percent, seconds, words
 
 _FILTERS = {
@@ -18,6 +19,7 @@ _FILTERS = {
     "interval": interval,
     "seconds": seconds,
     "words": words,
+    "entity": entity_words,
 }
 
 

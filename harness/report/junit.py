@@ -6,6 +6,8 @@ green on it.
 
 from xml.etree import ElementTree as ET
 
+from harness.measure.normaliser import identity
+from harness.measure.wer import WerResult
 from harness.report.analysis import Analysis
 from harness.verdict.evaluate import ThresholdResult
 from harness.verdict.thresholds import ThresholdVerdict
@@ -48,7 +50,22 @@ def _properties(analysis: Analysis) -> list[tuple[str, str]]:
         ("exit_code", str(int(analysis.verdict.exit_code))),
         ("seed", str(info.seed)),
         ("target", str(info.target.get("url", ""))),
+        *_understanding(analysis.measured.wer),
     ]
+
+
+def _understanding(result: WerResult) -> list[tuple[str, str]]:
+    """Return what was understood, for trends in CI; nothing where it was not measured."""
+    if result.overall is None:
+        return []
+    rates = {"wer": (result.overall.wer, result.overall.ci95)}
+    if result.entities is not None:
+        rates["entity_accuracy"] = (result.entities.overall.accuracy, result.entities.overall.ci95)
+    told = [("normaliser", identity())]
+    for name, (value, ends) in rates.items():
+        if value is not None:
+            told += [(name, f"{value:.6f}"), *([(f"{name}_ci95", f"{ends[0]:.6f} {ends[1]:.6f}")] if ends else [])]
+    return told
 
 
 def _case(suite: str, name: str) -> ET.Element:

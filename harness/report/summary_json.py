@@ -2,17 +2,16 @@
 
 from typing import Any
 
-from harness.measure.bands import DROP_OFF, TTFB_MS, WER, band_of
+from harness.measure.bands import DROP_OFF, TTFB_MS, band_of
 from harness.measure.distribution import Estimate, Sample
-from harness.measure.normaliser import identity
 from harness.measure.ttfb import PERCENTILES, UNDECIDED
-from harness.measure.wer import WerRate
 from harness.model.codec import to_json
 from harness.report.analysis import Analysis
 from harness.report.by_target_json import by_target_json
 from harness.report.calibration_words import error_json
 from harness.report.impairment_notes import impaired_callers, loss_of
 from harness.report.sip_words import sip_json
+from harness.report.wer_json import wer_json
 
 SCHEMA_VERSION = 1
 
@@ -45,7 +44,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
             "unanswered": measured.ttfb.n_false_endpoints_unanswered,
             "ratio": _round(measured.ttfb.false_endpoint_ratio, 6),
         },
-        "wer": _wer(analysis),
+        "wer": wer_json(measured.wer),
         "drop_off": _drop_off(analysis),
         "error_rate": _round(measured.error_rate, 6),
         "sip": sip_json(measured.sip),
@@ -144,33 +143,6 @@ def _stages(analysis: Analysis) -> dict[str, Any]:
             "budget_p95": budgets.get(name),
         }
         for name, stage in analysis.measured.stages.stages.items()
-    }
-
-
-def _rate(rate: WerRate) -> dict[str, Any]:
-    return {
-        "n_utterances": rate.n_utterances,
-        "n_words": rate.n_words,
-        "substitutions": rate.substitutions,
-        "deletions": rate.deletions,
-        "insertions": rate.insertions,
-        "wer": _round(rate.wer, 6),
-        "ci95": [_round(end, 6) for end in rate.ci95] if rate.ci95 else None,
-        "band": band_of(WER, rate.wer).name if rate.wer is not None else None,
-    }
-
-
-def _wer(analysis: Analysis) -> dict[str, Any]:
-    result = analysis.measured.wer
-    base: dict[str, Any] = {"normaliser": identity(), "not_measured": result.reason or None}
-    if result.overall is None:
-        return {**base, "n_words": 0, "wer": None, "ci95": None, "by_segment": []}
-    return {
-        **base,
-        **_rate(result.overall),
-        "n_unscored": result.n_unscored,
-        "by_segment": [{"segment": key, "value": value, **_rate(rate)} for key, value, rate in result.by_segment],
-        "worst_words": [to_json(word) for word in result.worst_words],
     }
 
 

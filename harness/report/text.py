@@ -3,20 +3,20 @@
 import textwrap
 from collections.abc import Iterable
 
-from harness.measure.bands import DROP_OFF, TTFB_MS, WER, band_of
+from harness.measure.bands import DROP_OFF, TTFB_MS, band_of
 from harness.measure.stages import STAGES
 from harness.measure.ttfb import PERCENTILES
 from harness.report.analysis import Analysis
 from harness.report.by_target_words import text_lines as target_lines
 from harness.report.causes import remedy_of
 from harness.report.sip_words import text_lines as sip_lines
+from harness.report.wer_words import text_lines as wer_lines
 from harness.report.words import NOT_MEASURED, bounded_ms, interval, ms, percent, seconds, words
 from harness.verdict.runbook import FIRED
 from harness.verdict.thresholds import ThresholdVerdict
 
 WIDTH = 96
 _MARKS = {ThresholdVerdict.PASSED: "pass", ThresholdVerdict.FAILED: "FAIL", ThresholdVerdict.NO_DATA: "no data"}
-_SEGMENTS = ("accent", "noise")
 
 
 def render(analysis: Analysis, report_path: str) -> str:
@@ -26,7 +26,7 @@ def render(analysis: Analysis, report_path: str) -> str:
         _thresholds(analysis),
         _ttfb(analysis),
         _stages(analysis),
-        _wer(analysis),
+        wer_lines(analysis.measured.wer),
         _calls(analysis),
         target_lines(analysis.measured.by_target),
         sip_lines(analysis.measured.sip),
@@ -103,26 +103,6 @@ def _stages(analysis: Analysis) -> list[str]:
         lines.append(f"       {name:<13}{ms(whole.parts[name]):>14}{p50:>{12 if not stage else 10}}{p95:>10}")
     lines.append(f"       {'TTFB':<13}{ms(whole.ttfb_ms):>14}   over {whole.n} turns")
     return [line.rstrip() for line in lines]
-
-
-def _wer(analysis: Analysis) -> list[str]:
-    result = analysis.measured.wer
-    if result.overall is None:
-        return _wrap(f"{NOT_MEASURED}: {result.reason}", " " * 7, "WER    ")
-    rate = result.overall
-    band = f", {band_of(WER, rate.wer).name}" if rate.wer is not None else ""
-    head = f"WER    {percent(rate.wer)}{band}   95% {interval(rate.ci95) or 'interval: too few utterances'}"
-    lines = [
-        f"{head}   {rate.n_words} words",
-        f"       {rate.substitutions} substituted, {rate.deletions} deleted, {rate.insertions} inserted",
-    ]
-    for key, value, segment in result.by_segment:
-        if key in _SEGMENTS:
-            name = f"{key} {value}"
-            lines.append(
-                f"       {name:<28}{percent(segment.wer):>7}  {interval(segment.ci95):<14}{segment.n_words:>6} words"
-            )
-    return lines
 
 
 def _calls(analysis: Analysis) -> list[str]:

@@ -8,7 +8,7 @@ from harness.measure.distribution import Estimate
 from harness.measure.normaliser import identity
 from harness.measure.stages import STAGES
 from harness.measure.ttfb import UNDECIDED
-from harness.measure.wer import WerResult
+from harness.measure.wer import ENTITY_TAG
 from harness.report.analysis import Analysis
 from harness.report.by_target_words import difference_rows, rows_of, title_of
 from harness.report.causes import remedy_of
@@ -18,11 +18,12 @@ from harness.report.charts import targets as target_chart
 from harness.report.health_rows import health_rows
 from harness.report.sip_words import delay_rows, facts_of, ratio_rows
 from harness.report.view_calls import call_rows, turn_points
+from harness.report.view_wer import segment_groups
 from harness.report.words import NOT_MEASURED, bounded_ms, interval, ms, percent
 
 MAX_CALLS_SHOWN = 200
 _VERDICT_TONES = {"PASSED": "good", "FAILED": "bad", "NO DATA": "unknown", "VOID": "void"}
-_SEGMENT_CHARTS = ("accent", "noise")
+_SEGMENT_CHARTS = ("accent", "noise", "channel", "domain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ def view_of(analysis: Analysis) -> dict[str, Any]:
         "outcomes": _outcomes(analysis),
         "is_thinned": analysis.measured.ttfb.sample.n > response.MAX_DOTS,
         "normaliser": identity(),
-        "worst_utterances": _worst_utterances(analysis.measured.wer),
+        "segment_groups": segment_groups(analysis.measured.wer),
+        "entity_tag": ENTITY_TAG,
         "health_rows": health_rows(analysis.measured.health),
         "by_target": _by_target(analysis),
         "sip": _sip(analysis),
@@ -227,8 +229,3 @@ def _ttfb_bands(analysis: Analysis) -> list[dict[str, Any]]:
 
 def _band_row(*, name: str, span: str, tone: str, meaning: str, count: int, n: int) -> dict[str, Any]:
     return {"name": name, "span": span, "tone": tone, "meaning": meaning, "n": count, "ratio": count / n if n else 0.0}
-
-
-def _worst_utterances(result: WerResult, limit: int = 6) -> list[Any]:
-    wrong = [s for s in result.scored if s.errors]
-    return sorted(wrong, key=lambda s: (-s.errors / max(1, s.n_words), -s.errors, s.turn.call_id))[:limit]

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from harness.measure.alignment import Edit
 from harness.measure.bands import TTFB_MS, band_of
 from harness.measure.stages import STAGES, breakdown_of
 from harness.measure.ttfb import Entry, entry_of
-from harness.measure.wer import Edit, ScoredTurn
+from harness.measure.wer import ScoredTurn
 from harness.model.clock import ms_between
 from harness.model.records import CallRecord, Outcome, TurnRecord
 from harness.report.analysis import Analysis

@@ -24,6 +24,7 @@ from harness.scenario.impairments import Impairments
 from harness.scenario.strict_model import StrictModel
 from harness.scenario.target.block import Target
 from harness.scenario.target.several import SharedTarget, check_names
+from harness.scenario.wer_options import WerOptions
 
 PATIENCE_SCALES = {"impatient": 2.0, "normal": 1.0, "patient": 0.3, "unlimited": 0.0}
 PATIENCE_REPEATS = {"impatient": 1, "normal": 1, "patient": 2, "unlimited": 2}
@@ -293,6 +294,7 @@ class Scenario(StrictModel):
     load: Load
     limits: Limits = Limits()
     record: RecordShare = 0.0
+    wer: WerOptions = WerOptions()
     thresholds: list[ThresholdChoice] = Field(default_factory=list)
 
     @field_validator("targets")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.measure import calls as call_metrics
-from harness.measure import drop_off, sip, stages, ttfb
+from harness.measure import drop_off, entities, sip, stages, ttfb
 from harness.measure.distribution import Estimate, Sample
 from harness.measure.run import Measured
 from harness.measure.segments import call_tags, turn_tags
@@ -51,7 +51,7 @@ def evaluate(threshold: Threshold, run: Measured) -> ThresholdResult:
 def _decide(threshold: Threshold, estimate: Estimate | None, n: int, why_no_wer: str) -> tuple[ThresholdVerdict, str]:
     samples = threshold.metric.sample
     if estimate is None:
-        is_whole_run = threshold.metric.name == "wer" and why_no_wer
+        is_whole_run = threshold.metric.name in {"wer", "entity_accuracy"} and why_no_wer
         why = why_no_wer if is_whole_run else f"no {samples} to measure it on"
         return ThresholdVerdict.NO_DATA, f"not measured: {why}"
     if n < threshold.min_samples:
@@ -94,6 +94,9 @@ def _of_turns(threshold: Threshold, run: Measured) -> tuple[Estimate | None, int
             chosen = [s for s in run.wer.scored if _matches(tags, turn_tags(s.turn))]
             n_words = sum(s.n_words for s in chosen)
             return _exact(sum(s.errors for s in chosen) / n_words if n_words else None), n_words
+        case "entity_accuracy":
+            rate = entities.rate_of(e for e in run.wer.entity_list if _matches(tags, e.tags))
+            return _exact(rate.accuracy), rate.n
         case name:
             return _turn_ratio(name, turns)
 

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.measure.entities import KINDS
 from harness.measure.segments import CALL_TAGS, TURN_TAGS
 from harness.measure.stages import STAGES
+from harness.measure.wer import ENTITY_TAG
 
 TREND = "trend"
 RATIO = "ratio"
@@ -34,10 +36,15 @@ class Metric:
     def tags(self) -> tuple[str, ...]:
         """Return the tag keys a filter on this metric may use."""
         own = TURN_TAGS if self.scope == "turn" else CALL_TAGS
-        return ("stage", *own) if self.name == "stage_ms" else own
+        return (*OWN_TAGS.get(self.name, {}), *own)
 
 
-_MIN_TURNS, _MIN_CALLS, _MIN_WORDS = 5, 3, 20
+_MIN_TURNS, _MIN_CALLS, _MIN_WORDS, _MIN_ENTITIES = 5, 3, 20, 10
+# Tags that only one metric has, and their legal values.
+OWN_TAGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "stage_ms": {"stage": STAGES},
+    "entity_accuracy": {ENTITY_TAG: KINDS},
+}
 
 METRICS: Mapping[str, Metric] = {
     m.name: m
@@ -47,6 +54,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("setup_ms", TREND, "call", _MIN_CALLS, "calls", "due start to media up"),
         Metric("greeting_ms", TREND, "call", _MIN_CALLS, "calls", "connected to onset of the greeting"),
         Metric("wer", RATIO, "turn", _MIN_WORDS, "words", "word error rate of the agent's STT"),
+        Metric("entity_accuracy", RATIO, "turn", _MIN_ENTITIES, "entities", "numbers and names that were right", 1),
         Metric("response_ratio", RATIO, "turn", _MIN_TURNS, "turns", "answered turns of those that awaited one", 1),
         Metric("false_endpoint_ratio", RATIO, "turn", _MIN_TURNS, "turns", "turns the agent cut into", 1),
         Metric("drop_off", RATIO, "call", _MIN_CALLS, "calls", "calls that ended before their goal", 1),

@@ -12,11 +12,12 @@ Grammar:
     setup_ms p95 < 2000                     drop_off < 0.15
     greeting_ms p95 < 3000                  error_rate < 0.01
     turns_answered >= 12                    false_endpoint_ratio < 0.1
+    entity_accuracy >= 0.95                 entity_accuracy{entity:digits,domain:orders} >= 0.98
 
 Durations (`*_ms`) need an aggregation, all other metrics take none. Metrics, their tags and how many samples each needs
-are in metrics.py: by default 5 turns, 3 calls or 20 reference words (counts need none); `min_samples` of a threshold
-overrides it. Fewer samples give NO DATA, never PASSED. A percentile that rests on unanswered turns is an interval: it
-passes or fails when both of its ends agree, and is NO DATA otherwise.
+are in metrics.py: by default 5 turns, 3 calls, 20 reference words or 10 entities (counts need none); `min_samples` of a
+threshold overrides it. Fewer samples give NO DATA, never PASSED. A percentile that rests on unanswered turns is an
+interval: it passes or fails when both of its ends agree, and is NO DATA otherwise.
 """
 
 import math
@@ -27,9 +28,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from harness.measure.stages import STAGES
 from harness.model.errors import ScenarioError
-from harness.verdict.metrics import COUNT, METRICS, TREND, Metric
+from harness.verdict.metrics import COUNT, METRICS, OWN_TAGS, TREND, Metric
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -133,9 +133,12 @@ def _tags(expression: str, metric: Metric, text: str | None) -> dict[str, str]:
         if key in tags:
             raise _error(expression, key, "the tag stands twice")
         tags[key] = value
-    if metric.name == "stage_ms" and tags.get("stage") not in STAGES:
-        part = tags.get("stage", "stage_ms")
-        raise _error(expression, part, f"stage_ms needs {{stage:...}}, one of: {', '.join(STAGES)}")
+    for key, legal in OWN_TAGS.get(metric.name, {}).items():
+        if key in tags and tags[key] not in legal:
+            raise _error(expression, tags[key], f"{metric.name} has {{{key}:...}}, one of: {', '.join(legal)}")
+    if metric.name == "stage_ms" and "stage" not in tags:
+        legal = OWN_TAGS[metric.name]["stage"]
+        raise _error(expression, "stage_ms", f"stage_ms needs {{stage:...}}, one of: {', '.join(legal)}")
     return tags
 
 

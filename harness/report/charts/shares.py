@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from harness.measure.bands import WER, band_of
-from harness.measure.wer import WerRate
+from harness.measure.pooled import WerRate
 from harness.report.charts import svg
 from harness.report.words import interval, percent, words
 

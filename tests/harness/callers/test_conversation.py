@@ -40,7 +40,15 @@ PLAN = CallPlan(
     limits=CallLimits(greeting_timeout_ms=5000, answer_timeout_ms=4000, quiet_ms=900, call_timeout_ms=120_000),
 )
 SPOKEN = SimpleNamespace(
-    transcript=WORDS, accent="british", native=True, noise="clean", snr_db=None, vocabulary="digits", duration_ms=3000
+    transcript=WORDS,
+    accent="british",
+    native=True,
+    noise="clean",
+    snr_db=None,
+    vocabulary="digits",
+    duration_ms=3000,
+    segments={"room": "office"},
+    entities=("four two",),
 )
 
 
@@ -270,6 +278,7 @@ def test_side_channel_fills_the_row():
     assert row.transcript_channel == "rtvi"
     assert row.hypothesis == "left over from before my order"
     assert row.agent_text == "Sure, one moment."
+    assert (row.tags, row.entities) == ({"room": "office"}, ("four two",))
     assert row.stages == stages
     assert (row.network_ms, row.lost_packets) == (12.5, 5)
     assert (row.reference, row.accent, row.vocabulary) == (WORDS, "british", "digits")

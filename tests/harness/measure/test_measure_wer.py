@@ -3,9 +3,10 @@
 import pytest
 from run_records import make_call, make_health, make_turn
 
+from harness.measure.pooled import bootstrap
 from harness.measure.run import find_answer_timeout_ms
 from harness.measure.run import measure as measure_run
-from harness.measure.wer import bootstrap, measure, pool, score
+from harness.measure.wer import measure, pool, score
 from harness.model.records import TurnRecord
 
 pytestmark = pytest.mark.unit

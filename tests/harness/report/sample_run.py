@@ -164,6 +164,7 @@ def _turn(
         call_id,
         number,
         ttfb,
+        utterance_id=f"{accent[0]}-{UTTERANCES.index(reference)}-{noise}",
         reference=reference,
         accent=accent[0],
         native=accent[1],

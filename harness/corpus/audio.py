@@ -54,7 +54,9 @@ def resample(pcm: Pcm, from_rate: int, to_rate: int) -> Pcm:
     """`pcm` at another rate; length is the same duration rounded to a sample, and nothing is shifted in time."""
     resampler = av.AudioResampler(format="s16", layout="mono", rate=to_rate)
     frames = [*resampler.resample(_frame(pcm, from_rate)), *resampler.resample(None)]
-    out = np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames]).astype(np.int16)
+    # Of some milliseconds the resampler gives nothing back at all.
+    parts = [np.zeros(0, np.int16), *(frame.to_ndarray().reshape(-1) for frame in frames)]
+    out = np.concatenate(parts).astype(np.int16)
     wanted = round(len(pcm) * to_rate / from_rate)
     # The resampler may hold back or add a few samples of its filter's tail.
     return np.pad(out[:wanted], (0, max(0, wanted - len(out))))

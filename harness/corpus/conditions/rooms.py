@@ -20,7 +20,7 @@ _FRAME = RATE // 50
 # The walls are found at this rate: enough for the octaves in which an RT60 is stated, and cheap.
 _TRIAL_RATE = 8000
 _TRIALS = 4
-_CLOSE_ENOUGH = 0.01
+_CLOSE_ENOUGH = 0.02
 _OCTAVES_HZ = (355.0, 1414.0)
 _FADE_S = 0.02
 

@@ -19,7 +19,7 @@ def car(count: int, rng: np.random.Generator) -> Samples:
     """Rumble, wind, engine, and the joints of the road."""
     road = shaped_noise(count, rng, _RUMBLE) * 10 ** (1.5 * slow(count, rng) / 20)
     wind = shaped_noise(count, rng, _WIND)
-    return road + 0.2 * wind + 0.35 * engine(count, rng, _FIRING_HZ, _FIRING_WANDER_HZ) + _joints(count, rng)
+    return road + 0.15 * wind + 0.35 * engine(count, rng, _FIRING_HZ, _FIRING_WANDER_HZ) + _joints(count, rng)
 
 
 def _joints(count: int, rng: np.random.Generator) -> Samples:

@@ -36,8 +36,12 @@ def bell(centre_hz: float, width_hz: float) -> Gain:
 def engine(count: int, rng: np.random.Generator, firing_hz: float, wander_hz: float) -> Samples:
     """Harmonics of a slowly wandering firing rate, RMS 1."""
     phase = 2 * np.pi * np.cumsum(firing_hz + wander_hz * slow(count, rng)) / RATE
-    tones = [np.sin(k * phase + rng.uniform(0, 2 * np.pi)) / k for k in range(1, 9)]
-    return unit_rms(np.sum(tones, axis=0))
+    total, turn = np.zeros(count), np.exp(1j * phase)
+    turned = np.ones(count, np.complex128)
+    for k in range(1, 9):
+        turned *= turn
+        total += (turned * np.exp(1j * rng.uniform(0, 2 * np.pi))).imag / k
+    return unit_rms(total)
 
 
 def slow(count: int, rng: np.random.Generator) -> Samples:

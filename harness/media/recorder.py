@@ -1,7 +1,8 @@
 """Both directions of a call as one stereo file: left the caller, right the agent, on the call's own time line.
 
 The caller's side is laid down from what was sent, the agent's from what arrived: by RTP time, anchored at the
-earliest arrival. So the distance between the two in the file is the distance that was measured.
+earliest arrival. So the distance between the two in the file is the distance that was measured, but for how late a
+packet was after that, and for where in its packet a sound lies: the file's comment has both (call_log.py).
 """
 
 from dataclasses import dataclass, field
@@ -11,8 +12,9 @@ from pathlib import Path
 import av
 import numpy as np
 
+from harness.media.call_log import COMMENT, CallLog, HeardPacket, SpokenClip
 from harness.media.clips import Clip, Pcm
-from harness.media.codecs import OPUS, Codec
+from harness.media.codecs import OPUS, PACKET_MS, Codec
 from harness.media.payload_decoder import PayloadDecoder
 from harness.protocols.rtp import timestamp_delta
 
@@ -31,6 +33,8 @@ class _Run:
     codec: Codec
     last_offset: int = 0
     packets: list[tuple[int, bytes]] = field(default_factory=list)
+    # Where in the file the arrival of each of them lies.
+    arrivals: list[int] = field(default_factory=list)
 
 
 class Recorder:
@@ -73,30 +77,46 @@ class Recorder:
         run.origin = min(run.origin, position - offset)
         run.last_offset = offset
         run.packets.append((offset, payload))
+        run.arrivals.append(position)
 
-    def _agent_pieces(self) -> list[tuple[int, Pcm]]:
-        pieces: list[tuple[int, Pcm]] = []
+    def _agent_pieces(self) -> list[tuple[int, Pcm, int]]:
+        """Return (place, samples, place of its arrival) of every packet."""
+        pieces: list[tuple[int, Pcm, int]] = []
         for run in self._runs:
             decoder = PayloadDecoder(run.codec)
-            for offset, payload in sorted(run.packets):
+            for (offset, payload), arrived in sorted(zip(run.packets, run.arrivals, strict=True)):
                 if run.origin + offset >= 0:
                     samples = at_rate(decoder.decode(payload), run.codec.sample_rate, self._rate)
-                    pieces.append((run.origin + offset, samples))
+                    pieces.append((run.origin + offset, samples, arrived))
         return pieces
 
     def write(self, path: Path) -> None:
         """Write a 16 kHz stereo FLAC file."""
         pieces = self._agent_pieces()
         ends = [start + length for start, _clip, length in self._clips]
-        end = max([*ends, *(position + len(samples) for position, samples in pieces)], default=0)
+        end = max([*ends, *(position + len(samples) for position, samples, _ in pieces)], default=0)
         stereo = np.zeros((2, min(end, self._longest)), np.int16)
         for start, clip, length in self._clips:
             room = max(0, min(length, stereo.shape[1] - start))
             stereo[0, start : start + room] = at_rate(clip.samples, clip.codec.sample_rate, self._rate)[:room]
-        for start, samples in pieces:
+        for start, samples, _ in pieces:
             room = max(0, min(len(samples), stereo.shape[1] - start))
             stereo[1, start : start + room] = samples[:room]
-        _write_flac(path, stereo, self._rate)
+        _write_flac(path, stereo, self._rate, self._log(pieces))
+
+    def _log(self, pieces: list[tuple[int, Pcm, int]]) -> CallLog:
+        ms = 1000 / self._rate
+        clips = [
+            SpokenClip(
+                clip.utterance_id,
+                start * ms,
+                start * ms + clip.first_voiced_packet * PACKET_MS,
+                start * ms + clip.last_voiced_packet * PACKET_MS,
+            )
+            for start, clip, _ in self._clips
+        ]
+        packets = [HeardPacket(at * ms, arrived * ms, len(samples) * ms) for at, samples, arrived in pieces]
+        return CallLog(tuple(clips), tuple(packets))
 
 
 def at_rate(samples: Pcm, rate: int, wanted: int) -> Pcm:
@@ -108,10 +128,11 @@ def at_rate(samples: Pcm, rate: int, wanted: int) -> Pcm:
     return drawn
 
 
-def _write_flac(path: Path, stereo: Pcm, rate: int) -> None:
+def _write_flac(path: Path, stereo: Pcm, rate: int, log: CallLog) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     resampler = av.AudioResampler(format="s16", layout="stereo", rate=FILE_RATE)
     with av.open(str(path), "w", format="flac") as container:
+        container.metadata[COMMENT] = log.to_comment()
         out = container.add_stream("flac", rate=FILE_RATE)
         out.codec_context.layout = "stereo"
         out.codec_context.format = "s16"

@@ -301,6 +301,6 @@ def test_a_recording_goes_on_in_another_codec():
     redirected(bench, codec=PCMA, payload_type=8)
     recorder.agent_payload(PCMA.silence, 160, 40_000_000)
     # At the recording's own rate, whatever the codec's.
-    assert [(at, len(samples)) for at, samples in recorder._agent_pieces()] == [(160, 160), (320, 160)]
+    assert [(at, len(samples)) for at, samples, _ in recorder._agent_pieces()] == [(160, 160), (320, 160)]
     recorder.clip_started(clip_of("a", 2, codec=PCMU), 0)
     assert recorder._clips[0][2] == 320

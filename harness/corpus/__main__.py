@@ -1,11 +1,11 @@
-"""`python -m harness.corpus build | list | play | check | stats | import | wer`."""
+"""`python -m harness.corpus build | import | list | play | check | stats | wer`."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 
-from harness.corpus.commands import build, check, listing, play, stats, wer
+from harness.corpus.commands import build, check, importing, listing, play, stats, wer
 from harness.exit_codes import ExitCode
 from harness.model.errors import CallquakeError
 
@@ -14,11 +14,12 @@ examples:
   callquake corpus stats                                            how much of what is there
   callquake corpus list --accent hindi-l1 --noise babble            which clips are these
   callquake corpus play ID                                          how does it sound
+  callquake corpus import FOLDER --out DIR --licence TEXT            callers of your own
   callquake corpus check                                            is it what its manifest says
 
 `callquake corpus COMMAND --help` tells more; docs/corpus.md.
 """
-_COMMANDS = (build, listing, play, check, stats, wer)
+_COMMANDS = (build, importing, listing, play, check, stats, wer)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="build|list|play|check|stats|wer")
+    commands = parser.add_subparsers(required=True, metavar="build|import|list|play|check|stats|wer")
     for command in _COMMANDS:
         command.add(commands)
     return parser

@@ -117,11 +117,3 @@ def test_missing_weights_say_how_to_get_them(tmp_path, monkeypatch):
 def test_build_of_a_wrong_recipe_exits_104(tmp_path, capsys):
     assert main(["build", "--recipe", str(tmp_path / "none.yaml"), "--out", str(tmp_path)]) == ExitCode.BAD_SCENARIO
     assert "cannot read the recipe" in capsys.readouterr().err
-
-
-def test_wer_counts_each_digit_and_ignores_how_it_is_written():
-    from harness.corpus.wer import pooled_wer
-
-    clip = load_corpus().utterances["american-account-number"]
-    assert pooled_wer([(clip, "Sure, my account number is 4172-9038.")]) == (0.0, 13)
-    assert pooled_wer([(clip, "Sure, my account number is 4 1 7 2 9 0 3 9.")]) == (pytest.approx(1 / 13), 13)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from condition_signals import RATE, lag_ms, power_db, speech
 
-from harness.corpus.audio import resample
+from harness.corpus.audio import decode_file, resample, write_opus
 from harness.corpus.conditions.beds import build_bed, cut_bed
 from harness.corpus.conditions.chain import apply, output_samples, snr_db
 from harness.corpus.conditions.channels import channel_of
+from harness.corpus.conditions.remeasure import measure_snr
 from harness.corpus.conditions.specs import (
     CarSpec,
     ClippedSpec,
@@ -82,6 +83,31 @@ def test_the_measurement_of_snr_agrees_with_the_mixing(channel):
     before = snr_db(channel_of(channel), speech(), noise)
     louder = np.round(noise * 0.5).astype(np.int16)
     assert snr_db(channel_of(channel), speech(), louder) - before == pytest.approx(6.02, abs=0.05)
+
+
+@pytest.mark.parametrize("channel", ["wideband", "phone", "g711-ulaw", "phone-g711-alaw", "g722"])
+@pytest.mark.parametrize(("noise", "snr"), [("car", 10), ("office", 0)])
+@pytest.mark.parametrize("room", ["none", "office"])
+def test_a_finished_clip_still_shows_its_snr(tmp_path, noise, snr, room, channel):
+    condition = ConditionSpec(noise=noise, snr_db=snr, room=room, channel=channel)
+    count = output_samples(condition, len(speech()), LIBRARY)
+    bed, _ = cut_bed(BEDS[noise], count, np.random.default_rng(2))
+    write_opus(tmp_path / "clip.opus", apply(condition, speech(), bed, LIBRARY), 56_000)
+    shipped = decode_file(tmp_path / "clip.opus", RATE)
+    found = measure_snr(shipped, speech(), bed, room=room, channel=channel)
+    assert found.snr_db == pytest.approx(snr, abs=0.3 if room == "none" else 0.6)
+    assert abs(found.snr_db - snr) < found.tolerance_db
+    # Another place in the bed is no noise of this clip's, and looks like none.
+    elsewhere = np.roll(bed, RATE)
+    assert measure_snr(shipped, speech(), elsewhere, room=room, channel=channel).snr_db > snr + 3
+
+
+@pytest.mark.parametrize(
+    ("channel", "distortion"), [("gsm", "none"), ("phone-opus-6k", "none"), ("amr-12k2", "none"), ("phone", "clipped")]
+)
+def test_where_the_snr_cannot_be_found_again_it_is_not_made_up(channel, distortion):
+    pcm = speech()
+    assert measure_snr(pcm, pcm, pcm, channel=channel, distortion=distortion) is None
 
 
 @pytest.mark.parametrize(("name", "active_dbfs"), [("low-level", -46), ("faint", -60)])

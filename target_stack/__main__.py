@@ -11,7 +11,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from harness.model.errors import CallquakeError, ScenarioError
-from target_stack import config, sip_config
+from target_stack import config, sip_config, tts_config
 from target_stack.models import cli as models_cli
 from target_stack.priority import yield_to_other_sessions
 from target_stack.stages.tts import DEFAULT_VOICE
@@ -52,6 +52,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     sip_config.add_options(up)
     _add_llm_options(up)
     _add_model_options(up)
+    tts_config.add_options(up)
     _add_turn_options(up)
     _read_environment(up, environment)
     up.set_defaults(run=run_up)

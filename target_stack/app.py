@@ -15,6 +15,7 @@ from target_stack.loading import Loading
 from target_stack.models.catalogue import GEMMA, KOKORO, WHISPER, Model
 from target_stack.models.fetch import fetch_model
 from target_stack.models.store import ModelError, ModelStore, find_model
+from target_stack.pipeline.batched_tts import BatchedTts
 from target_stack.pipeline.reply import NO_SAMPLES, ReplyRules
 from target_stack.pipeline.session import Greeting, Session, SessionRules, Stages
 from target_stack.readiness import Readiness
@@ -23,9 +24,10 @@ from target_stack.stages.llm_server import LocalLlmServer
 from target_stack.stages.prompt import Message
 from target_stack.stages.scripted_llm import ScriptedLlmServer
 from target_stack.stages.stt import FasterWhisper
-from target_stack.stages.tts import KokoroTts
+from target_stack.stages.tts import KokoroOnnx, KokoroTts, TextToSpeech, Voice
 from target_stack.stages.vad import SileroVad
 from target_stack.stages.worker import ModelWorker
+from target_stack.telemetry.batch_stats import BatchStats, render_batches
 from target_stack.telemetry.events import EventLog
 from target_stack.telemetry.metrics import render_sip, render_stats
 from target_stack.telemetry.record import Telemetry
@@ -48,7 +50,8 @@ class Stack:
         self._server: LocalLlmServer | ScriptedLlmServer | None = None
         self._llm: OpenAiClient | None = None
         self._stt: FasterWhisper | None = None
-        self._tts: KokoroTts | None = None
+        self._tts: TextToSpeech | None = None
+        self._batches: dict[str, BatchStats] = {}
         self._stages: Stages | None = None
         self._greeting = Greeting("", NO_SAMPLES)
         self._rules = SessionRules(config.endpointing, ReplyRules())
@@ -79,7 +82,8 @@ class Stack:
         return f"ws://{host_port((host, self._http_port))}"
 
     def _metrics(self) -> str:
-        return render_stats(self.stats) + (render_sip(self._sip.take_counts()) if self._sip else "")
+        own = render_stats(self.stats) + render_batches(self._batches)
+        return own + (render_sip(self._sip.take_counts()) if self._sip else "")
 
     async def start(self) -> int:
         """Open the event log and the HTTP edge; return the bound port. Raises OSError."""
@@ -144,11 +148,30 @@ class Stack:
     async def _load_tts(self) -> None:
         config = self._config
         weights = await self._weights(KOKORO, config.models.tts)
-        worker = ModelWorker("tts", self.stats, threads=config.tts_workers, waiting=config.waiting)
-        self._tts = KokoroTts(weights, worker, voice=config.voice, cpu_threads=config.model_threads)
+        self._tts = self._new_batched_tts(weights) if config.tts.is_batched else self._new_plain_tts(weights)
         await self._tts.load()
         if config.greeting:
             self._greeting = Greeting(config.greeting, (await self._tts.synthesise(config.greeting)).samples)
+
+    def _new_plain_tts(self, weights: Path) -> TextToSpeech:
+        config = self._config
+        worker = ModelWorker("tts", self.stats, threads=config.tts_workers, waiting=config.waiting)
+        return KokoroTts(weights, worker, voice=config.voice, cpu_threads=config.model_threads)
+
+    def _new_batched_tts(self, weights: Path) -> TextToSpeech:
+        config = self._config
+        batches = self._batches["tts"] = BatchStats()
+        voices = [self._new_voice(weights) for _ in range(config.tts.batch.replicas)]
+        return BatchedTts(voices, config.tts.batch, self.stats, batches)
+
+    def _new_voice(self, weights: Path) -> Voice:
+        config = self._config
+        if config.tts.engine == "onnx":
+            return KokoroOnnx(weights, voice=config.voice, cpu_threads=config.model_threads)
+        # Only who asks for it has PyTorch.
+        from target_stack.stages.kokoro_torch import KokoroTorch  # noqa: PLC0415
+
+        return KokoroTorch(weights, device=config.tts.device, voice=config.voice, cpu_threads=config.model_threads)
 
     async def _load_llm(self) -> None:
         self._llm = OpenAiClient(await self._llm_options(), _descriptions(self._config)["llm"])
@@ -197,5 +220,13 @@ def _descriptions(config: StackConfig) -> dict[str, str]:
         "vad": SileroVad.description,
         "stt": f"faster-whisper {'tiny.en' if config.models.stt is None else config.models.stt.name} int8 (CPU)",
         "llm": f"{config.llm.model} at {config.llm.url}" if config.llm.url else llm,
-        "tts": f"Kokoro-82M int8 ONNX, voice {config.voice} (CPU)",
+        "tts": _tts_description(config),
     }
+
+
+def _tts_description(config: StackConfig) -> str:
+    if config.tts.engine == "torch":
+        model = f"Kokoro-82M PyTorch, voice {config.voice} ({config.tts.device})"
+    else:
+        model = f"Kokoro-82M int8 ONNX, voice {config.voice} (CPU)"
+    return f"{model}, batches of {config.tts.batch.size}" if config.tts.is_batched else model

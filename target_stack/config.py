@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Literal, cast
 
 from harness.model.errors import ScenarioError
-from target_stack import sip_config
+from target_stack import sip_config, tts_config
 from target_stack.edge.sip_options import SipOptions
 from target_stack.models.store import default_cache
 from target_stack.stages.endpointing import EndpointRules
 from target_stack.stages.llm import Style
 from target_stack.stages.tts import DEFAULT_VOICE, VOICES
+from target_stack.tts_config import TtsConfig
 
 LlmKind = Literal["real", "scripted"]
 
@@ -58,6 +59,7 @@ class StackConfig:
     port: int = 8080
     max_calls: int = 16
     sip: SipOptions = field(default_factory=SipOptions)
+    tts: TtsConfig = field(default_factory=TtsConfig)
     greeting: str = DEFAULT_GREETING
     voice: str = DEFAULT_VOICE
     endpointing: EndpointRules = field(default_factory=EndpointRules)
@@ -83,6 +85,7 @@ def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         port=options.port,
         max_calls=options.max_calls,
         sip=sip_config.options_from(options),
+        tts=tts_config.tts_from(options),
         greeting=" ".join(options.greeting.split()),
         voice=_voice(options.voice),
         endpointing=_endpointing(options),

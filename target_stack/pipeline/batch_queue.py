@@ -189,7 +189,7 @@ class BatchQueue:
         batches = math.ceil((ahead + 1) / self.rules.size) / self.rules.replicas
         return self._work_ms * (0.5 + batches)
 
-    def cancel(self, number: int, now_ns: int) -> Withdrawn:
+    def cancel(self, number: int) -> Withdrawn:
         """Answer this request no more."""
         if self._waiting.pop(number, None) is not None:
             return Withdrawn.WAITING

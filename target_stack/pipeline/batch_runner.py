@@ -113,7 +113,7 @@ class BatchRunner(Generic[Q, A]):
             raise
 
     def _withdraw(self, number: int) -> None:
-        where = self._queue.cancel(number, self._now())
+        where = self._queue.cancel(number)
         if where is not Withdrawn.OVER:
             del self._requests[number]
             self.stats.endings[f"cancelled {where.value}"] += 1

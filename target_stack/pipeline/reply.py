@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.model.clock import ms_between
+from harness.model.clock import NS_PER_S, ms_between
+from target_stack.call_scope import call_scope
 from target_stack.frames import AgentEvent, LlmText, Pcm, SpeechOut, StageFailed, Transcript, TtsText
 from target_stack.pipeline.turn import Turn
 from target_stack.stages.llm import LanguageModel, LlmError
@@ -186,5 +187,8 @@ class Reply:
             turn.audio_ns = self._now()
         if sentence.text:
             turn.add_speech(sentence.text, samples)
+            if (scope := call_scope()) is not None:
+                # What comes next is wanted when this has been heard.
+                scope.waiting_since_ns = turn.audio_ns + round(sum(s for _, s in turn.spoken) * NS_PER_S)
         self._play(SpeechOut(turn.number, sentence.text, samples, sentence.is_last))
         self._tell(TtsText(turn.number, sentence.text, started=is_first, stopped=sentence.is_last))

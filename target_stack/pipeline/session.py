@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.model.clock import monotonic_ns
+from target_stack.call_scope import CallScope, enter_scope
 from target_stack.frames import (
     AgentEvent,
     BotStartedSpeaking,
@@ -205,6 +206,7 @@ class Session:
         self._reply_task = asyncio.create_task(self._answer(turn))
 
     async def _answer(self, turn: Turn) -> None:
+        enter_scope(CallScope(self._call_id, turn.number, turn.last_voiced_ns))
         reply = Reply(
             turn,
             self._stages.stt,

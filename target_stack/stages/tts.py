@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,24 +61,31 @@ def to_int16(samples: npt.NDArray[np.floating[Any]]) -> Pcm:
     return scaled
 
 
-class KokoroTts:
-    """Kokoro-82M int8 ONNX through kokoro-onnx, one voice."""
+class Voice(Protocol):
+    """A model that speaks several sentences at a time. It blocks: called on a worker's thread, one call at a time."""
 
-    def __init__(self, model: Path, worker: ModelWorker, *, voice: str = DEFAULT_VOICE, cpu_threads: int = 2) -> None:
+    description: str
+
+    def load(self) -> None:
+        """Read the weights and run once."""
+
+    def speak(self, sentences: Sequence[str]) -> list[Pcm | Exception]:
+        """Return each sentence's speech, int16 mono at SPEECH_RATE, its leading silence trimmed; or its own error."""
+
+
+class KokoroOnnx:
+    """Kokoro-82M int8 ONNX through kokoro-onnx, one voice. The graph takes one sentence: several go one by one."""
+
+    def __init__(self, model: Path, *, voice: str = DEFAULT_VOICE, cpu_threads: int = 2) -> None:
         self.description = f"Kokoro-82M int8 ONNX, voice {voice} (CPU)"
         self._model_path = model
-        self._worker = worker
         self._voice_path = VOICES / f"{voice}.npy"
         self._cpu_threads = cpu_threads
         self._kokoro: Any = None
         self._style: Any = None
 
-    async def load(self) -> None:
-        """Create the session on the worker thread, whose low priority its pool inherits, and warm it."""
-        await self._worker.run(self._create)
-        await self.synthesise("Hello.")
-
-    def _create(self) -> None:
+    def load(self) -> None:
+        """Create the session, whose pool inherits this thread's priority."""
         # onnxruntime reads this when it is imported; without it it looks for its telemetry host.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime  # noqa: PLC0415 - slow to import, and from the cpu extra
@@ -94,6 +102,36 @@ class KokoroTts:
         session = onnxruntime.InferenceSession(str(self._model_path), options, providers=["CPUExecutionProvider"])
         self._kokoro = Kokoro.from_session(session, str(self._voice_path))
         self._style = np.load(self._voice_path)
+        self.speak_one("Hello.")
+
+    def speak(self, sentences: Sequence[str]) -> list[Pcm | Exception]:
+        """Return each sentence's speech."""
+        return [_speech_or_error(self.speak_one, sentence) for sentence in sentences]
+
+    def speak_one(self, sentence: str) -> Pcm:
+        """Return the speech of one sentence."""
+        samples, _ = self._kokoro.create(sentence, voice=self._style, lang="en-us")
+        return to_int16(trim_lead(samples))
+
+
+def _speech_or_error(speak: Callable[[str], Pcm], sentence: str) -> Pcm | Exception:
+    try:
+        return speak(sentence)
+    except Exception as error:  # noqa: BLE001 - it is this sentence's own, and raised where it was asked for
+        return error
+
+
+class KokoroTts:
+    """Kokoro-82M int8 ONNX, a sentence at a time."""
+
+    def __init__(self, model: Path, worker: ModelWorker, *, voice: str = DEFAULT_VOICE, cpu_threads: int = 2) -> None:
+        self._voice = KokoroOnnx(model, voice=voice, cpu_threads=cpu_threads)
+        self.description = self._voice.description
+        self._worker = worker
+
+    async def load(self) -> None:
+        """Create the session on the worker thread, whose low priority its pool inherits, and warm it."""
+        await self._worker.run(self._voice.load)
 
     async def synthesise(self, sentence: str) -> Speech:
         """Return the speech, its leading silence trimmed."""
@@ -103,8 +141,7 @@ class KokoroTts:
 
     def _speak(self, sentence: str) -> tuple[Pcm, float]:
         began = monotonic_ns()
-        samples, _ = self._kokoro.create(sentence, voice=self._style, lang="en-us")
-        return to_int16(trim_lead(samples)), ms_between(began, monotonic_ns())
+        return self._voice.speak_one(sentence), ms_between(began, monotonic_ns())
 
     async def aclose(self) -> None:
         """Stop the worker."""

@@ -136,11 +136,11 @@ def test_a_failed_batch_is_tried_one_by_one_and_only_the_guilty_fails():
 def test_cancelling_before_in_and_after_a_batch():
     queue = filled(BatchRules(size=2, wait_ms=50), 1, 2, 3)
     queue.take_outputs()
-    assert queue.cancel(3, 0) is Withdrawn.WAITING
-    assert queue.cancel(1, 0) is Withdrawn.RUNNING
+    assert queue.cancel(3) is Withdrawn.WAITING
+    assert queue.cancel(1) is Withdrawn.RUNNING
     queue.finish(1, ms(5), succeeded=True)
     assert queue.take_outputs() == [RequestDone(2, 1, 1)]
-    assert queue.cancel(2, ms(6)) is Withdrawn.OVER
+    assert queue.cancel(2) is Withdrawn.OVER
     assert queue.next_timer_ns() is None
 
 
@@ -233,6 +233,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         if reason is Refusal.SATURATED:
             assert len(self.waiting) > self.rules.waiting
             assert number not in self.alone
+            assert all(self.submitted_at[n] + ms(self.rules.deadline_ms) > self.now for n in self.waiting)
             assert all((self.since[n], n) <= (self.since[number], number) for n in self.waiting - self.alone)
         if reason is Refusal.LATE:
             assert number == self.count, "promised a place and refused it later"
@@ -251,7 +252,7 @@ class AnyInterleaving(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data):
         number = data.draw(st.integers(1, self.count))
-        where = self.queue.cancel(number, self.now)
+        where = self.queue.cancel(number)
         if number in self.ended:
             assert where is Withdrawn.OVER
         elif number in self.waiting:

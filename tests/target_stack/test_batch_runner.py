@@ -115,6 +115,29 @@ def test_a_refusal_says_why_and_when_there_is_room():
     assert done == ["audio of a", "audio of b"]
 
 
+def test_who_hangs_up_leaves_the_queue_or_its_place_in_the_batch():
+    async def main():
+        model = Model((1.0, "ok"))
+        queue = runner(model, size=2, wait_ms=0)
+        asked = [asyncio.create_task(queue.ask(text)) for text in "abc"]
+        await asyncio.sleep(0.5)
+        # "a" is alone in the batch that runs; the others wait for the next.
+        asked[0].cancel()
+        asked[2].cancel()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        await queue.aclose()
+        return answers, model.batches, queue.stats.endings
+
+    answers, batches, endings = run_virtually(main())
+    assert [type(answers[0]), answers[1].value, type(answers[2])] == [
+        asyncio.CancelledError,
+        "audio of b",
+        asyncio.CancelledError,
+    ]
+    assert batches == [("a",), ("b",)]
+    assert endings == {"cancelled running": 1, "cancelled waiting": 1, "answered": 1}
+
+
 def test_closing_answers_everyone_and_leaves_no_task():
     async def main():
         queue = runner(Model((3600.0, "ok")), size=1)

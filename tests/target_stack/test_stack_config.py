@@ -32,6 +32,9 @@ def parsed(*arguments, environment=None):
         (["--voice", "nobody"], "--voice nobody: legal: af_heart"),
         (["--stop-ms", "10"], "--stop-ms 10: must be 100 to 5000"),
         (["--tts-workers", "0"], "--tts-workers 0: must be 1 to 64"),
+        (["--tts-batch", "65"], "--tts-batch 65: must be 1 to 64"),
+        (["--tts-engine", "torch"], "--tts-engine torch: needs --tts-model FILE.pth"),
+        (["--tts-engine", "sapi"], "--tts-engine sapi: legal: onnx, torch"),
     ],
 )
 def test_a_wrong_option_is_named_with_its_legal_values(arguments, message, capsys):

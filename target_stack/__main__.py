@@ -1,4 +1,4 @@
-"""`python -m target_stack up | models`; `callquake up` and `callquake models` run exactly this."""
+"""`python -m target_stack up | models | compliance`; `callquake` runs exactly this for commands of these names."""
 
 import argparse
 import asyncio
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.model.errors import CallquakeError, ScenarioError
 from target_stack import config, sip_config, tts_config
+from target_stack.compliance import cli as compliance_cli
 from target_stack.models import cli as models_cli
 from target_stack.priority import yield_to_other_sessions
 from target_stack.stages.tts import DEFAULT_VOICE
@@ -44,7 +45,7 @@ in the environment as CALLQUAKE_<OPTION>, for example CALLQUAKE_PORT=9000. docs/
 def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     """Return the command line; defaults come from the environment."""
     root = argparse.ArgumentParser(prog="callquake", description=__doc__)
-    commands = root.add_subparsers(required=True, metavar="up | models")
+    commands = root.add_subparsers(required=True, metavar="up | models | compliance")
     up = commands.add_parser(
         "up", help="start the agent", description=UP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -57,6 +58,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     _read_environment(up, environment)
     up.set_defaults(run=run_up)
     models_cli.add_parser(commands)
+    compliance_cli.add_parser(commands)
     return root
 
 
@@ -74,6 +76,12 @@ def _add_edge_options(up: argparse.ArgumentParser) -> None:
         help="WebRTC calls at once, and as many media streams; more get 503 (%(default)s)",
     )
     up.add_argument("--events", type=Path, metavar="FILE", help="append one JSON line per turn, barge-in and call")
+    up.add_argument(
+        "--compliance",
+        type=Path,
+        metavar="FILE",
+        help="disclosure, consent and recording by the caller's region: a YAML file with a block `compliance:`",
+    )
     up.add_argument(
         "--log-level", default="warning", metavar="WORD", help="debug, info, warning or error (%(default)s)"
     )

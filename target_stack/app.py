@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 
 from harness.protocols.sip.flow import host_port
+from target_stack.compliance.office import Office
+from target_stack.compliance.session import GuardedSession
 from target_stack.config import StackConfig
 from target_stack.edge.server import EdgeServer
 from target_stack.edge.sip_edge import SipAddresses, SipEdge
@@ -28,6 +30,7 @@ from target_stack.stages.tts import KokoroOnnx, KokoroTts, TextToSpeech, Voice
 from target_stack.stages.vad import SileroVad
 from target_stack.stages.worker import ModelWorker
 from target_stack.telemetry.batch_stats import BatchStats, render_batches
+from target_stack.telemetry.compliance import render_compliance
 from target_stack.telemetry.events import EventLog
 from target_stack.telemetry.metrics import render_sip, render_stats
 from target_stack.telemetry.record import Telemetry
@@ -55,6 +58,7 @@ class Stack:
         self._stages: Stages | None = None
         self._greeting = Greeting("", NO_SAMPLES)
         self._rules = SessionRules(config.endpointing, ReplyRules())
+        self._office = Office(config.compliance) if config.compliance is not None else None
         self._edge = EdgeServer(
             self.new_session,
             config.host,
@@ -82,12 +86,15 @@ class Stack:
         return f"ws://{host_port((host, self._http_port))}"
 
     def _metrics(self) -> str:
+        sip = render_sip(self._sip.take_counts()) if self._sip else ""
         own = render_stats(self.stats) + render_batches(self._batches)
-        return own + (render_sip(self._sip.take_counts()) if self._sip else "")
+        return own + sip + (render_compliance(self._office.counts) if self._office else "")
 
     async def start(self) -> int:
-        """Open the event log and the HTTP edge; return the bound port. Raises OSError."""
+        """Open event log, consent store and HTTP edge; return the bound port. Raises OSError, StoreError."""
         self._telemetry.events.open()
+        if self._office is not None:
+            await self._office.open()
         self._http_port = await self._edge.start()
         return self._http_port
 
@@ -118,6 +125,19 @@ class Stack:
         """Build the agent of a new call. The edge asks only once `readiness` says ready."""
         if self._stages is None:
             raise RuntimeError("a session was asked for before the stages were loaded")
+        if self._office is None:
+            return self._new_agent(call_id, sink)
+        return GuardedSession(
+            call_id,
+            sink,
+            office=self._office,
+            sessions=self._new_agent,
+            stages=self._stages,
+            rules=self._config.endpointing,
+        )
+
+    def _new_agent(self, call_id: str, sink: EdgeSink) -> AgentSession:
+        assert self._stages is not None
         return Session(
             call_id, sink, stages=self._stages, rules=self._rules, greeting=self._greeting, telemetry=self._telemetry
         )
@@ -132,6 +152,8 @@ class Stack:
             await self._llm.aclose()
         closing = [stage.aclose() for stage in (self._server, self._stt, self._tts) if stage is not None]
         await asyncio.gather(*closing)
+        if self._office is not None:
+            await self._office.aclose()
         self._telemetry.events.close()
 
     async def _load_vad(self) -> None:
@@ -152,6 +174,8 @@ class Stack:
         await self._tts.load()
         if config.greeting:
             self._greeting = Greeting(config.greeting, (await self._tts.synthesise(config.greeting)).samples)
+        if self._office is not None:
+            await self._office.prepare(self._tts)
 
     def _new_plain_tts(self, weights: Path) -> TextToSpeech:
         config = self._config

@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 from harness.model.errors import ScenarioError
 from target_stack import sip_config, tts_config
+from target_stack.compliance.settings import Settings, read_settings
 from target_stack.edge.sip_options import SipOptions
 from target_stack.models.store import default_cache
 from target_stack.stages.endpointing import EndpointRules
@@ -69,6 +70,8 @@ class StackConfig:
     waiting: int = 16
     model_threads: int = 2
     events: Path | None = None
+    # None: no disclosure, no consent, no recording.
+    compliance: Settings | None = None
 
 
 def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> StackConfig:
@@ -94,6 +97,7 @@ def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         waiting=options.waiting,
         model_threads=options.model_threads,
         events=options.events,
+        compliance=read_settings(options.compliance, environment) if options.compliance is not None else None,
     )
 
 

@@ -9,7 +9,8 @@ ordered and dropped on interruption (`SpeechOut`, `LlmText`), control is ordered
 All `_ns` are CLOCK_MONOTONIC of this host.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -136,8 +137,29 @@ AgentEvent = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What an edge knows of a call before a word is said."""
+
+    # Who calls: a number or account; "" where the transport does not tell.
+    caller: str = ""
+    # What the call carries for us, by FACT_NAMES: SIP and HTTP headers X-Callquake-*, or parameters of these names.
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+# `caller` stands above what the transport tells.
+FACT_NAMES = ("caller", "region", "direction", "consent")
+
+
 class EdgeSink(Protocol):
     """What an edge offers to the session. Called on the event loop; none of it blocks."""
+
+    @property
+    def facts(self) -> CallFacts:
+        """Tell who calls, and what the call carries."""
+
+    def decline(self) -> None:
+        """End the call: without the caller's consent the agent may not go on."""
 
     def play(self, speech: SpeechOut) -> None:
         """Queue speech for playout behind what is already queued."""

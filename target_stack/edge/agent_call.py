@@ -21,7 +21,7 @@ from harness.protocols import rtvi
 from target_stack.edge.playout import Frame, Playout
 from target_stack.edge.rtvi_channel import RtviChannel
 from target_stack.edge.rtvi_events import messages_for
-from target_stack.frames import AgentEvent, AgentSession, Pcm, SessionFactory, SpeechOut, StageFailed
+from target_stack.frames import AgentEvent, AgentSession, CallFacts, Pcm, SessionFactory, SpeechOut, StageFailed
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ class EndReason(StrEnum):
     SHUTDOWN = "shutdown"
     HUNG_UP = "hung_up"
     EDGE_FAILED = "edge_failed"
+    CONSENT_MISSING = "consent_missing"
     # Of telephone calls.
     REFUSED = "refused"
     CANCELLED = "cancelled"
@@ -47,7 +48,15 @@ class EndReason(StrEnum):
 
 
 # Ends of which the peer does not know yet.
-_OURS = frozenset({EndReason.STAGE_FAILED, EndReason.SHUTDOWN, EndReason.HUNG_UP, EndReason.EDGE_FAILED})
+_OURS = frozenset(
+    {
+        EndReason.STAGE_FAILED,
+        EndReason.SHUTDOWN,
+        EndReason.HUNG_UP,
+        EndReason.EDGE_FAILED,
+        EndReason.CONSENT_MISSING,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +76,10 @@ class AgentCall:
         sessions: SessionFactory,
         limits: CallLimits,
         channel: type[RtviChannel] = RtviChannel,
+        facts: CallFacts = CallFacts(),  # noqa: B008 -- frozen
     ) -> None:
         self.call_id = call_id
+        self.facts = facts
         self.playout = Playout()
         self.channel = channel(call_id, lambda: self.hang_up(EndReason.CLIENT_DISCONNECTED))
         # False while the peer is not supposed to send (hold): its silence then ends nothing.
@@ -221,6 +232,10 @@ class AgentCall:
         if was_speaking:
             self.channel.send(rtvi.BotStoppedSpeaking())
         return played_s
+
+    def decline(self) -> None:
+        """End the call for want of the caller's consent."""
+        self.hang_up(EndReason.CONSENT_MISSING)
 
     def tell(self, event: AgentEvent) -> None:
         """Tell the client over RTVI; a fatal StageFailed also ends the call."""

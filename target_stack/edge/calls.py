@@ -6,6 +6,7 @@ import secrets
 from harness.model.errors import CallquakeError
 from harness.protocols.small_webrtc import Answer, Candidates, Offer
 from target_stack.edge.agent_call import CallLimits, EndReason
+from target_stack.edge.call_facts import facts_from_parameters
 from target_stack.edge.call_names import CALL_NAME, CallNames
 from target_stack.edge.counts import EdgeCounts
 from target_stack.edge.rtvi_channel import RtviChannel
@@ -48,7 +49,9 @@ class Calls:
             await self._make_way(offer)
         self._admit()
         call_id = self._names.take(name)
-        call = WebRtcCall(call_id, f"callquake-{secrets.token_hex(8)}", self._sessions, self._limits, channel)
+        facts = facts_from_parameters(offer.request_data)
+        pc_id = f"callquake-{secrets.token_hex(8)}"
+        call = WebRtcCall(call_id, pc_id, self._sessions, self._limits, channel, facts)
         # Taken before the first await: two offers at once must not share the last place.
         self._calls[call.pc_id] = call
         self._counts.active_calls = len(self._calls)

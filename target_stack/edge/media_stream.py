@@ -22,6 +22,7 @@ from harness.protocols.media_streams.messages import CallerAudio as AudioMessage
 from harness.protocols.media_streams.messages import Dtmf, Started, Stopped
 from harness.protocols.media_streams.stream import AgentEnd, WireMessage
 from target_stack.edge.agent_call import AgentCall, CallLimits, EndReason
+from target_stack.edge.call_facts import facts_from_parameters
 from target_stack.edge.call_names import CALL_NAME, CallNames
 from target_stack.edge.caller_audio import CallerAudio
 from target_stack.edge.calls import RequestRefusedError
@@ -29,7 +30,7 @@ from target_stack.edge.counts import StreamCounts
 from target_stack.edge.event_streams import EVENTS_HEADER, EventStreams
 from target_stack.edge.rtp.ticker import Ticker
 from target_stack.edge.speech_encoder import SpeechEncoder
-from target_stack.frames import SessionFactory
+from target_stack.frames import CallFacts, SessionFactory
 
 _log = logging.getLogger(__name__)
 PATHS = ("/twilio", "/stream")
@@ -46,9 +47,15 @@ class StreamCall(AgentCall):
     """One call; its WebSocket is written by one task, so that nothing of the session waits for the network."""
 
     def __init__(
-        self, call_id: str, end: AgentEnd, sessions: SessionFactory, limits: CallLimits, ticker: Ticker
+        self,
+        call_id: str,
+        end: AgentEnd,
+        sessions: SessionFactory,
+        limits: CallLimits,
+        ticker: Ticker,
+        facts: CallFacts = CallFacts(),  # noqa: B008 -- frozen
     ) -> None:
-        super().__init__(call_id, sessions, limits)
+        super().__init__(call_id, sessions, limits, facts=facts)
         codec = _CODECS[end.audio_format.name]
         self._end = end
         self._ticker = ticker
@@ -215,7 +222,9 @@ class StreamEdge:
         return None
 
     async def _call(self, socket: web.WebSocketResponse, end: AgentEnd, started: Started, path: str) -> None:
-        call = StreamCall(self._names.take(_wanted_name(started)), end, self._sessions, self._limits, self._ticker)
+        facts = facts_from_parameters(started.parameters, started.from_number)
+        name = self._names.take(_wanted_name(started))
+        call = StreamCall(name, end, self._sessions, self._limits, self._ticker, facts)
         self._calls[call] = None
         self._events.attach(path, call.channel)
         self.counts.streams[end.dialect.name if end.dialect else ""] += 1

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from harness.protocols import small_webrtc, whip
 from target_stack.edge.agent_call import EndReason
+from target_stack.edge.call_facts import facts_from_headers
 from target_stack.edge.calls import Calls, RequestRefusedError
 from target_stack.edge.realtime_channel import RealtimeChannel
 from target_stack.edge.rtvi_channel import RtviChannel
@@ -98,7 +99,9 @@ async def _offer(request: web.Request) -> small_webrtc.Offer:
     _check_type(request, whip.SDP_TYPE)
     sdp = (await request.read()).decode(errors="replace")
     call_id = request.headers.get(_CALL_ID)
-    return small_webrtc.Offer(sdp, request_data={} if call_id is None else {"call_id": call_id})
+    facts = facts_from_headers(request.headers.get)
+    carried = {**facts.parameters, **({"caller": facts.caller} if facts.caller else {})}
+    return small_webrtc.Offer(sdp, request_data=carried if call_id is None else {**carried, "call_id": call_id})
 
 
 def _check_type(request: web.Request, wanted: str) -> None:

@@ -61,6 +61,7 @@ _BYE_REASONS = {
     EndReason.STAGE_FAILED: 'SIP;cause=500;text="the agent failed"',
     EndReason.EDGE_FAILED: 'SIP;cause=500;text="the agent failed"',
     EndReason.SHUTDOWN: 'SIP;cause=503;text="the agent is shutting down"',
+    EndReason.CONSENT_MISSING: 'SIP;cause=603;text="no consent to go on"',
 }
 
 

@@ -23,6 +23,7 @@ from harness.protocols.sip.user_agent import UserAgent
 from harness.signalling.sip_endpoint import SipEndpoint
 from harness.signalling.tls import server_context
 from target_stack.edge.agent_call import AgentCall, CallLimits, EndReason
+from target_stack.edge.call_facts import facts_from_headers
 from target_stack.edge.call_names import CALL_NAME, CallNames
 from target_stack.edge.counts import SipCounts
 from target_stack.edge.event_streams import EventStreams
@@ -183,7 +184,8 @@ class SipEdge:
 
     def _admit(self, event: Incoming, sdp: bytes) -> None:
         call_id = self._names.take(_wanted_name(event))
-        agent_call = AgentCall(call_id, self._sessions, self._limits)
+        facts = facts_from_headers(event.request.get, event.request.from_.uri.user or "")
+        agent_call = AgentCall(call_id, self._sessions, self._limits, facts=facts)
         path = self._streams.open(agent_call.channel)
         url = self._events_base(event.call.flow.local[0]) + path
         call = SipCall(event.call, sdp, agent_call, url, self._context)

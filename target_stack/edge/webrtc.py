@@ -35,7 +35,7 @@ from target_stack.edge.caller_audio import CallerAudio
 from target_stack.edge.playout import FRAME_MS, Playout
 from target_stack.edge.rtvi_channel import RtviChannel
 from target_stack.edge.speech_encoder import SpeechEncoder
-from target_stack.frames import SessionFactory
+from target_stack.frames import CallFacts, SessionFactory
 
 _log = logging.getLogger(__name__)
 
@@ -110,10 +110,11 @@ class WebRtcCall:
         sessions: SessionFactory,
         limits: CallLimits,
         channel: type[RtviChannel] = RtviChannel,
+        facts: CallFacts = CallFacts(),  # noqa: B008 -- frozen
     ) -> None:
         self.call_id = call_id
         self.pc_id = pc_id
-        self._call = AgentCall(call_id, sessions, limits, channel)
+        self._call = AgentCall(call_id, sessions, limits, channel, facts)
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._is_on_loopback = False
         self._caller_audio = CallerAudio()

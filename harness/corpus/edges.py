@@ -10,8 +10,8 @@ or just over the recording's own background, says how far it reaches. Stretches 
 of each other are one island, so the closure before a final /t/ does not cut its burst off. An island counts if it has
 40 ms above the core threshold and, where anything in the recording is voiced (periodic, voicing.py), 30 ms of voice:
 a breath, a mouse or a slammed door is loud, but never that. Speech runs from the first island's first sample to the
-last one's last, but no further than 40 ms before its core and 80 ms behind it, and its core no further than 200 ms
-before and 260 ms behind the voice: the longest /s/ is not longer, a breath is.
+last one's last, but no further than 40 ms before its core and 80 ms behind it (the release of a final stop 120 ms),
+and its core no further than 200 ms before and 260 ms behind the voice: the longest /s/ is not longer, a breath is.
 """
 
 from dataclasses import dataclass
@@ -42,6 +42,9 @@ LEAST_VOICE_MS = 30
 LEAST_VOICED_RATIO = 0.15
 REACH_BEFORE_MS = 40
 REACH_BEHIND_MS = 80
+# The release of a final stop: sound of its own behind a closure.
+RELEASE_GAP_MS = 15
+LONGEST_RELEASE_MS = 80
 VOICE_BEFORE_MS = 200
 VOICE_BEHIND_MS = 260
 # Hum and rumble are taken out below this, with a flank gentle enough that a click does not ring.
@@ -58,13 +61,17 @@ class Edges:
     end_ms: float
 
 
-def find_edges(signal: NDArray[np.generic], rate: int) -> Edges | None:
-    """Speech edges of mono `signal`, shape (samples,), int16 or float; None where nothing in it is speech."""
+def find_edges(signal: NDArray[np.generic], rate: int, active_dbfs: float | None = None) -> Edges | None:
+    """Speech edges of mono `signal`, shape (samples,), int16 or float; None where nothing in it is speech.
+
+    `active_dbfs` is the active speech level of what `signal` is a part of; None: its own.
+    """
     x = high_pass(as_float(signal), rate)
     power_db = window_power_db(x, rate)
     if not len(power_db):
         return None
-    active_dbfs = active_speech_level(x, rate).active_dbfs
+    if active_dbfs is None:
+        active_dbfs = active_speech_level(x, rate).active_dbfs
     threshold_db = edge_threshold_db(power_db, power_db > active_dbfs - NEAR_BELOW_ACTIVE_DB, active_dbfs)
     is_core = power_db > max(active_dbfs - CORE_BELOW_ACTIVE_DB, threshold_db)
     islands = find_islands(power_db > threshold_db, is_core, _voice(x, rate, is_core))
@@ -126,8 +133,19 @@ def find_islands(is_loud: Flags, is_core: Flags, is_voice: Flags) -> list[tuple[
         if len(core) >= least and len(voice) >= LEAST_VOICE_MS // HOP_MS:
             core = core[(core >= voice[0] - VOICE_BEFORE_MS) & (core <= voice[-1] + VOICE_BEHIND_MS)]
             first = max(int(group[0]), int(core[0]) - REACH_BEFORE_MS // HOP_MS)
-            islands.append((first, min(int(group[-1]), int(core[-1]) + REACH_BEHIND_MS // HOP_MS)))
+            islands.append((first, _last(group[group >= core[-1]])))
     return islands
+
+
+def _last(behind: NDArray[np.intp]) -> int:
+    """Return the last of the loud windows `behind` the core (its last one first) that is speech."""
+    core = int(behind[0])
+    runs = np.split(behind, np.flatnonzero(np.diff(behind) > RELEASE_GAP_MS // HOP_MS) + 1)
+    last = min(int(runs[0][-1]), core + REACH_BEHIND_MS // HOP_MS)
+    for run in runs[1:]:
+        if run[0] - core <= JOIN_GAP_MS // HOP_MS and run[-1] - run[0] <= LONGEST_RELEASE_MS // HOP_MS:
+            last = int(run[-1])
+    return last
 
 
 def high_pass(x: NDArray[np.float64], rate: int) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from harness.exit_codes import ExitCode
 
 _INTERRUPTED = "interrupted before the first call"
 try:
-    from harness.commands import calibrate, demo, probe, report, run, scenario, workers
+    from harness.commands import calibrate, demo, intelligibility, probe, report, run, scenario, wer_under_load, workers
     from harness.model.errors import ScenarioError, TargetError
 except KeyboardInterrupt:
     # They take a third of a second; Ctrl-C in it is no reason for a traceback.
@@ -103,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_demo(commands)
     _add_report(commands)
+    _add_wer(commands)
     _add_scenario(commands)
     _add_probe(commands)
     _add_calibrate(commands)
@@ -165,6 +166,23 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     report_parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="like reports/<run-id>")
     report_parser.set_defaults(call=report.report)
+
+
+def _add_wer(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add what is measured on runs that are over: WER of one against another, and of the agent's own speech."""
+    for name, command, call, text in (
+        ("wer-under-load", wer_under_load, wer_under_load.wer_under_load, "WER of the same words idle and loaded"),
+        ("intelligibility", intelligibility, intelligibility.intelligibility, "how well the agent is understood"),
+    ):
+        parser = commands.add_parser(
+            name,
+            help=text,
+            description=command.DESCRIPTION,
+            epilog=command.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(parser)
+        parser.set_defaults(call=call)
 
 
 def _add_scenario(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -25,21 +25,34 @@ class Origin:
     command: str
 
 
+Table = tuple[str, Sequence[str], list[tuple[str, list[str]]]]
+_NOTHING = "-"
+
+
 def to_text(wer: CorpusWer, against: str | None) -> str:
     """Return the tables for a terminal: rates by accent and group of conditions, then by condition, and differences."""
-    blocks = [
-        _aligned("WER %", wer.groups, [(row, [_short(wer, row, group=g) for g in wer.groups]) for row in wer.rows]),
-        _aligned("WER %", wer.rows, [(c, [_short(wer, row, c) for row in wer.rows]) for c in wer.conditions]),
-        _aligned(*_steps(wer, _change_text)),
+    tables: list[Table] = [
+        (
+            "WER %",
+            wer.groups,
+            [(row, [_cell_text(wer.rate(wer.cell(row, group=g))) for g in wer.groups]) for row in wer.rows],
+        )
     ]
+    if len(wer.conditions) > 1:
+        totals = [*wer.totals, ALL]
+        cells = [(c, [_cell_text(wer.rate(wer.cell(row, c))) for row in totals]) for c in wer.conditions]
+        tables += [("WER %", totals, cells), _steps(wer, _change_text)]
     if against is not None:
-        blocks.append(_aligned(*_accents(wer, against, _change_text)))
-    return "\n\n".join("\n".join(block) for block in blocks)
+        tables.append(_accents(wer, against, _change_text))
+    told = [table for table in tables if any(cell != _NOTHING for _, cells in table[2] for cell in cells)]
+    return "\n\n".join("\n".join(_aligned(*table)) for table in told)
 
 
-def _short(wer: CorpusWer, row: str, condition: str | None = None, group: str | None = None) -> str:
-    rate = wer.rate(wer.cell(row, condition, group))
-    return "-" if rate is None or rate.wer is None else f"{100 * rate.wer:.1f}"
+def _cell_text(rate: WerRate | None) -> str:
+    if rate is None or rate.wer is None:
+        return _NOTHING
+    ends = f" ({100 * rate.ci95[0]:.1f} to {100 * rate.ci95[1]:.1f})" if rate.ci95 else ""
+    return f"{100 * rate.wer:.1f}{ends} {rate.n_utterances}/{rate.n_words}"
 
 
 def _aligned(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
@@ -50,9 +63,6 @@ def _aligned(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Seque
         f"{name:{first}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
         for name, cells in lines
     ]
-
-
-Table = tuple[str, Sequence[str], list[tuple[str, list[str]]]]
 
 
 def _steps(wer: CorpusWer, spell: Callable[[PairedDifference], str]) -> Table:
@@ -75,7 +85,7 @@ def _accents(wer: CorpusWer, against: str, spell: Callable[[PairedDifference], s
 
 def _change_text(change: PairedDifference) -> str:
     if change.value is None:
-        return "-"
+        return _NOTHING
     ends = f" ({100 * change.ci95[0]:+.1f} to {100 * change.ci95[1]:+.1f})" if change.ci95 else " (few)"
     return f"{100 * change.value:+.1f}{ends}"
 
@@ -119,7 +129,7 @@ def _rates(wer: CorpusWer) -> Iterator[str]:
 def _cell(wer: CorpusWer, cell: Sequence[ScoredClip]) -> str:
     rate = wer.rate(cell)
     if rate is None or rate.wer is None:
-        return "-"
+        return _NOTHING
     ends = f"<br>{100 * rate.ci95[0]:.1f} to {100 * rate.ci95[1]:.1f}" if rate.ci95 else ""
     return f"**{100 * rate.wer:.1f}**{ends}<br>{rate.n_utterances} / {rate.n_words:,}"
 
@@ -154,7 +164,7 @@ def _differences(wer: CorpusWer, against: str | None) -> Iterator[str]:
 
 def _change_markdown(change: PairedDifference) -> str:
     if change.value is None:
-        return "-"
+        return _NOTHING
     mark = "**" if change.is_shown else ""
     ends = f"<br>{100 * change.ci95[0]:+.1f} to {100 * change.ci95[1]:+.1f}" if change.ci95 else ""
     return f"{mark}{100 * change.value:+.1f}{mark}{ends}<br>{change.n_pairs} / {change.n_groups}"
@@ -176,7 +186,7 @@ def _entities(wer: CorpusWer) -> Iterator[str]:
 def _share(wer: CorpusWer, cell: Sequence[ScoredClip], kind: str | None) -> str:
     rate = wer.entities(cell, kind)
     if rate.accuracy is None or rate.ci95 is None:
-        return "-"
+        return _NOTHING
     low, high = (100 * end for end in rate.ci95)
     return f"**{100 * rate.accuracy:.1f}**<br>{low:.1f} to {high:.1f}<br>{rate.n_right} / {rate.n}"
 

@@ -17,6 +17,8 @@ from harness.measure.calibration import Calibration
 from harness.model.codec import from_json
 from harness.model.errors import ScenarioError
 from harness.model.records import CallRecord, HealthSample, TurnRecord
+from harness.report.intelligibility import Intelligibility
+from harness.report.intelligibility import read as read_intelligibility
 from harness.report.record_lines import read_records
 from harness.report.workers import WorkerInfo, on_one_axis, read_workers, shifts_of, with_counts
 from harness.verdict.verdict import RunStatus
@@ -89,6 +91,8 @@ class StoredRun:
     turns: list[TurnRecord]
     health: list[HealthSample]
     notes: list[str] = field(default_factory=list)
+    # How well the agent's own speech was understood; None = not measured.
+    intelligibility: Intelligibility | None = None
 
 
 def read_run(run_dir: Path) -> StoredRun:
@@ -107,6 +111,7 @@ def read_run(run_dir: Path) -> StoredRun:
         turns=on_one_axis(turns, shifts, worker_of),
         health=on_one_axis(health, shifts, worker_of),
         notes=notes,
+        intelligibility=read_intelligibility(run_dir, notes),
     )
 
 

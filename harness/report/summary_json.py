@@ -10,6 +10,7 @@ from harness.report.analysis import Analysis
 from harness.report.by_target_json import by_target_json
 from harness.report.calibration_words import error_json
 from harness.report.impairment_notes import impaired_callers, loss_of
+from harness.report.intelligibility import to_json as intelligibility_json
 from harness.report.sip_words import sip_json
 from harness.report.wer_json import wer_json
 
@@ -45,6 +46,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
             "ratio": _round(measured.ttfb.false_endpoint_ratio, 6),
         },
         "wer": wer_json(measured.wer),
+        "intelligibility": intelligibility_json(analysis.run.intelligibility),
         "drop_off": _drop_off(analysis),
         "error_rate": _round(measured.error_rate, 6),
         "sip": sip_json(measured.sip),

@@ -10,6 +10,7 @@ from harness.report.analysis import Analysis
 from harness.report.by_target_words import text_lines as target_lines
 from harness.report.causes import remedy_of
 from harness.report.sip_words import text_lines as sip_lines
+from harness.report.wer_words import intelligibility_lines
 from harness.report.wer_words import text_lines as wer_lines
 from harness.report.words import NOT_MEASURED, bounded_ms, interval, ms, percent, seconds, words
 from harness.verdict.runbook import FIRED
@@ -26,7 +27,7 @@ def render(analysis: Analysis, report_path: str) -> str:
         _thresholds(analysis),
         _ttfb(analysis),
         _stages(analysis),
-        wer_lines(analysis.measured.wer),
+        wer_lines(analysis.measured.wer) + intelligibility_lines(analysis.run.intelligibility),
         _calls(analysis),
         target_lines(analysis.measured.by_target),
         sip_lines(analysis.measured.sip),

@@ -57,6 +57,7 @@ def view_of(analysis: Analysis) -> dict[str, Any]:
         "normaliser": identity(),
         "segment_groups": segment_groups(analysis.measured.wer),
         "entity_tag": ENTITY_TAG,
+        "intelligibility": analysis.run.intelligibility,
         "health_rows": health_rows(analysis.measured.health),
         "by_target": _by_target(analysis),
         "sip": _sip(analysis),

@@ -6,6 +6,7 @@ from harness.measure.bands import WER, band_of
 from harness.measure.entities import EntityRate
 from harness.measure.pooled import WerRate
 from harness.measure.wer import ENTITY_TAG, WerResult
+from harness.report.intelligibility import Intelligibility
 from harness.report.words import NOT_MEASURED, interval, percent
 
 WIDTH = 96
@@ -90,6 +91,16 @@ def _worst(result: WerResult) -> list[str]:
         lines += _wrapped(f"worst: {one.utterance_id} {percent(one.wer)}, heard: {' '.join(heard.split())}")
     words = ", ".join(f"{word.word} ({word.errors} of {word.n})" for word in result.worst_words[:6])
     return [*lines, *(_wrapped(f"words most often missed: {words}") if words else [])]
+
+
+def intelligibility_lines(found: Intelligibility | None) -> list[str]:
+    """Return the line on the agent's own speech."""
+    if found is None:
+        return [f"{_INDENT}agent's own speech: {NOT_MEASURED} (callquake intelligibility)"]
+    lines = _wrapped(found.words)
+    for one in found.worst[:2]:
+        lines += _wrapped(f"said: {' '.join(one.answer.said.split())} | heard: {' '.join(one.answer.heard.split())}")
+    return lines
 
 
 def _wrapped(text: str) -> list[str]:

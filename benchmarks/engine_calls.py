@@ -24,7 +24,7 @@ from harness.engine import wire
 from harness.engine.wire import Message
 from harness.media.codecs import PCMU
 from harness.model.clock import NS_PER_MS, NS_PER_S, monotonic_ns
-from harness.model.codec import to_json
+from harness.model.needs import Needs
 from harness.model.plan import CallPlan
 from harness.scenario.check import prepare
 
@@ -46,7 +46,7 @@ AHEAD_S = 1.0
 # Plans leave in steps of this, and reading what came has its turn between two.
 _STEP_S = 0.02
 # To write a plan down, with some room.
-_WRITING_NS = 60_000
+_WRITING_NS = 30_000
 _END_LIMIT_S = 40.0
 
 
@@ -64,14 +64,18 @@ class Placed:
     def __init__(self, name: str, plan: CallPlan, rate: float, count: int) -> None:
         self._gap_ns = NS_PER_S / rate
         self._plans = [
-            to_json(replace(plan, call_id=f"{name}-{i:06d}", index=i, due_ms=self._gap_ns * i / NS_PER_MS))
-            for i in range(count)
+            replace(plan, call_id=f"{name}-{i:06d}", index=i, due_ms=self._gap_ns * i / NS_PER_MS) for i in range(count)
         ]
 
-    def frames(self, first_due_ns: int) -> list[tuple[int, bytes]]:
-        """Return each call's message, and when it is due."""
-        due = [first_due_ns + round(self._gap_ns * i) for i in range(len(self._plans))]
-        return [(at, wire.encode("place", plan=p, due_at_ns=at)) for at, p in zip(due, self._plans, strict=True)]
+    def frames(self, writer: wire.AlikeWriter, first_due_ns: int) -> list[tuple[int, bytes]]:
+        """Return the messages that place the calls as a run does (harness/load/engine_client.py), and when each is due.
+
+        A message has the calls that fall due within _STEP_S.
+        """
+        calls = [(plan, first_due_ns + round(self._gap_ns * i)) for i, plan in enumerate(self._plans)]
+        size = max(1, int(_STEP_S * NS_PER_S / self._gap_ns))
+        parts = [calls[begin : begin + size] for begin in range(0, len(calls), size)]
+        return [(part[0][1], writer.write(part)) for part in parts]
 
     def outcome(self, first_due_ns: int, messages: Sequence[Message]) -> dict[str, Any]:
         """Return what became of the calls, by the engine's messages."""
@@ -103,24 +107,25 @@ class Driver:
         self._peers = peers
         self._plan = plan
         self._count = 0
+        self._writer = wire.AlikeWriter()
 
     def hold(self, rate: float, count: int) -> dict[str, Any]:
         """Place `count` calls, `rate` a second, and wait for their ends."""
         self._count += 1
         placed = Placed(f"rate{self._count}", self._plan, rate, count)
         first_ns = monotonic_ns() + int((AHEAD_S + 0.2) * NS_PER_S + count * _WRITING_NS)
-        frames = placed.frames(first_ns)
+        frames = placed.frames(self._writer, first_ns)
         self._engine.take()
         self._engine.listen((first_ns - monotonic_ns()) / NS_PER_S - AHEAD_S)
         before = [read_cpu(pid) for pid in (self._engine.pid, *self._peers)]
-        self._drive(frames)
+        self._drive(frames, count)
         after = [read_cpu(pid) for pid in (self._engine.pid, *self._peers)]
         cpu_s, *peers = [now.since(then) / NS_PER_S for then, now in zip(before, after, strict=True)]
         return {**placed.outcome(first_ns, self._engine.take()), "cpu_s": cpu_s, "peer_cpu_s": sum(peers)}
 
-    def _drive(self, frames: list[tuple[int, bytes]]) -> None:
+    def _drive(self, frames: list[tuple[int, bytes]], count: int) -> None:
         limit_ns, sent = frames[-1][0] + int(_END_LIMIT_S * NS_PER_S), 0
-        while self._engine.ended < len(frames) and monotonic_ns() < limit_ns:
+        while self._engine.ended < count and monotonic_ns() < limit_ns:
             until_ns, first = monotonic_ns() + int(AHEAD_S * NS_PER_S), sent
             while sent < len(frames) and frames[sent][0] <= until_ns:
                 sent += 1
@@ -139,7 +144,8 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     plan = plan_of(options.url, options.folder)
-    with EngineLink(options.folder, options.core) as engine:
+    needs = Needs(1, is_certain=False, transport=plan.target.transport, audio=False)
+    with EngineLink(options.folder, options.core, needs) as engine:
         driver = Driver(engine, plan, options.peer)
         driver.hold(_WARM_UP_PER_S, _WARM_UP_CALLS)
         tell("ready", pid=engine.pid)

@@ -14,6 +14,8 @@ from typing import Self
 from benchmarks.failure import BenchmarkError
 from benchmarks.processes import READY_LIMIT_S, started_on
 from harness.engine import wire
+from harness.model.codec import to_json
+from harness.model.needs import Needs
 
 _END_LIMIT_S = 20.0
 _CALL_ENDED = b'"t":"call"'
@@ -22,7 +24,7 @@ _CALL_ENDED = b'"t":"call"'
 class EngineLink:
     """Starts the product's engine on `core`, with the corpus in `folder`; leaving the `with` block ends it."""
 
-    def __init__(self, folder: Path, core: int | None) -> None:
+    def __init__(self, folder: Path, core: int | None, needs: Needs | None = None) -> None:
         self._log = folder / "engine.log"
         self._decoder = wire.Decoder()
         self._heard: list[bytes] = []
@@ -36,14 +38,16 @@ class EngineLink:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[theirs.fileno()]
             )
         try:
-            self._begin(folder)
+            self._begin(folder, needs)
         except BaseException:
             self.close()
             raise
 
-    def _begin(self, folder: Path) -> None:
+    def _begin(self, folder: Path, needs: Needs | None) -> None:
         places = {"run_dir": str(folder), "corpus": str(folder / "corpus")}
-        self.send(wire.encode("hello", protocol=wire.PROTOCOL_VERSION, worker="benchmark", **places))
+        self.send(
+            wire.encode("hello", protocol=wire.PROTOCOL_VERSION, worker="benchmark", needs=to_json(needs), **places)
+        )
         deadline = time.monotonic() + READY_LIMIT_S
         while not any(message["t"] == "ready" for message in self.take()):
             self.listen(0.05)

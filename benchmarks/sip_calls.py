@@ -33,7 +33,7 @@ class OurEngine(Child):
         core = [] if ground.caller_core is None else ["--core", str(ground.caller_core)]
         command = [sys.executable, "-m", "benchmarks.engine_calls", uas.url, str(ground.logs / "engine"), *core]
         command += ["--peer", str(uas.pid)]
-        super().__init__(command, ground.answer_core, ground.log("engine-calls"), _ROOT)
+        super().__init__(command, ground.caller_core, ground.log("engine-calls"), _ROOT)
         try:
             self.hear("ready", READY_LIMIT_S)
         except BaseException:

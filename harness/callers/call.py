@@ -32,6 +32,7 @@ from harness.callers.rtp import RtpCaller
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.setup_queue import SetupQueue, Turn
 from harness.callers.sip import SipCaller
+from harness.callers.sip_begun import Begun
 from harness.callers.sip_host import SipHost
 from harness.callers.sip_media import codecs_of as sip_codecs_of
 from harness.callers.sip_silence import Silence
@@ -118,11 +119,13 @@ def _let_go(error: BaseException | None) -> None:
 class Call:
     """Runs one plan to its CallRecord; never raises but for cancellation."""
 
-    def __init__(self, plan: CallPlan, due_at_ns: int | None, context: CallContext) -> None:
+    def __init__(self, plan: CallPlan, due_at_ns: int | None, context: CallContext, begun: Begun | None = None) -> None:
+        """`begun`: a call over SIP that somebody else has begun."""
         target, self._secrets = with_secrets(plan.target, os.environ)
         self._plan = plan = plan if target is plan.target else replace(plan, target=target)
         self._due_at_ns = due_at_ns
         self._context = context
+        self._begun = begun
         self._caller = _caller_of(plan, context, self._on_event)
         self._codec = codec_of(plan.target)
         self._conversation = self._new_conversation()
@@ -156,8 +159,10 @@ class Call:
 
     async def run(self) -> CallRecord:
         """Place the call and hold the conversation; return its row."""
-        self._started_at_ns = monotonic_ns()
+        self._started_at_ns = monotonic_ns() if self._begun is None else self._begun.started_at_ns
         try:
+            if self._begun is not None and isinstance(self._caller, SipCaller):
+                self._caller.take_over(self._begun)
             await self._place_and_talk()
         except SetupFailure as error:
             self._end = HangUp(Outcome.FAILED, error.cause, error.detail)
@@ -168,7 +173,7 @@ class Call:
         except Exception as error:
             _logger.exception("call %s failed inside the harness", self._plan.call_id)
             self._end = HangUp(Outcome.LOST, Cause.GENERATOR_ERROR, repr(error))
-        ended_at_ns = monotonic_ns()
+        ended_at_ns = (self._begun.left_at_ns if self._begun is not None else None) or monotonic_ns()
         with contextlib.suppress(Exception):
             await bounded(self._caller.close(), _CLOSE_LIMIT_S, lambda: f"hanging up call {self._plan.call_id}")
         media = _NO_MEDIA if self._caller.media is None else self._caller.media.stats()
@@ -234,7 +239,8 @@ class Call:
             return
         self._adopt_codec()
         setup_ms = self._caller.setup.total_ms
-        self._context.on_milestone(self._plan.call_id, Milestone("connected", connected_at_ns, setup_ms))
+        if self._begun is None or not self._begun.is_connected_told:
+            self._context.on_milestone(self._plan.call_id, Milestone("connected", connected_at_ns, setup_ms))
         await self._hold_conversation(connected_at_ns)
 
     async def _connect(self) -> int:
@@ -262,7 +268,8 @@ class Call:
     async def _set_up(self, turn: Turn) -> int:
         """Connect when there is a place for it; what was waited for one is lateness of the arrival."""
         async with turn:
-            self._started_at_ns = monotonic_ns()
+            if self._begun is None:
+                self._started_at_ns = monotonic_ns()
             return await self._caller.connect(turn)
 
     def _step_of(self, turn: Turn) -> str:

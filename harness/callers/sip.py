@@ -16,10 +16,11 @@ from harness.callers.event_socket import EVENTS_HEADER, EventSocket
 from harness.callers.exchange import CallEvent, Disconnected
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.setup_queue import Turn
+from harness.callers.sip_begun import Begun
 from harness.callers.sip_ear import SipEar
 from harness.callers.sip_hop import UDP, Hop, first_hop, hop_of, read_uri
 from harness.callers.sip_host import SipHost
-from harness.callers.sip_identity import account_of, from_of, routes_of
+from harness.callers.sip_identity import account_of, invitation
 from harness.callers.sip_log import SipLog
 from harness.callers.sip_media import SipMedia
 from harness.callers.sip_redirects import Redirects
@@ -75,8 +76,11 @@ class SipCaller:
         self._media = SipMedia(plan, media_loop, ports, self._ear.hear) if self._spec.media else None
         self._side = EventSocket(http, post)
         self._call: handles.Call | None = None
+        self._begun: Begun | None = None
         self._hop: Hop | None = None
         self._deadline_ns = 0
+        # A BYE of ours that left before the call was taken over.
+        self._left_at_ns: int | None = None
         # The media agreed on cannot be told from another call's on the port that both share.
         self._is_confused = False
         # The connection it went over is gone: no BYE can reach anybody.
@@ -118,9 +122,17 @@ class SipCaller:
 
     # --- setting up ------------------------------------------------------------------------------------------------
 
+    def take_over(self, begun: Begun) -> None:
+        """Go on with a call that somebody else has begun; before `connect`."""
+        self._begun, self._call, self._left_at_ns = begun, begun.call, begun.left_at_ns
+        self._hop = first_hop(read_uri(self._plan.target.url, "target.url").for_request(), self._spec)
+        self._answer, self._is_over = asyncio.get_running_loop().create_future(), False
+        begun.go_on(self, self._log)
+
     async def connect(self, turn: Turn) -> int:
         """Set the call up; return the monotonic ns at which it was answered. Raises SetupFailure, GeneratorError."""
-        started = monotonic_ns()
+        begun = self._begun
+        started = monotonic_ns() if begun is None else begun.started_at_ns
         self._deadline_ns = started + int(self._plan.limits.connect_timeout_ms * NS_PER_MS)
         limit = self._timers.at(self._deadline_ns, self._out_of_time)
         try:
@@ -128,7 +140,7 @@ class SipCaller:
         finally:
             limit.cancel()
         self.setup = SetupTimes(
-            queue_ms=turn.waited_ns / 1e6,
+            queue_ms=turn.waited_ns / 1e6 if begun is None else 0.0,
             signalling_ms=ms_between(started, answered.at_ns),
             total_ms=ms_between(turn.due_at_ns, answered.at_ns),
         )
@@ -154,7 +166,8 @@ class SipCaller:
 
     async def _flow(self, turn: Turn, hop: Hop) -> Flow:
         self._hop, self._log.transport = hop, hop.transport
-        self._keep_silence(hop)
+        if self._begun is None:
+            self._keep_silence(hop)
         opening = self._host.flow(hop, self._spec)
         # A datagram's flow is there at once, if its host's name is.
         return await (opening if hop.transport == UDP else self._in_time(turn.away(opening), f"no connection to {hop}"))
@@ -194,6 +207,10 @@ class SipCaller:
     async def _offer_and_wait(
         self, turn: Turn, uri: Uri, flow: Flow, *, alone: bool
     ) -> events.Answered | events.Failed:
+        begun, self._begun = self._begun, None
+        if begun is not None and self._answer is not None:
+            turn.leave()
+            return await self._answer
         local = flow.local[0]
         body = silent_offer(local) if self._media is None else self._media.open(local, str(self._hop), alone=alone)
         self._answer = asyncio.get_running_loop().create_future()
@@ -202,13 +219,8 @@ class SipCaller:
             str(uri),
             flow,
             monotonic_ns(),
-            body=body,
-            from_=from_of(self._spec, uri, flow),
-            headers=(("X-Call-Id", self._plan.call_id), *self._plan.target.headers.items()),
-            routes=routes_of(self._spec),
+            **invitation(self._spec, self._plan.target, uri, flow, self._plan.call_id, body),
             auth=self._host.credentials(self._spec),
-            session_expires_s=self._spec.session_expires_s,
-            prack="supported" if self._spec.prack else "off",
             owner=self,
         )
         self._host.ride(flow, self)
@@ -226,7 +238,6 @@ class SipCaller:
             self._answer.set_exception(SetupFailure(Cause.SIP_TIMEOUT, detail))
 
     def _failure(self, failed: events.Failed) -> SetupFailure:
-        has_account = self._spec.username is not None
         cause = sip_causes.cause_of(failed.status, failed.cause, self._log.challenges)
         if failed.response is None:
             return SetupFailure(cause, f"{self._hop}: {failed.reason}")
@@ -234,7 +245,7 @@ class SipCaller:
             f"INVITE to {self._hop}",
             failed.status,
             failed.reason,
-            has_account=has_account,
+            has_account=self._spec.username is not None,
             retry_after_s=failed.retry_after_s,
         )
         return SetupFailure(cause, words)
@@ -414,14 +425,15 @@ class SipCaller:
         self._host.flush()
         if has_answered and not self._is_over:
             self._over = asyncio.get_running_loop().create_future()
-            limit = self._timers.after(BYE_WAIT_S, self._end_waiting)
+            since_ns = self._left_at_ns or monotonic_ns()
+            limit = self._timers.at(since_ns + int(BYE_WAIT_S * NS_PER_S), self._end_waiting)
             try:
                 await self._over
             finally:
                 limit.cancel()
 
     def _end_waiting(self) -> None:
-        self._log.gave_up(monotonic_ns())
+        self._log.gave_up(monotonic_ns(), self._call)
         if self._over is not None and not self._over.done():
             self._over.set_result(None)
 

@@ -8,7 +8,7 @@ import secrets
 from typing import Any, Protocol, cast
 
 from harness.callers.sip_accounts import Account, Accounts
-from harness.callers.sip_hop import MOST_KEPT, Hop, Hops
+from harness.callers.sip_hop import MOST_KEPT, UDP, Hop, Hops
 from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.plan import SipSpec
 from harness.protocols.sip.config import AgentConfig
@@ -102,6 +102,13 @@ class SipHost:
         if left_s <= 0:
             del self._silent_until_ns[hop]
         return max(0.0, left_s)
+
+    def is_silenced(self, remote: tuple[str, int]) -> bool:
+        """Whether what is reached there over UDP still wants to be left alone."""
+        if not self._silent_until_ns:
+            return False
+        hops = [hop for hop in self._silent_until_ns if hop.transport == UDP and (hop.host, hop.port) == remote]
+        return any(self.silence_left_s(hop) > 0 for hop in hops)
 
     @property
     def dropped(self) -> int:

@@ -1,7 +1,9 @@
 """Who calls over SIP, for whom, by which proxy: what INVITE and REGISTER say of it, from the scenario's words."""
 
+from typing import Any
+
 from harness.callers.sip_accounts import Account
-from harness.model.plan import SipSpec
+from harness.model.plan import SipSpec, TargetSpec
 from harness.protocols.sip.flow import Flow, host_port
 from harness.protocols.sip.uri import Uri
 
@@ -18,6 +20,18 @@ def from_of(spec: SipSpec, uri: Uri, flow: Flow) -> str:
     if spec.username is not None:
         return f"<sip:{spec.username}@{uri.host}>"
     return f"<sip:callquake@{host_port(flow.local)}>"
+
+
+def invitation(spec: SipSpec, target: TargetSpec, uri: Uri, flow: Flow, name: str, body: bytes) -> dict[str, Any]:
+    """Return what the INVITE of the call `name` says besides where it goes, as UserAgent.invite takes it."""
+    return {
+        "body": body,
+        "from_": from_of(spec, uri, flow),
+        "headers": (("X-Call-Id", name), *target.headers.items()),
+        "routes": routes_of(spec),
+        "session_expires_s": spec.session_expires_s,
+        "prack": "supported" if spec.prack else "off",
+    }
 
 
 def account_of(spec: SipSpec, uri: Uri) -> Account:

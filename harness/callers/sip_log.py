@@ -120,8 +120,10 @@ class SipLog:
         elif event.cause == "local" and self.bye_at_ns is not None:
             self._bye_answered(event, self.bye_at_ns)
 
-    def gave_up(self, now_ns: int) -> None:
+    def gave_up(self, now_ns: int, call: Call | None) -> None:
         """Note that nobody answered our BYE for as long as we wait."""
+        if call is not None:
+            self._count(call)
         if self.bye_at_ns is not None and self.bye is Bye.NONE:
             self.bye = Bye.UNANSWERED
             self.disconnect_delay_ms = ms_between(self.bye_at_ns, now_ns)

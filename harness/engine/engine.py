@@ -13,7 +13,13 @@ import aiohttp
 from harness.callers.call import Call, CallContext, codecs_of
 from harness.callers.exchange import Milestone
 from harness.callers.media_stream_host import StreamHost
+from harness.callers.plain.calls import Place, PlainCalls, compile_plain
+from harness.callers.plain.desk import Listener
+from harness.callers.plain.hot.jit import INTERPRETED
+from harness.callers.plain.record import quote
+from harness.callers.plain.row import Row
 from harness.callers.setup_queue import SetupQueue
+from harness.callers.sip_begun import Begun
 from harness.callers.sip_host import SipHost
 from harness.callers.source_ports import SourcePorts
 from harness.corpus.manifest import load_corpus
@@ -27,15 +33,17 @@ from harness.media.hot.stream_ear import compile_stream_ears
 from harness.media.loop import MediaLoop
 from harness.media.peer import seam
 from harness.media.peer.host import PeerHost
+from harness.media.priority import at_normal_priority
 from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.codec import from_json, to_json
 from harness.model.errors import CallquakeError, GeneratorError, LocalProtocolError, ScenarioError
 from harness.model.needs import Needs
 from harness.model.plan import CallPlan
-from harness.model.records import Cause, TurnRecord
+from harness.model.records import Cause, Outcome, TurnRecord
 
 HEALTH_INTERVAL_S = 1.0
 FLUSH_AFTER_S = 0.02
+DRAIN_LIMIT_S = 10.0
 _logger = logging.getLogger(__name__)
 
 
@@ -54,6 +62,10 @@ class Engine:
         self._context: CallContext | None = None
         self._streams: StreamHost | None = None
         self._sip: SipHost | None = None
+        self._plain: PlainCalls | None = None
+        self._worker = ""
+        # Plans that calls are like, by their numbers on the wire; and where such calls are placed if they are plain.
+        self._alike: dict[int, tuple[CallPlan, Place | None]] = {}
         # Messages that are written together: each write wakes a process.
         self._unsent: list[bytes] = []
 
@@ -88,7 +100,7 @@ class Engine:
                             await self._writer.drain()
                             return
                         else:
-                            self._command(message)
+                            await self._command(message)
                 if self._media_loop.failure is not None:
                     raise GeneratorError(f"the media loop died: {self._media_loop.failure!r}")
                 # The worker is gone: nobody reads our records any more, so hang up and leave.
@@ -99,14 +111,19 @@ class Engine:
             peers.close()
             if self._streams is not None:
                 self._streams.close()
+            if self._plain is not None:
+                self._plain.close()
             await self._sip.aclose()
             self._media_loop.stop()
             self._flush()
 
     def _send(self, kind: str, **fields: Any) -> None:
+        self._put(wire.encode(kind, **fields))
+
+    def _put(self, frame: bytes) -> None:
         if not self._unsent:
             asyncio.get_running_loop().call_later(FLUSH_AFTER_S, self._flush)
-        self._unsent.append(wire.encode(kind, **fields))
+        self._unsent.append(frame)
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
@@ -116,12 +133,14 @@ class Engine:
     def _hello(self, message: wire.Message, http: aiohttp.ClientSession, peers: PeerHost) -> None:
         if message["protocol"] != wire.PROTOCOL_VERSION:
             raise LocalProtocolError(f"wire protocol {message['protocol']} is not {wire.PROTOCOL_VERSION}")
-        needs, room = message.get("needs"), headroom.room_here(self._media_loop.capacity)
-        warnings = [] if needs is None else headroom.check(from_json(Needs, needs), room)
+        told, room = message.get("needs"), headroom.room_here(self._media_loop.capacity)
+        needs = None if told is None else from_json(Needs, told)
+        warnings = [] if needs is None else headroom.check(needs, room)
         corpus = load_corpus(Path(message["corpus"]))
         self._clips = ClipStore(corpus)
+        self._worker = str(message["worker"])
         self._context = CallContext(
-            worker=str(message["worker"]),
+            worker=self._worker,
             run_dir=Path(message["run_dir"]),
             http=http,
             media_loop=self._media_loop,
@@ -136,6 +155,12 @@ class Engine:
             streams=self._streams,
             sip=self._sip,
         )
+        if (
+            needs is not None
+            and self._sip is not None
+            and any(p.transport == "sip" and not p.audio for p in needs.kinds)
+        ):
+            self._plain = plain_calls(self._sip, self)
         self._send(
             "ready",
             protocol=wire.PROTOCOL_VERSION,
@@ -144,16 +169,65 @@ class Engine:
             warnings=warnings,
         )
 
-    def _command(self, message: wire.Message) -> None:
+    async def _command(self, message: wire.Message) -> None:
         kind = message["t"]
         if kind == "place":
             self._place(self._plans.read(message["plan"]), message.get("due_at_ns"))
+        elif kind == "alike":
+            await self._add_alike(message)
+        elif kind == "rows":
+            self._place_rows(message["number"], message["calls"])
         elif kind == "hang_up":
-            call = self._calls.get(message["call_id"])
-            if call is not None:
-                call.interrupt(Cause.OPERATOR, "hung up by the operator")
+            self._hang_up(message["call_id"], "hung up by the operator")
         else:
-            raise LocalProtocolError(f"unknown message '{kind}'; legal: hello, place, hang_up, stop")
+            raise LocalProtocolError(f"unknown message '{kind}'; legal: hello, place, alike, rows, hang_up, stop")
+
+    def _hang_up(self, call_id: str, why: str) -> None:
+        end = (Outcome.INTERRUPTED.value, Cause.OPERATOR.value, why)
+        if self._plain is not None and self._plain.interrupt(call_id, end):
+            return
+        call = self._calls.get(call_id)
+        if call is not None:
+            call.interrupt(Cause.OPERATOR, why)
+
+    async def _add_alike(self, message: wire.Message) -> None:
+        plan = self._plans.read(message["plan"])
+        place = None if self._plain is None else await self._plain.open(plan, self._worker)
+        self._alike[message["number"]] = (plan, place)
+
+    def _place_rows(self, number: int, calls: list[Any]) -> None:
+        if number not in self._alike:
+            raise LocalProtocolError(f"'rows' of {number} came before its 'alike'")
+        alike, place = self._alike[number]
+        rows = [Row(*call) for call in calls]
+        if place is not None and self._plain is not None:
+            rows = self._plain.place(place, rows)
+        for row in rows:
+            self._place(row.plan(alike), row.due_at_ns)
+
+    # What becomes of plain calls (callers/plain).
+
+    def on_plain_connected(self, call_id: str, at_ns: int, setup_ms: float) -> None:
+        """Send a milestone."""
+        body = (
+            f'{{"t":"milestone","call_id":{quote(call_id)},"name":"connected","at_ns":{at_ns},"value_ms":{setup_ms}}}'
+        )
+        self._put(wire.framed("milestone", body.encode()))
+
+    def on_plain_ended(self, _call_id: str, record: str) -> None:
+        """Send a record."""
+        self._put(wire.framed("call", f'{{"t":"call","record":{record}}}'.encode()))
+
+    def on_plain_due(self, plan: CallPlan, due_at_ns: int | None) -> None:
+        """Begin a call that may not be plain just now."""
+        self._begin(plan, due_at_ns)
+
+    def on_plain_handed(self, plan: CallPlan, due_at_ns: int | None, begun: Begun) -> None:
+        """Go on with a call that is plain no more."""
+        context = self._context
+        assert context is not None
+        call = self._calls[plan.call_id] = Call(plan, due_at_ns, context, begun)
+        self._tasks[plan.call_id] = asyncio.create_task(self._run(plan.call_id, call))
 
     def _place(self, plan: CallPlan, due_at_ns: int | None) -> None:
         if due_at_ns is None or self._missing_clips(plan):
@@ -189,11 +263,14 @@ class Engine:
             await asyncio.sleep(early_ns / NS_PER_S)
         call = Call(plan, due_at_ns, context)
         self._calls[plan.call_id] = call
+        await self._run(plan.call_id, call)
+
+    async def _run(self, call_id: str, call: Call) -> None:
         try:
             record = await call.run()
         finally:
-            del self._calls[plan.call_id]
-            del self._tasks[plan.call_id]
+            del self._calls[call_id]
+            del self._tasks[call_id]
         self._send("call", record=to_json(record))
 
     def _on_turn(self, record: TurnRecord) -> None:
@@ -206,13 +283,21 @@ class Engine:
 
     async def _drain(self, why: str) -> None:
         self._due.clear()
+        if self._plain is not None:
+            self._plain.interrupt_all((Outcome.INTERRUPTED.value, Cause.OPERATOR.value, why))
         for call in list(self._calls.values()):
             call.interrupt(Cause.OPERATOR, why)
         waiting = [t for call_id, t in self._tasks.items() if call_id not in self._calls]
         for task in waiting:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(list(self._tasks.values()), timeout=10)
+            await asyncio.wait(list(self._tasks.values()), timeout=DRAIN_LIMIT_S)
+        if self._plain is not None:
+            await self._plain.until_over(DRAIN_LIMIT_S)
+
+    @property
+    def _active(self) -> int:
+        return len(self._calls) + (0 if self._plain is None else self._plain.active)
 
     async def _report_health(self, worker: str) -> None:
         meter = HealthMeter(worker, self._media_loop, self._streams, self._sip)
@@ -223,7 +308,17 @@ class Engine:
                     # Ends `serve`: an engine without media must die loudly, not report silence as the agent's.
                     self._reader.feed_eof()
                     return
-                self._send("health", sample=to_json(meter.sample(len(self._calls), lag_ms)))
+                self._send("health", sample=to_json(meter.sample(self._active, lag_ms)))
+
+
+def plain_calls(host: SipHost, listener: Listener) -> PlainCalls | None:
+    """Return what places plain SIP calls, compiled; None where nothing is compiled."""
+    if INTERPRETED:
+        return None
+    # For some seconds of compiling, once an installation, nobody else must wait.
+    with at_normal_priority():
+        compile_plain()
+    return PlainCalls(host, listener)
 
 
 def fault_of(error: CallquakeError) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 
 def raise_priority() -> str:
@@ -34,3 +35,18 @@ def outrank_the_process() -> None:
         if os.sched_getscheduler(0) == os.SCHED_RR:
             above = os.sched_getparam(0).sched_priority + 1
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(above))
+
+
+@contextlib.contextmanager
+def at_normal_priority() -> Iterator[None]:
+    """Take the calling thread's real-time scheduling away for a while: for work that nobody's deadline waits for."""
+    policy = os.sched_getscheduler(0)
+    if policy != os.SCHED_RR:
+        yield
+        return
+    parameters = os.sched_getparam(0)
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)

@@ -26,21 +26,21 @@ class KernelClock:
     """Carries kernel stamps to the monotonic clock."""
 
     def __init__(self) -> None:
-        self._offset_ns = 0
+        self.offset_ns = 0
         self._due_ns = 0
 
     def refresh(self, now_ns: int) -> None:
         """Sample the offset of the clocks again when it is due; call it once a batch."""
         if now_ns >= self._due_ns:
             self._due_ns = now_ns + _REFRESH_NS
-            self._offset_ns = min(_pair() for _ in range(_SAMPLES))[1]
+            self.offset_ns = min(_pair() for _ in range(_SAMPLES))[1]
 
     def monotonic_ns(self, ancillary: list[tuple[int, int, bytes]], now_ns: int) -> int:
         """Return when the datagram with this ancillary data arrived: never after `now_ns`, the default."""
         for _level, kind, data in ancillary:
             if kind == SO_TIMESTAMPNS:
                 seconds, nanoseconds = _TIMESPEC.unpack_from(data)
-                return int(min(now_ns, seconds * _NS_PER_S + nanoseconds - self._offset_ns))
+                return int(min(now_ns, seconds * _NS_PER_S + nanoseconds - self.offset_ns))
         return now_ns
 
 

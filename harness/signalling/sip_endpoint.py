@@ -196,6 +196,10 @@ class SipEndpoint:
         self._dialled.pop(key, None)
         return await self.open_flow(transport, remote, local_host=local_host, tls=tls, server_name=server_name)
 
+    def udp_socket(self, local: Address) -> UdpSocket | None:
+        """Return the socket bound there."""
+        return self._by_local.get(local)
+
     def _udp_at(self, host: str) -> UdpSocket:
         return next((sock for sock in self._sockets if sock.address[0] == host), None) or self._open_udp(host, 0)
 

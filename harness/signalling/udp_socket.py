@@ -39,7 +39,7 @@ class UdpSocket:
     ) -> None:
         self._on_datagram = on_datagram
         self._on_batch = on_batch
-        self._on_error = on_error
+        self.on_error = on_error
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._sock = _bound(self._family, host, port)
         self._clock = KernelClock()
@@ -48,6 +48,24 @@ class UdpSocket:
         name = self._sock.getsockname()
         self.address: Address = (name[0], name[1])
         asyncio.get_running_loop().add_reader(self._sock, self._readable)
+
+    def take_over(self, readable: Callable[[], None], on_error: Callable[[Address, str], None]) -> None:
+        """Have somebody else read from now on, who gives what is not his to `deliver`, and hears of errors first."""
+        self.on_error = on_error
+        asyncio.get_running_loop().add_reader(self._sock, readable)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._sock.fileno()
+
+    def clock_offset_ns(self, now_ns: int) -> int:
+        """Return by how much the kernel's stamps are ahead of the monotonic clock."""
+        self._clock.refresh(now_ns)
+        return self._clock.offset_ns
+
+    def deliver(self, data: bytes, source: Address, at_ns: int) -> None:
+        """Take a datagram that somebody else has read."""
+        self._on_datagram(data, source, at_ns)
 
     def send(self, data: bytes, to: Address) -> bool:
         """Send; False when the kernel would not take it: SIP sends again what is not answered."""
@@ -58,8 +76,8 @@ class UdpSocket:
                 return False
             except OSError as error:
                 # An earlier datagram's ICMP error is told at the next call, whoever that is for.
-                if not self._take_errors():
-                    self._on_error(to, error.strerror or str(error))
+                if not self.take_errors():
+                    self.on_error(to, error.strerror or str(error))
                     return False
             else:
                 return True
@@ -80,17 +98,17 @@ class UdpSocket:
             except BlockingIOError:
                 break
             except OSError:
-                self._take_errors()
+                self.take_errors()
                 continue
             self._on_datagram(data, (source[0], source[1]), self._clock.monotonic_ns(ancillary, now_ns))
         # The count only grows, so the last datagram's says it all.
         self.dropped = max(self.dropped, kernel_time.dropped(ancillary))
         if not ancillary:
             # Nothing came, so it is the error queue that woke us.
-            self._take_errors()
+            self.take_errors()
         self._on_batch()
 
-    def _take_errors(self) -> bool:
+    def take_errors(self) -> bool:
         """Read the socket's error queue, told by ICMP; tell whether there was anything in it."""
         was_any = False
         with contextlib.suppress(BlockingIOError):
@@ -98,7 +116,7 @@ class UdpSocket:
                 _data, ancillary, _flags, peer = self._sock.recvmsg(64, 512, socket.MSG_ERRQUEUE)
                 was_any = True
                 if peer:
-                    self._on_error((peer[0], peer[1]), _reason(ancillary))
+                    self.on_error((peer[0], peer[1]), _reason(ancillary))
         return was_any
 
 

@@ -1,6 +1,5 @@
 """What all calls of a user agent share: timers, transactions, what waits to be sent and told, and the making of ids."""
 
-import random
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,6 +7,7 @@ from harness.protocols.sip import compose
 from harness.protocols.sip.config import ALLOW, EXTENSIONS, AgentConfig
 from harness.protocols.sip.events import Event
 from harness.protocols.sip.flow import Flow, host_port
+from harness.protocols.sip.ids import Ids, RandomIds
 from harness.protocols.sip.message import Request, Response
 from harness.protocols.sip.timers import TimerWheel
 from harness.protocols.sip.transaction import PROCEEDING, TERMINATED, Transaction, User, class_of, stop
@@ -87,31 +87,27 @@ class Endpoint:
         self.calls: dict[str, InDialog] = {}
         # Server transactions of requests out of a dialog (RFC 3261 8.2.2.2).
         self.merges: dict[str, Transaction] = {}
-        self._random = random.Random(seed)
-        self._stem = self.token()
-        self._made = 0
+        self.ids: Ids = RandomIds(seed)
         self._vias: dict[tuple[str, tuple[str, int]], str] = {}
         self._contacts: dict[tuple[str, tuple[str, int], str, bool], str] = {}
         self.agent_line = compose.lines_of([("User-Agent", config.user_agent)] if config.user_agent else [])
         self.server_line = compose.lines_of([("Server", config.server)] if config.server else [])
 
     def token(self) -> str:
-        """Return 64 random bits in hexadecimal: a tag, a cnonce."""
-        return f"{self._random.getrandbits(64):016x}"
+        """Return a tag, or a cnonce."""
+        return self.ids.token()
 
     def unit_interval(self) -> float:
         """Return a random number from 0 to 1, for RFC 3261's random waits."""
-        return self._random.random()
+        return self.ids.unit_interval()
 
     def branch(self) -> str:
         """Return a branch that no other transaction has."""
-        self._made += 1
-        return f"z9hG4bK{self._stem}{self._made:x}"
+        return self.ids.branch()
 
     def call_id(self, flow: Flow) -> str:
         """Return a new Call-ID."""
-        self._made += 1
-        return f"{self._stem}-{self._made:x}@{flow.local[0]}"
+        return self.ids.call_id(flow.local[0])
 
     def via(self, flow: Flow) -> str:
         """Return a Via line without the branch's value and its end; rport is always asked for (RFC 3581)."""

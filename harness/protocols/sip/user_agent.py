@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.model.errors import LocalProtocolError
-from harness.protocols.sip import compose, events, handles, session_timer
+from harness.protocols.sip import compose, events, handles, resumption, session_timer
 from harness.protocols.sip.call import extra_lines, unknown_extensions
 from harness.protocols.sip.check import check_used, without_unreadable
 from harness.protocols.sip.compose import Headers
@@ -14,12 +14,14 @@ from harness.protocols.sip.digest import DigestClient
 from harness.protocols.sip.endpoint import ALLOW_LINE, SUPPORTED_LINES, Counts, Endpoint, merge_key, server_key
 from harness.protocols.sip.events import Event
 from harness.protocols.sip.flow import Flow, host_port
+from harness.protocols.sip.ids import Ids
 from harness.protocols.sip.incoming import IncomingCall
 from harness.protocols.sip.message import BadMessage, Request, Response, parse, serialise
 from harness.protocols.sip.out_of_dialog import OutOfDialogRequest, ReceivedRequest
 from harness.protocols.sip.outgoing import OutgoingCall
 from harness.protocols.sip.refusal import refusal
 from harness.protocols.sip.registration import Binding
+from harness.protocols.sip.resumption import History
 from harness.protocols.sip.transaction import ACCEPTED, Transaction
 from harness.protocols.sip.uri import parse_uri
 
@@ -123,6 +125,14 @@ class UserAgent:
         call.asked_s = session_expires_s or self.config.session_expires_s
         call.start(now_ns)
         return call
+
+    def use_ids(self, ids: Ids) -> None:
+        """Take tags, branches and Call-IDs from there from now on."""
+        self._endpoint.ids = ids
+
+    def resume(self, history: History) -> tuple[handles.Call, list[Event]]:
+        """Go on with a call that was begun elsewhere; return it, and what its owner would have been told so far."""
+        return resumption.resume(self, self._endpoint, history)
 
     def request(
         self,

@@ -115,11 +115,12 @@ def run(options: argparse.Namespace) -> int:
     from harness.corpus.importing.progress import Progress  # noqa: PLC0415  same
     from harness.corpus.importing.run import check_request, run_import  # noqa: PLC0415  same
 
-    source_path: Path = options.source
+    # Readers join paths to it; the folder that a relative one begins at is said once.
+    source_path: Path = options.source.absolute()
     folder = source_path if source_path.is_dir() else source_path.parent
     source = SourceOptions(
         source=source_path,
-        audio_root=options.audio_root or folder,
+        audio_root=folder if options.audio_root is None else options.audio_root.absolute(),
         out=options.out,
         licence=_text(options.licence),
         accent=_name("--accent", options.accent),
@@ -156,7 +157,8 @@ def _report(done: "Imported", out: Path, is_strict: bool) -> int:
     taken = counts["imported"] + counts["doubtful"]
     print(f"{taken} imported ({counts['doubtful']} of them doubtful), {counts['refused']} refused", end="")
     print(f", {counts['untranscribed']} without transcript kept aside" if counts["untranscribed"] else "", end="")
-    print(f", {counts['ignored']} other files" if counts["ignored"] else "", end="")
+    others = sum(ignored.kind == "no recording" for ignored in done.record.ignored)
+    print(f", {others} files that are no recordings" if others else "", end="")
     print(f"; {done.known} files were known from before" if done.known else "")
     kinds = Counter(refusal.kind for refusal in done.record.refused)
     kinds += Counter(outcome.kind for outcome in done.record.outcomes() if outcome.kind)
@@ -166,7 +168,8 @@ def _report(done: "Imported", out: Path, is_strict: bool) -> int:
     if done.was_interrupted:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         return ExitCode.INTERRUPTED
-    return ExitCode.BAD_SCENARIO if not done.clips or (is_strict and counts["refused"]) else ExitCode.PASSED
+    is_nothing = not taken and not counts["untranscribed"]
+    return ExitCode.BAD_SCENARIO if is_nothing or (is_strict and counts["refused"]) else ExitCode.PASSED
 
 
 def _columns(pairs: list[str]) -> dict[str, str]:

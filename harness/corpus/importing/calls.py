@@ -12,7 +12,7 @@ from harness.corpus.importing.decode import channels_of
 from harness.corpus.importing.fields import make_item
 from harness.corpus.importing.items import Item, Listing, Refusal, UnusableError
 from harness.corpus.importing.options import SourceOptions
-from harness.corpus.importing.places import is_audio, relative_name, walk
+from harness.corpus.importing.places import is_audio, relative_name, resolve_inside, walk
 from harness.corpus.importing.texts import decode_text, one_line
 
 # A label is widened by as much, or half the way to its neighbour: people mark words, not silence.
@@ -33,9 +33,10 @@ def read(options: SourceOptions) -> Listing:
     root = options.source if options.source.is_dir() else options.source.parent
     files = list(walk(root, options.out, listing)) if options.source.is_dir() else [options.source]
     used: set[Path] = set()
-    for file in (file for file in files if is_audio(file)):
+    for file in filter(is_audio, files):
         name = relative_name(root, file)
         try:
+            resolve_inside(options.audio_root, str(file.absolute()))
             listing.items += _items_of(file, name, used, options)
         except UnusableError as error:
             listing.refusals.append(error.refusal(name))
@@ -68,7 +69,7 @@ def _items_of(file: Path, name: str, used: set[Path], options: SourceOptions) ->
             name=f"{name} at {start:.1f} s",
             label=f"{label} {number:03}",
             transcript=words or None,
-            start_s=max(0.0, start - _margin(times[number - 2][1] if number > 1 else 0.0, start)),
+            start_s=max(0.0, start - _margin(times[number - 2][1] if number > 1 else -start, start)),
             end_s=end + _margin(end, times[number][0] if number < len(times) else float("inf")),
         )
         for number, (start, end, words) in enumerate(times, 1)

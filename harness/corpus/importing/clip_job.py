@@ -160,7 +160,7 @@ class ClipMaker:
         return Outcome(item.name, status, clip_id, None, tuple(found), entry, quality.to_json())
 
     def _is_kept_wordless(self, item: Item) -> bool:
-        return self._options.keep_untranscribed and not (item.transcript and normalise(item.transcript))
+        return self._options.keep_untranscribed and not (item.transcript and any(map(str.isalnum, item.transcript)))
 
     def _write(
         self, clip_id: str, item: Item, recording: Recording, pcm: Pcm, quality: Quality, is_doubtful: bool
@@ -208,7 +208,7 @@ def _overlap_doubts(recording: Recording, mono: Pcm, stretch: slice) -> list[str
 def _words_of(transcript: str | None) -> str:
     if transcript is None or not transcript.strip():
         raise UnusableError("transcript missing")
-    if not normalise(transcript):
+    if not any(map(str.isalnum, normalise(transcript))):
         raise UnusableError("transcript missing", f"no word in {transcript[:40]!r}")
     return transcript
 

@@ -150,6 +150,8 @@ def _samples(frame: av.AudioFrame) -> NDArray[np.int16]:
 
 
 def _legal_rate(rate: int) -> int:
+    if rate <= 0:
+        raise UnusableError("unreadable", f"its header says {rate} Hz")
     if rate < LEAST_RATE:
         raise UnusableError("sampling rate too low", f"{rate} Hz; at least {LEAST_RATE}")
     if rate > _HIGHEST_RATE:
@@ -171,5 +173,9 @@ def _cut_doubts(path: Path, container: str) -> tuple[str, ...]:
 
 def _plain(error: BaseException) -> str:
     """Return an error's text without errno and path, which the line names already."""
+    if isinstance(error, av.InvalidDataError):
+        return "not in an audio format that is read here, or damaged"
+    if isinstance(error, av.EOFError):
+        return "it ends where its audio should begin"
     text = getattr(error, "strerror", None) or str(error)
     return text.splitlines()[0] if text else type(error).__name__

@@ -6,7 +6,7 @@ from pathlib import Path
 from harness.corpus.importing.fields import accent_of, columns_of, make_item
 from harness.corpus.importing.items import UNKNOWN, Item, Listing, Refusal, UnusableError
 from harness.corpus.importing.options import SourceOptions
-from harness.corpus.importing.places import find_audio, is_audio, relative_name, walk
+from harness.corpus.importing.places import find_audio, is_audio, relative_name, resolve_inside, walk
 from harness.corpus.importing.rows import read_table
 from harness.corpus.importing.texts import decode_text, one_line
 from harness.model.errors import ScenarioError
@@ -43,6 +43,8 @@ def read(options: SourceOptions) -> Listing:
             listing.refusals.append(Refusal(name, "named twice", f"{twin.name} lies beside it; remove one"))
             continue
         try:
+            if file.is_symlink():
+                resolve_inside(options.audio_root, str(file))
             listing.items.append(_item(file, name, listed.get(file), used, options))
         except UnusableError as error:
             listing.refusals.append(error.refusal(name))
@@ -114,8 +116,7 @@ def _rows(path: Path, options: SourceOptions, listing: Listing) -> list[tuple[in
     columns = columns_of(table.header, options.columns)
     if not {"path", "transcript"} <= columns.keys():
         columns = {"path": "path", "transcript": "transcript"}
-        is_text = path.suffix.lower() == ".txt" and not any(mark in "\t".join(table.header) for mark in "\t|")
-        if is_text:
+        if path.suffix.lower() == ".txt" and not _is_delimited(path):
             return _spaced(path, options)
         table = read_table(path, options.encoding, header=["path", "transcript"])
     rows = []
@@ -127,6 +128,12 @@ def _rows(path: Path, options: SourceOptions, listing: Listing) -> list[tuple[in
         if values["path"].strip():
             rows.append((row.line, values))
     return rows
+
+
+def _is_delimited(path: Path) -> bool:
+    with path.open("rb") as file:
+        first = file.readline()
+    return b"\t" in first or b"|" in first
 
 
 def _spaced(path: Path, options: SourceOptions) -> list[tuple[int, Values]]:

@@ -46,6 +46,7 @@ AUDIO_ENDINGS = frozenset(
 RAW_ENDINGS = frozenset(
     [".raw", ".pcm", ".ulaw", ".ul", ".mulaw", ".alaw", ".al", ".sln", ".sln16", ".g722", ".g729", ".vox"]
 )
+_TEXT_ENDINGS = frozenset((".txt", ".lab", ".csv", ".tsv", ".json", ".jsonl", ".md", ".scp"))
 _BEGINNINGS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"NIST_1A", b"#!AMR", b"caff")
 
 
@@ -112,6 +113,8 @@ def is_audio(path: Path) -> bool:
     ending = path.suffix.lower()
     if ending in AUDIO_ENDINGS or ending in RAW_ENDINGS:
         return True
+    if ending in _TEXT_ENDINGS:
+        return False
     try:
         if not path.is_file():
             return False

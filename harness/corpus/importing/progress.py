@@ -12,11 +12,14 @@ _EVERY_ON_TERMINAL_S = 0.2
 
 
 class Progress:
-    """Says on `stream` how many of `total` files are done: one line that changes on a terminal, else one each 5 s."""
+    """Says how many of `total` files are done: on a terminal in one line that changes, else in one each 5 s.
 
-    def __init__(self, total: int, stream: TextIO = sys.stderr, clock: Callable[[], float] = time.monotonic) -> None:
+    `stream` is standard error where it is None.
+    """
+
+    def __init__(self, total: int, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._total = total
-        self._stream = stream
+        self._stream = sys.stderr if stream is None else stream
         self._clock = clock
         self._said = clock()
         # When the first file was done: what comes before it is starting up, and says nothing of the rest.
@@ -24,7 +27,7 @@ class Progress:
         self._done = 0
         self._refused = 0
         self._has_line = False
-        self._is_terminal = stream.isatty()
+        self._is_terminal = self._stream.isatty()
 
     def line(self, text: str) -> None:
         """Say `text` on a line of its own."""

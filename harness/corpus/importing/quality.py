@@ -17,7 +17,6 @@ from harness.corpus.importing.items import UnusableError
 from harness.corpus.levels import active_speech_level, as_float
 from harness.corpus.second_detector import RATE as MODEL_RATE
 from harness.corpus.second_detector import speech_probability
-from harness.measure.normaliser import normalise
 
 SILENCE_DBFS = -70.0
 QUIET_DBFS = -45.0
@@ -29,6 +28,8 @@ DOUBTFUL_CLIPPED_RATIO = 0.001
 LEAST_SNR_DB = 15.0
 # Where the speech model is nowhere surer than this, there is no speech. One short word alone gets over it.
 NO_SPEECH = 0.15
+# A click is shorter; the shortest words, like "a", are not.
+SHORTEST_SPEECH_MS = 60.0
 TOUCHES_MS = 5.0
 LONGEST_PAUSE_MS = 2000.0
 LONGEST_LEAD_MS = 2000.0
@@ -90,6 +91,8 @@ def _edges(pcm: Pcm, rate: int) -> tuple[Edges, tuple[str, ...]]:
     end_ms = min(agreed.edges.end_ms, len(pcm) * 1000 / rate) if agreed is not None else 0.0
     if agreed is None or end_ms <= agreed.edges.start_ms:
         raise UnusableError("no speech", "nothing in it stands out for as long as a sound of speech")
+    if end_ms - agreed.edges.start_ms < SHORTEST_SPEECH_MS:
+        raise UnusableError("no speech", f"only {end_ms - agreed.edges.start_ms:.0f} ms of it may be")
     if not has_second_detector():
         return Edges(agreed.edges.start_ms, end_ms), ()
     if any("hears no speech" in doubt for doubt in agreed.doubts):
@@ -128,7 +131,7 @@ def doubts(quality: Quality, duration_ms: float, transcript: str | None) -> list
 
 
 def _transcript_doubts(transcript: str | None, speech_s: float) -> list[str]:
-    words = len(normalise(transcript).split()) if transcript else 0
+    words = sum(any(map(str.isalnum, word)) for word in (transcript or "").split())
     if not words:
         return []
     if words > MOST_WORDS_PER_S * max(speech_s, 0.3):

@@ -1,12 +1,12 @@
 """The main job on real parts: callers, speech, faster-whisper, a small model, Kokoro; heard is what was said."""
 
 import os
+import subprocess
+import sys
 
-import av
 import jiwer
-import numpy as np
 import pytest
-from product import Run, scenario, target_stack
+from product import ENVIRONMENT, Run, scenario, target_stack
 
 from harness.measure.normaliser import normalise
 
@@ -68,24 +68,38 @@ def test_stages_add_up_to_the_ttfb_of_each_turn(run):
         assert -80 < turn["ttfb_ms"] - known - (turn["network_ms"] or 0) < 250, turn
 
 
-def test_the_agents_speech_as_the_callers_recorded_it_is_its_text(run):
-    from faster_whisper import WhisperModel
+def test_wer_of_every_segment_is_jiwers(run):
+    from harness.measure.segments import turn_tags
+    from harness.report.store import read_run
 
-    model = WhisperModel(str(whisper_folder()), device="cpu", compute_type="int8", cpu_threads=2)
-    calls = {c["call_id"]: c for c in run.rows("calls.jsonl")}
-    reference, heard = [], []
-    for turn in run.rows("turns.jsonl"):
-        call = calls[turn["call_id"]]
-        if not turn["agent_text"] or turn["agent_speech_ended_at_ns"] is None:
-            continue
-        agent = read_agent(run.run_dir / call["recording"])
-        start = int((turn["onset_at_ns"] - call["connected_at_ns"]) / 1e9 * 16_000) - 3200
-        end = int((turn["agent_speech_ended_at_ns"] - call["connected_at_ns"]) / 1e9 * 16_000) + 4800
-        segments, _ = model.transcribe(agent[max(0, start) : end], language="en", beam_size=1)
-        reference.append(normalise(turn["agent_text"]))
-        heard.append(normalise(" ".join(s.text for s in segments)))
-    assert len(reference) >= 10
-    assert jiwer.wer(reference, heard) <= 0.25, list(zip(reference, heard, strict=True))
+    turns = [t for t in read_run(run.run_dir).turns if not t.cut]
+    rows = [r for r in run.json("summary.json")["wer"]["by_segment"] if r["segment"] != "load"]
+    assert {r["segment"] for r in rows} >= {"accent", "noise", "condition", "sentence_id"}
+    for row in rows:
+        chosen = [t for t in turns if turn_tags(t).get(row["segment"]) == row["value"]]
+        expected = jiwer.wer([normalise(t.reference) for t in chosen], [normalise(t.hypothesis or "") for t in chosen])
+        assert row["wer"] == pytest.approx(expected, abs=1e-6), row
+        assert row["n_utterances"] == len(chosen), row
+
+
+def test_the_agents_speech_as_the_callers_recorded_it_is_its_text(run):
+    command = [
+        sys.executable,
+        "-m",
+        "harness.cli",
+        "intelligibility",
+        str(run.run_dir),
+        "--model",
+        str(whisper_folder()),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 0, done.stderr
+    told = run.json("summary.json")["intelligibility"]
+    answers = run.json("intelligibility.json")["answers"]
+    assert told["n"] == len(answers) >= 10
+    expected = jiwer.wer([normalise(a["said"]) for a in answers], [normalise(a["heard"]) for a in answers])
+    assert told["wer"] == pytest.approx(expected, abs=1e-6)
+    assert expected <= 0.25, answers
 
 
 def whisper_folder():
@@ -93,14 +107,6 @@ def whisper_folder():
     from target_stack.models.store import ModelStore, default_cache
 
     return ModelStore(default_cache(os.environ)).load_path(WHISPER)
-
-
-def read_agent(path):
-    """The right channel of a recording, as float32 at 16 kHz."""
-    with av.open(str(path)) as container:
-        assert container.streams.audio[0].rate == 16_000
-        frames = [f.to_ndarray().reshape(-1, 2)[:, 1] for f in container.decode(audio=0)]
-    return np.concatenate(frames).astype(np.float32) / 32768
 
 
 def test_the_targets_own_events_join_the_callers_records(run):

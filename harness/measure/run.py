@@ -102,7 +102,7 @@ def find_sampling(scenario: Mapping[str, Any]) -> Sampling:
     standard = Sampling()
     return Sampling(
         share=float(share) if _is_number(share) and 0 < share <= 1 else standard.share,
-        at_most=at_most if isinstance(at_most, int) and at_most > 0 else standard.at_most,
+        at_most=at_most if type(at_most) is int and at_most > 0 else standard.at_most,
     )
 
 

@@ -10,6 +10,7 @@ from run_records import make_call, make_turn
 
 from harness.measure.load_level import level_of, with_load
 from harness.measure.normaliser import normalise
+from harness.measure.run import find_sampling
 from harness.measure.sampling import Sampling, draw
 from harness.measure.segments import turn_tags
 from harness.measure.wer import measure
@@ -109,6 +110,21 @@ def test_a_long_run_is_scored_on_a_sample_that_stays_the_same():
     other = measure(turns, None, seed=4, sampling=Sampling(at_most=100))
     assert {s.turn.call_id for s in other.scored} != {s.turn.call_id for s in result.scored}
     assert measure(turns, None).is_sample is False
+
+
+@pytest.mark.parametrize(
+    ("scenario", "sampling"),
+    [
+        ({}, Sampling()),
+        ({"wer": {"share": 0.5, "at_most": 10}}, Sampling(0.5, 10)),
+        # As damaged run.json files have it: the default.
+        ({"wer": None}, Sampling()),
+        ({"wer": {"share": "half", "at_most": -1}}, Sampling()),
+        ({"wer": {"share": 2, "at_most": True}}, Sampling()),
+    ],
+)
+def test_the_sample_comes_from_the_scenario(scenario, sampling):
+    assert find_sampling(scenario) == sampling
 
 
 def test_a_share_is_drawn_and_a_larger_one_holds_it():

@@ -57,6 +57,15 @@ WRONG = {
     "empty list": ("turns: [1, 2]", "select: {accent: []}", 6, ["callers[0].select.accent", "at least 1"]),
     "not a list": ("turns: [1, 2]", "select: {accent: british}", 6, ["callers[0].select.accent", "a list"]),
     "no end": (", calls: 3", "", 8, ["load.arrivals", "has no end", "duration_s, calls"]),
+    "no share": ("record: all", "wer: {share: 0}", 11, ["wer.share: got 0", "above 0"]),
+    "no sample": ("record: all", "wer: {at_most: 0.5}", 11, ["wer.at_most", "a whole number"]),
+    "typo of the sample": ("record: all", "wer: {atmost: 5}", 11, ["wer.atmost: unknown key", "at_most"]),
+    "entities of a kind unknown": (
+        "ttfb_ms p95 < 800",
+        "entity_accuracy{entity:dates} > 0.9",
+        13,
+        ["digits, names, mixed"],
+    ),
     "two loads": (
         "limits:\n  answer_timeout_s: 20",
         "  users: {stages: [{duration_s: 5, users: 1}]}",

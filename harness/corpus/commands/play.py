@@ -113,7 +113,7 @@ def _write(clip: Utterance, file: Path, speech_only: bool) -> None:
         begin, end = (round(ms * clip.sample_rate / 1000) for ms in (clip.speech_start_ms, clip.speech_end_ms))
         pcm = pcm[begin:end]
     try:
-        with wave.open(str(file), "wb") as out:
+        with file.open("wb") as target, wave.open(target, "wb") as out:
             out.setnchannels(1)
             out.setsampwidth(2)
             out.setframerate(clip.sample_rate)

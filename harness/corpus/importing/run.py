@@ -20,6 +20,11 @@ from harness.corpus.importing.workers import WorkerLostError, work
 from harness.model.errors import ScenarioError
 
 
+# A file that takes longer hangs: two minutes of audio take some half a minute of a slow core, an hour ten minutes.
+LONGEST_JOB_S = 900.0
+LONGEST_CALL_JOB_S = 3 * 3600.0
+
+
 @dataclass(frozen=True, slots=True)
 class Imported:
     """What an import came to."""
@@ -116,7 +121,9 @@ def _results(todo: list[Job], clips: ClipOptions, jobs: int) -> Iterator[tuple[J
         make_clip = ClipMaker(clips)
         yield from ((job, make_clip(job)) for job in todo)
         return
-    for job, result in work(todo, partial(ClipMaker, clips), count=min(jobs, len(todo))):
+    is_cut = clips.is_call or any(item.start_s or item.end_s for job in todo for _, item in job.cuts)
+    limit_s = LONGEST_CALL_JOB_S if is_cut else LONGEST_JOB_S
+    for job, result in work(todo, partial(ClipMaker, clips), count=min(jobs, len(todo)), limit_s=limit_s):
         if isinstance(result, WorkerLostError):
             lost = tuple(
                 Outcome(item.name, REFUSED, kind="unreadable", reasons=(f"unreadable: {result}",))

@@ -368,8 +368,8 @@ def test_decoder_that_dies_costs_its_file_alone(folder, monkeypatch):
     for number in range(2):
         add(folder, f"{number}.wav", speech(number))
 
-    def dying(todo, make, *, count):
-        del count
+    def dying(todo, make, *, count, limit_s):
+        assert (count, limit_s) == (1, 900)
         clip_of = make()
         yield todo[0], import_run.WorkerLostError("the decoder ended with a segmentation fault")
         yield todo[1], clip_of(todo[1])

@@ -19,7 +19,6 @@ from harness.corpus.importing.untranscribed import write_list
 from harness.corpus.importing.workers import WorkerLostError, work
 from harness.model.errors import ScenarioError
 
-
 # A file that takes longer hangs: two minutes of audio take some half a minute of a slow core, an hour ten minutes.
 LONGEST_JOB_S = 900.0
 LONGEST_CALL_JOB_S = 3 * 3600.0

@@ -83,6 +83,12 @@ def _add_edge_options(up: argparse.ArgumentParser) -> None:
         help="disclosure, consent and recording by the caller's region: a YAML file with a block `compliance:`",
     )
     up.add_argument(
+        "--routes",
+        type=Path,
+        metavar="FILE",
+        help="providers that STT, LLM and TTS overflow to, with limits and prices (docs/target-stack.md)",
+    )
+    up.add_argument(
         "--log-level", default="warning", metavar="WORD", help="debug, info, warning or error (%(default)s)"
     )
 

@@ -21,6 +21,9 @@ from target_stack.pipeline.batched_tts import BatchedTts
 from target_stack.pipeline.reply import NO_SAMPLES, ReplyRules
 from target_stack.pipeline.session import Greeting, Session, SessionRules, Stages
 from target_stack.readiness import Readiness
+from target_stack.routing.billing import BillingTelemetry
+from target_stack.routing.routing_stats import RoutingStats
+from target_stack.routing.switchboard import Switchboard
 from target_stack.stages.llm import LlmOptions, OpenAiClient
 from target_stack.stages.llm_server import LocalLlmServer
 from target_stack.stages.prompt import Message
@@ -33,7 +36,6 @@ from target_stack.telemetry.batch_stats import BatchStats, render_batches
 from target_stack.telemetry.compliance import render_compliance
 from target_stack.telemetry.events import EventLog
 from target_stack.telemetry.metrics import render_sip, render_stats
-from target_stack.telemetry.record import Telemetry
 from target_stack.telemetry.stats import Stats
 
 # Replies the local model writes at the same time.
@@ -46,10 +48,12 @@ class Stack:
     def __init__(self, config: StackConfig) -> None:
         self._config = config
         self.stats = Stats()
-        self._telemetry = Telemetry(self.stats, EventLog(config.events))
+        routing = RoutingStats()
+        self._telemetry = BillingTelemetry(self.stats, EventLog(config.events), routing, config.routes.throughout)
+        self._switchboard = Switchboard(config.routes, self._telemetry, routing)
         self._store = ModelStore(config.models.cache)
         self._stop_fetching = threading.Event()
-        self._loading = Loading(_descriptions(config), _simulated(config))
+        self._loading = Loading(_descriptions(config), _simulated(config) + self._switchboard.simulated())
         self._server: LocalLlmServer | ScriptedLlmServer | None = None
         self._llm: OpenAiClient | None = None
         self._stt: FasterWhisper | None = None
@@ -87,7 +91,7 @@ class Stack:
 
     def _metrics(self) -> str:
         sip = render_sip(self._sip.take_counts()) if self._sip else ""
-        own = render_stats(self.stats) + render_batches(self._batches)
+        own = render_stats(self.stats) + render_batches(self._batches) + self._switchboard.metrics()
         return own + sip + (render_compliance(self._office.counts) if self._office else "")
 
     async def start(self) -> int:
@@ -104,6 +108,7 @@ class Stack:
 
     async def load(self) -> None:
         """Find or fetch the weights, load and warm every stage. Raises the first failure; `readiness` keeps it too."""
+        await self._switchboard.start()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._loading.load("vad", self._load_vad()))
@@ -115,7 +120,8 @@ class Stack:
         assert self._stt is not None
         assert self._llm is not None
         assert self._tts is not None
-        self._stages = Stages(SileroVad, self._stt, self._llm, self._tts)
+        board = self._switchboard
+        self._stages = Stages(SileroVad, board.stt(self._stt), board.llm(self._llm), board.tts(self._tts))
 
     def readiness(self) -> Readiness:
         """Return the state of start-up, and later whether the language model's process still lives."""
@@ -148,6 +154,7 @@ class Stack:
         if self._sip is not None:
             await self._sip.aclose()
         await self._edge.aclose()
+        await self._switchboard.aclose()
         if self._llm is not None:
             await self._llm.aclose()
         closing = [stage.aclose() for stage in (self._server, self._stt, self._tts) if stage is not None]

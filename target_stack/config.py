@@ -11,6 +11,7 @@ from target_stack import sip_config, tts_config
 from target_stack.compliance.settings import Settings, read_settings
 from target_stack.edge.sip_options import SipOptions
 from target_stack.models.store import default_cache
+from target_stack.routing.routes import Routes, read_routes
 from target_stack.stages.endpointing import EndpointRules
 from target_stack.stages.llm import Style
 from target_stack.stages.tts import DEFAULT_VOICE, VOICES
@@ -61,6 +62,8 @@ class StackConfig:
     max_calls: int = 16
     sip: SipOptions = field(default_factory=SipOptions)
     tts: TtsConfig = field(default_factory=TtsConfig)
+    # Our own providers only, where no file names others.
+    routes: Routes = field(default_factory=lambda: read_routes(None))
     greeting: str = DEFAULT_GREETING
     voice: str = DEFAULT_VOICE
     endpointing: EndpointRules = field(default_factory=EndpointRules)
@@ -89,6 +92,7 @@ def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         max_calls=options.max_calls,
         sip=sip_config.options_from(options),
         tts=tts_config.tts_from(options),
+        routes=read_routes(options.routes),
         greeting=" ".join(options.greeting.split()),
         voice=_voice(options.voice),
         endpointing=_endpointing(options),

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import aiohttp
 
 from harness.model.errors import CallquakeError
+from target_stack.retry_after import retry_after_s
 from target_stack.stages.prompt import Message, chat_messages, completion_prompt
 
 Style = Literal["chat", "completion"]
@@ -16,7 +17,15 @@ DATA = b"data:"
 
 
 class LlmError(CallquakeError):
-    """The language model's server refused, broke its protocol or fell silent; says which and where."""
+    """The language model's server refused, broke its protocol or fell silent; says which and where.
+
+    `status`: HTTP's, 0 for none; `retry_after_s`: when it asked to be asked again, None where it did not say.
+    """
+
+    def __init__(self, text: str, *, status: int = 0, retry_after_s: float | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class LanguageModel(Protocol):
@@ -62,13 +71,18 @@ class OpenAiClient:
         path, body = self._request(history)
         address = self._options.url + path
         if self._in_flight >= self._options.max_in_flight:
-            raise LlmError(f"{address}: {self._in_flight} requests are in flight already")
+            # As a server says it that has too many.
+            raise LlmError(f"{address}: {self._in_flight} requests are in flight already", status=429)
         self._in_flight += 1
         try:
             async with self._session().post(address, json=body) as response:
                 if response.status != 200:
                     said = (await response.text())[:200]
-                    raise LlmError(f"{address}: HTTP {response.status}: {said}")
+                    raise LlmError(
+                        f"{address}: HTTP {response.status}: {said}",
+                        status=response.status,
+                        retry_after_s=retry_after_s(response.headers.get("Retry-After")),
+                    )
                 async with aclosing(_events(response)) as events:
                     async for event in events:
                         yield _piece(event, address)

@@ -2,6 +2,7 @@
 
 import json
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -66,13 +67,38 @@ class CallEnded:
     turns: int
 
 
-Event = CallStarted | TurnFinished | BargedIn | DigitHeard | CallEnded
+@dataclass(frozen=True, slots=True)
+class StageRouted:
+    """A provider was chosen for a stage's work on turn `turn`; told only where there is more than one."""
+
+    call_id: str
+    at_ns: int
+    turn: int
+    stage: str
+    provider: str
+    # own, overflow, complexity, failover or reserve: see routing/router.py.
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallCosted:
+    """What a call cost in US dollars, by component and in total; it ends with this."""
+
+    call_id: str
+    at_ns: int
+    minutes: float
+    usd: Mapping[str, float]
+
+
+Event = CallStarted | TurnFinished | BargedIn | DigitHeard | StageRouted | CallCosted | CallEnded
 
 NAMES: dict[type, str] = {
     CallStarted: "call_started",
     TurnFinished: "turn_finished",
     BargedIn: "barged_in",
     DigitHeard: "digit_heard",
+    StageRouted: "stage_routed",
+    CallCosted: "call_costed",
     CallEnded: "call_ended",
 }
 

@@ -60,7 +60,7 @@ class AnswerEar:
 
     def press(self, digit: str) -> None:
         """Take a key."""
-        answers = {self._keys.yes: True, self._keys.no: False}
+        answers = {self._keys.agree: True, self._keys.refuse: False}
         if digit in answers:
             self._settle(Answered(answers[digit], Form.KEYPAD, digit))
 

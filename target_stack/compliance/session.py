@@ -35,7 +35,6 @@ from target_stack.frames import (
     SpeechOut,
     StageFailed,
     Transcript,
-    TtsText,
     TurnTiming,
 )
 from target_stack.pipeline.session import Stages
@@ -126,7 +125,7 @@ class GuardedSession:
         """Pass it to whose turn it is; what was said in it is kept where it may be."""
         if self._recording is not None:
             self._recording.agent_drained(turn)
-            self._recording.words(turn, "agent", " ".join(self._replies.pop(turn, [])))
+            self._recording.words(turn, "agent", " ".join(filter(None, self._replies.pop(turn, []))))
         if turn < 0:
             self._mouth.drained(turn)
         elif self._inner is not None:
@@ -164,6 +163,7 @@ class GuardedSession:
         self._has_begun.set()
         if self._recording is not None:
             self._recording.agent_queued(speech, self._now())
+            self._replies.setdefault(speech.turn, []).append(speech.text)
         self._sink.play(speech)
 
     def flush(self) -> float:
@@ -187,8 +187,6 @@ class GuardedSession:
         match event:
             case Transcript(turn, text, True):
                 recording.words(turn, "caller", text)
-            case TtsText(turn, text):
-                self._replies.setdefault(turn, []).append(text)
             case Interrupted(turn, heard):
                 recording.words(turn, "agent", heard)
             case TurnTiming():

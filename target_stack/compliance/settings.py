@@ -22,14 +22,15 @@ class Keys(BaseModel):
     """The keys of the telephone that answer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    yes: _Key = "1"
-    no: _Key = "2"
+    # Not `yes` and `no`: YAML takes those for true and false.
+    agree: _Key = "1"
+    refuse: _Key = "2"
     withdraw: _Key = "9"
 
     @model_validator(mode="after")
     def _are_different(self) -> "Keys":
-        if len({self.yes, self.no, self.withdraw}) < 3:
-            raise ValueError("yes, no and withdraw need three different keys")
+        if len({self.agree, self.refuse, self.withdraw}) < 3:
+            raise ValueError("agree, refuse and withdraw need three different keys")
         return self
 
 

@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from target_stack.compliance.words import Activity, Notice
 
-_FIELDS = frozenset({"operator", "days", "yes", "no", "withdraw"})
+_FIELDS = frozenset({"operator", "days", "agree", "refuse", "withdraw"})
 
 
 class Texts(BaseModel):
-    """Every text may hold {operator}, {days} (how long a call is kept), and the keys {yes}, {no} and {withdraw}."""
+    """Every text may hold {operator}, {days} (how long a call is kept), and the keys {agree}, {refuse}, {withdraw}."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     ai_disclosure: str = "Hello, you are speaking with an AI assistant of {operator}, not with a person."
@@ -20,12 +20,13 @@ class Texts(BaseModel):
     data_notice: str = "We use what you say to answer you, and for nothing else."
     recording_notice: str = "If this call is recorded, recording and transcript are deleted after {days} days."
     opt_out: str = "Press {withdraw} at any time if you do not want to be called or recorded."
-    ask_process: str = "Do you agree that the assistant processes what you say? Press {yes} for yes, {no} for no."
-    ask_record: str = "May we record this call? Say yes or no, or press {yes} for yes, {no} for no."
+    ask_process: str = "Do you agree that the assistant processes what you say? Press {agree} for yes, {refuse} for no."
+    ask_record: str = "May we record this call? Say yes or no, or press {agree} for yes, {refuse} for no."
     # For where the answer may not be understood before there is consent.
-    ask_record_by_key: str = "May we record this call? Press {yes} for yes, {no} for no."
+    ask_record_by_key: str = "May we record this call? Press {agree} for yes, {refuse} for no."
     ask_process_by_voice: str = (
-        "Do you agree that the assistant processes what you say? Say yes or no, or press {yes} for yes, {no} for no."
+        "Do you agree that the assistant processes what you say? "
+        "Say yes or no, or press {agree} for yes, {refuse} for no."
     )
     recorded: str = "Thank you. This call is recorded."
     not_recorded: str = "All right, this call is not recorded."

@@ -86,11 +86,11 @@ class Consents(RuleBasedStateMachine):
 
 
 TestConsents = Consents.TestCase
-TestConsents.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+TestConsents.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
 
 
 @given(st.lists(st.sampled_from(STEPS), max_size=8))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_silence_is_no_consent(steps):
     store = ConsentStore(SqliteDatabase(IN_MEMORY), lambda name: name)
     for step in steps:

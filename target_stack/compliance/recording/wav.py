@@ -25,6 +25,7 @@ class WavFile:
         self._samples = 0
         self._file: IO[bytes] = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         self._file.write(_header(rate, 0))
+        self._file.flush()
 
     def write(self, at_sample: int, samples: Pcm) -> None:
         """Put samples at `at_sample`."""

@@ -21,6 +21,7 @@ _FRAME = _FRAME_MS // _WINDOW_MS
 PAUSE_MS = 300
 # Stretches with less than this between them are one utterance, of one level.
 UTTERANCE_PAUSE_MS = 2_000
+HANGOVER_MS = 200
 # What surrounds a stretch, as far as it is nobody else's, so that its background is known.
 MARGIN_MS = 500
 OVER_FLOOR_DB = 8.0
@@ -48,13 +49,15 @@ def hear_caller(caller: Pcm, rate: int) -> list[Speech]:
 
 
 def _active_levels(caller: Pcm, rate: int, stretches: list[tuple[int, int]]) -> list[float]:
-    """Return each stretch's active speech level: that of the utterance it belongs to, as a clip's is the whole clip's."""
+    """Return each stretch's active speech level: its utterance's, as a clip's is the whole clip's."""
     levels: list[float] = []
     begin = 0
     for index, (_, last) in enumerate(stretches):
         if index + 1 < len(stretches) and (stretches[index + 1][0] - last) * _FRAME_MS < UTTERANCE_PAUSE_MS:
             continue
-        utterance = caller[stretches[begin][0] * _FRAME_MS * rate // 1000 : last * _FRAME_MS * rate // 1000]
+        # The level counts a hangover behind the last word.
+        end_ms = last * _FRAME_MS + HANGOVER_MS
+        utterance = caller[stretches[begin][0] * _FRAME_MS * rate // 1000 : end_ms * rate // 1000]
         level = active_speech_level(high_pass(as_float(utterance), rate), rate).active_dbfs
         levels += [level] * (index + 1 - begin)
         begin = index + 1

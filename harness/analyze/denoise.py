@@ -1,5 +1,4 @@
-"""A channel without its background, where that is loud: the log-spectral amplitude estimator of Ephraim and Malah
-(1985).
+"""A channel without its background, where that is loud: log-spectral amplitude estimation (Ephraim and Malah 1985).
 
 The detectors hold levels against the background, so speech that fades into noise ends early for them, and speech that
 rises out of it begins late. The background is measured, bin by bin, in the quietest frames of every few seconds, and
@@ -74,7 +73,8 @@ def _gains(power: Samples) -> Samples:
     forwards, backwards = _priors(posterior), _priors(posterior[::-1])[::-1]
     prior = np.sqrt(forwards * backwards)
     v = np.maximum(prior / (1 + prior) * posterior, 1e-3)
-    return np.clip(prior / (1 + prior) * np.exp(0.5 * _exponential_integral(v)), LEAST_GAIN, 1.0)
+    gains: Samples = np.clip(prior / (1 + prior) * np.exp(0.5 * _exponential_integral(v)), LEAST_GAIN, 1.0)
+    return gains
 
 
 def _noise(power: Samples) -> Samples:

@@ -145,7 +145,8 @@ def _turned_down(left: Samples, copy: Samples, removed_db: float, rate: int) -> 
     left_db, copy_db = (_smooth_db(signal[: whole * size].reshape(whole, size)) for signal in (left, copy))
     is_residue = (left_db < copy_db - max(0.0, removed_db) + RESIDUE_DB) & (copy_db > 20 * np.log10(3))
     gain = np.repeat(np.where(is_residue, TURNED_DOWN, 1.0), size)
-    return left * np.concatenate([gain, np.ones(len(left) - len(gain))])
+    quieter: Samples = left * np.concatenate([gain, np.ones(len(left) - len(gain))])
+    return quieter
 
 
 def _smooth_db(windows: Samples) -> Samples:

@@ -1,8 +1,8 @@
 """Edges of speech that begins and ends under a loud background, which a threshold over it comes late for, or too early.
 
-A hiss of half the background's power cannot be told in 5 ms of a channel's level, but well in 20 ms of the band it lies
-in, over a background whose spread is known. So each band's level is counted in spreads of the background over the
-background's mean, the bands' excesses are added up, and what no frame of the background reaches is sound of the speaker.
+A hiss of half the background's power cannot be told in 5 ms of a channel's level, but well in 20 ms of the band it
+lies in, over a background whose spread is known. So each band's level is counted in spreads of the background over its
+mean, the bands' excesses are added up, and what no frame of the background reaches is sound of the speaker.
 From each stretch's edge that sound is followed outwards across gaps that a closure before a stop may last.
 """
 

@@ -7,10 +7,10 @@ them are one turn, unless the agent began to speak in the pause. Then the caller
     agent cut in. One turn, with a *false endpoint*, as every onset while the caller speaks is;
     or spoke later: the agent's onset answered the turn. If the agent was still speaking, the next turn is a *barge-in*.
 
-TTFB is the agent's first onset at or after the turn's end, minus that end. An answer that began before the end and went
-on for EARLY_ANSWER_MS past it was early: the turn is answered, without a TTFB. A turn that nobody answered before the
-caller spoke again, or before the recording ended, is censored: it waited at least so long. The agent's first onset before
-the caller's first word is the greeting.
+TTFB is the agent's first onset at or after the turn's end, minus that end. An answer that began before the end and
+went on for EARLY_ANSWER_MS past it was early: the turn is answered, without a TTFB. A turn that nobody answered
+before the caller spoke again, or before the recording ended, is censored: it waited at least so long. The agent's
+first onset before the caller's first word is the greeting.
 """
 
 from collections.abc import Sequence

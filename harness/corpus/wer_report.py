@@ -181,6 +181,9 @@ def _entities(wer: CorpusWer) -> Iterator[str]:
         cell = wer.cell(ALL, group=None if group == "all" else group)
         rows.append((group, [_share(wer, cell, kind) for kind in (*kinds, None)]))
     yield from _table("entities right, %", [*kinds, "all"], rows)
+    yield ""
+    by_accent = [(row, [_share(wer, wer.cell(row, group=g), None) for g in wer.groups]) for row in wer.rows]
+    yield from _table("entities right, %", wer.groups, by_accent)
 
 
 def _share(wer: CorpusWer, cell: Sequence[ScoredClip], kind: str | None) -> str:

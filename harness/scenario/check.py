@@ -180,6 +180,8 @@ def _pool_problems(loaded: LoadedScenario, index: int, caller: Caller, corpus: C
 
 def _threshold_problems(loaded: LoadedScenario, corpus: Corpus) -> Iterator[str]:
     legal = {name: [_tag_value(v) for v in values] for name, values in corpus.legal_values().items() if name != "ids"}
+    # As turn tags spell it: nobody said.
+    legal["native"] = ["unknown" if value == "none" else value for value in legal["native"]]
     legal["caller"] = [caller.name for caller in loaded.scenario.callers]
     legal["target"] = [name for name in loaded.scenario.named_targets if name]
     # An address of the command line may have another transport than the file's.

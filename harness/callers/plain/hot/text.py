@@ -73,9 +73,10 @@ def hash_of(row: Any, at: int, length: int) -> int:
 @compiled
 def tag_of(secret: int, number: int) -> int:
     """Return a call's tag: 60 bits that nobody guesses who has not the secret (a keyed mix; RFC 3261 19.3)."""
-    mixed = (number * 0x9E3779B97F4A7C1) & _HASH_BITS
+    key = int(secret)
+    mixed = (int(number) * 0x9E3779B97F4A7C1) & _HASH_BITS
     for _ in range(4):
-        mixed = ((mixed ^ secret) * _HASH_FACTOR) & _HASH_BITS
+        mixed = ((mixed ^ key) * _HASH_FACTOR) & _HASH_BITS
         mixed ^= mixed >> 29
         mixed = (mixed * 0x1CE4E5B9BF58476) & _HASH_BITS
         mixed ^= mixed >> 32

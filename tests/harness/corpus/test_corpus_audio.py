@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from harness.corpus.audio import decode_file, read_pcm, resample, write_opus
-from harness.corpus.check import find_problems, measure_shift_ms, measure_snr_db
+from harness.corpus.check import find_problems
+from harness.corpus.derived_check import measure_shift_ms, measure_snr_db
 from harness.corpus.levels import active_speech_level, rms_dbfs
 from harness.corpus.manifest import default_corpus_dir, load_corpus
 from harness.model.errors import ScenarioError

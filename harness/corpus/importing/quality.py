@@ -26,8 +26,14 @@ _CLIP_TOP = 0.99
 MOST_CLIPPED_RATIO = 0.02
 DOUBTFUL_CLIPPED_RATIO = 0.001
 LEAST_SNR_DB = 15.0
-# Where the speech model is nowhere surer than this, there is no speech. One short word alone gets over it.
-NO_SPEECH = 0.15
+NO_SNR_DB = -6.0
+# Where the speech model is nowhere surer than this, there is no speech: dialling tones stay under it, one short word of
+# anybody's gets over it.
+NO_SPEECH = 0.35
+# Nor where the level hardly moves for so long: a tone, a fan. In 20 ms steps, 10th to 90th percentile.
+STEADY_DB = 3.0
+STEADY_MS = 400.0
+_STEP_MS = 20
 # A click is shorter; the shortest words, like "a", are not.
 SHORTEST_SPEECH_MS = 60.0
 TOUCHES_MS = 5.0
@@ -73,12 +79,18 @@ def measure(pcm: Pcm, rate: int) -> Quality:
     if clipped > MOST_CLIPPED_RATIO:
         raise UnusableError("clipped", f"{100 * clipped:.1f} % of its samples are cut off at full scale")
     edges, edge_doubts = _edges(pcm, rate)
-    power_db = window_power_db(high_pass(as_float(pcm), rate), rate)
+    x = high_pass(as_float(pcm), rate)
+    power_db = window_power_db(x, rate)
+    if _is_steady(power_db, edges):
+        raise UnusableError("no speech", "its level does not move as that of speech does")
+    snr_db = _snr_db(power_db, edges, _level_within(x, rate, edges))
+    if snr_db is not None and snr_db < NO_SNR_DB:
+        raise UnusableError("no speech", f"what may be speech lies {-snr_db:.0f} dB under the background")
     return Quality(
         edges,
         level_dbfs=level,
         peak_dbfs=20 * float(np.log10(peak / 32768)),
-        snr_db=_snr_db(power_db, edges, level),
+        snr_db=snr_db,
         clipped_ratio=clipped,
         longest_pause_ms=_longest_pause_ms(power_db, edges, level),
         edge_doubts=edge_doubts,
@@ -155,8 +167,25 @@ def _in_runs(flags: NDArray[np.bool_]) -> int:
     return int(lengths[lengths >= _CLIP_RUN].sum())
 
 
+def _is_steady(power_db: NDArray[np.float64], edges: Edges) -> bool:
+    inside = power_db[int(edges.start_ms) // HOP_MS : int(edges.end_ms) // HOP_MS]
+    if len(inside) < STEADY_MS // HOP_MS:
+        return False
+    steps = inside[: len(inside) // _STEP_MS * _STEP_MS].reshape(-1, _STEP_MS // HOP_MS)
+    level_db = 10 * np.log10(np.mean(10 ** (steps / 10), axis=1))
+    return float(np.percentile(level_db, 90) - np.percentile(level_db, 10)) < STEADY_DB
+
+
+def _level_within(x: NDArray[np.float64], rate: int, edges: Edges) -> float:
+    """Return the active level of speech and background between the edges: elsewhere, noise is active too."""
+    return active_speech_level(x[int(edges.start_ms * rate / 1000) : int(edges.end_ms * rate / 1000)], rate).active_dbfs
+
+
 def _snr_db(power_db: NDArray[np.float64], edges: Edges, level_dbfs: float) -> float | None:
-    """Active speech level over the mean power of what lies outside the edges, or of the quietest tenth within."""
+    """Return speech over background, both by power: `level_dbfs` is that of the two together.
+
+    Background is what lies outside the edges; where that is nothing, the quietest twentieth within.
+    """
     power = 10 ** (power_db / 10)
     before = power[: max(0, int(edges.start_ms - _BACKGROUND_GUARD_MS) // HOP_MS)]
     after = power[int(edges.end_ms + _BACKGROUND_GUARD_MS) // HOP_MS :]
@@ -167,7 +196,9 @@ def _snr_db(power_db: NDArray[np.float64], edges: Edges, level_dbfs: float) -> f
             return None
         outside = np.sort(inside)[: len(inside) // 20]
     floor = float(np.mean(outside))
-    return level_dbfs - 10 * float(np.log10(floor)) if floor > 1e-12 else 100.0
+    if floor < 1e-12:
+        return 100.0
+    return 10 * float(np.log10(max(10 ** (level_dbfs / 10) - floor, 0.01 * floor) / floor))
 
 
 def _longest_pause_ms(power_db: NDArray[np.float64], edges: Edges, level_dbfs: float) -> float:

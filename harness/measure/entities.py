@@ -3,9 +3,9 @@
 An agent with 3 % WER may still book the wrong flight, since the words that count are few.
 
 Which entities an utterance has: those that the corpus's manifest names; where it names none, every run of digits in
-the normalised reference, decimal points included. A run may stand for several numbers said after another; a 1 on its
-own is no number, for it is as often the pronoun. Kinds: "digits" (figures only), "names" (no figure), "mixed" (a date,
-an address).
+the normalised reference, decimal points included. A run may stand for several numbers said after another. Left out,
+since they are as often plain words: a lone 1 ("one"), a lone 0 ("oh") and ordinals of one digit ("second"). Kinds:
+"digits" (figures only), "names" (no figure), "mixed" (a date, an address).
 
 When an entity is right: its normalised words are found in the normalised reference, from left to right. In the
 alignment (jiwer) they cover a stretch of the hypothesis, which with the insertions inside and at its two edges must
@@ -31,6 +31,7 @@ KINDS = (DIGITS, NAMES, MIXED)
 _DIGIT = re.compile(r"\d")
 _SIGN = re.compile(r"[^\w\s]+")
 Words = tuple[str, ...]
+_ORDINALS = {("st",), ("nd",), ("rd",), ("th",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,13 @@ def _digit_runs(reference: Words) -> list[range]:
         elif begin is not None and not _is_point(reference, i):
             runs.append(range(begin, i))
             begin = None
-    return [run for run in runs if reference[run.start : run.stop] != ("1",)]
+    return [run for run in runs if not _is_plain_word(reference, run)]
+
+
+def _is_plain_word(reference: Words, run: range) -> bool:
+    """Return whether a single digit may be the pronoun "one", the interjection "oh", or "second" as in a moment."""
+    is_ordinal = reference[run.stop : run.stop + 1] in _ORDINALS
+    return len(run) == 1 and (reference[run.start] in {"0", "1"} or is_ordinal)
 
 
 def _is_point(words: Words, at: int) -> bool:

@@ -11,7 +11,18 @@ from harness.exit_codes import ExitCode
 
 _INTERRUPTED = "interrupted before the first call"
 try:
-    from harness.commands import calibrate, demo, intelligibility, probe, report, run, scenario, wer_under_load, workers
+    from harness.commands import (
+        analyze,
+        calibrate,
+        demo,
+        intelligibility,
+        probe,
+        report,
+        run,
+        scenario,
+        wer_under_load,
+        workers,
+    )
     from harness.model.errors import ScenarioError, TargetError
 except KeyboardInterrupt:
     # They take a third of a second; Ctrl-C in it is no reason for a traceback.
@@ -28,6 +39,7 @@ examples:
   callquake run my.yaml --target sip:agent@10.0.0.5                  the same callers by phone; ws:// is a media stream
   callquake report reports/<run-id>              every number again from the records on disk
   callquake probe sip:agent@10.0.0.5             one call: what was negotiated, how long each step took, what was said
+  callquake analyze call.wav                     a recorded call: TTFB of every turn, yield, talk-over, dead air
   callquake calibrate                            how many callers does this machine hold, how true is its TTFB?
   callquake scenario check my.yaml               is the file right? which calls would it place?
 
@@ -107,6 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_scenario(commands)
     _add_probe(commands)
     _add_calibrate(commands)
+    analyze.add_to(commands)
     for name, (_, _, text) in _PASSED_ON.items():
         commands.add_parser(name, help=f"{text}; its own options: callquake {name} --help", add_help=False)
     commands.add_parser("version", help="print the version")

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "engine": {"callers", "media", "signalling", "protocols", "corpus"},
     "calibrate": {"media", "signalling", "protocols", "engine", "corpus", "measure"},
     "probe": {"calibrate", "corpus"},
+    "analyze": {"media", "corpus", "measure", "report"},
     "intelligibility": {"analyze", "corpus", "measure"},
     "scenario": {"corpus", "verdict", "measure"},
     "measure": set(),

@@ -1,11 +1,15 @@
 """Conditions as a recipe writes them: names, legal values, errors."""
 
 import itertools
+import re
+from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from harness.corpus.conditions.names import CHANNELS, condition_name
+from harness.corpus.conditions.names import CHANNELS, CODECS, condition_name
 from harness.corpus.conditions.specs import (
     BUILT_IN,
     BUILT_IN_DISTORTIONS,
@@ -138,3 +142,27 @@ def test_a_wrong_noise_is_refused_with_what_is_legal(noise, says):
 def test_clipping_is_stated_in_one_way(limits):
     with pytest.raises(ValidationError, match="either share or over_db"):
         ClippedSpec(kind="clipped", **limits)
+
+
+DOCS = (Path(__file__).parents[3] / "docs" / "conditions.md").read_text()
+
+
+def test_the_documented_recipe_is_one():
+    document = yaml.safe_load(re.search(r"```yaml\n(.*?)```", DOCS, re.DOTALL)[1])
+    library = ConditionLibrary(**{group: document[group] for group in ("noises", "rooms", "distortions")})
+    conditions = [ConditionSpec(**condition) for condition in document["conditions"]]
+    for condition in conditions:
+        library.check(condition)
+    assert [condition.name for condition in conditions] == [
+        "babble-10db",
+        "car-5db-phone-gsm",
+        "room-kitchen-overdriven",
+    ]
+
+
+def test_the_documentation_lists_every_kind_room_distortion_and_channel():
+    kinds = {get_args(cls.model_fields["kind"].annotation)[0] for cls in get_args(get_args(NoiseSpec)[0])}
+    for name in kinds | set(BUILT_IN_ROOMS) | set(BUILT_IN_DISTORTIONS):
+        assert f"| `{name}` |" in DOCS, name
+    for codec in CODECS:
+        assert f"`{codec}`" in DOCS or f"`-{codec.split('-')[-1]}`" in DOCS, codec

@@ -36,7 +36,7 @@ def test_a_room_rings_as_long_as_it_says(name):
     room = BUILT_IN_ROOMS[name]
     response, direct = impulse_response(room)
     tail = response[direct:]
-    assert schroeder_rt60(octaves(tail, 355, 1414)) == pytest.approx(room.rt60_s, rel=0.05)
+    assert schroeder_rt60(octaves(tail, 355, 1414)) == pytest.approx(room.rt60_s, rel=0.1)
     # Whatever the band and whatever the stretch of the decay.
     assert schroeder_rt60(tail) == pytest.approx(room.rt60_s, rel=0.2)
     assert schroeder_rt60(octaves(tail, 355, 1414), -5, -25) == pytest.approx(room.rt60_s, rel=0.2)

@@ -1,0 +1,242 @@
+"""`python -m benchmarks.tts_batching`: what the batch queue gains, by batch size and by callers at once.
+
+Each cell has so many callers that ask for a sentence, wait for its speech and ask for the next, until all sentences
+have been spoken. Every answer is held against the sentence spoken alone. A cell's gain is its sentences a second over
+those of batches of one with as many callers.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+# Before NumPy is imported: as many cores for batches of eight as for batches of one.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import numpy as np
+
+from benchmarks import machine
+from benchmarks.failure import BenchmarkError
+from benchmarks.gru_voice import GruVoice
+from target_stack.frames import SPEECH_RATE, Pcm
+from target_stack.models.catalogue import KOKORO
+from target_stack.models.store import ModelStore, default_cache, find_model
+from target_stack.pipeline.batch_queue import BatchRules
+from target_stack.pipeline.batched_tts import BatchedTts
+from target_stack.stages.scripted_llm import REPLIES
+from target_stack.stages.tts import KokoroOnnx, Voice
+from target_stack.telemetry.batch_stats import BatchStats
+from target_stack.telemetry.stats import Stats
+
+MODELS = ("gru", "kokoro-onnx", "kokoro-torch")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One measurement. `busy_ratio`: share of the time that a replica worked, the mean of all."""
+
+    model: str
+    replicas: int
+    size: int
+    callers: int
+    sentences: int
+    seconds: float
+    speech_s: float
+    mean_batch: float
+    busy_ratio: float
+    p50_ms: float
+    p95_ms: float
+
+    @property
+    def per_s(self) -> float:
+        """Sentences a second."""
+        return self.sentences / self.seconds
+
+
+class _SameSpeech:
+    """Knows what each sentence sounds like alone. Kokoro draws breath at random: only its length can be told."""
+
+    def __init__(self, voice: Voice, *, is_exact: bool) -> None:
+        self._alone: dict[str, Pcm] = {}
+        self._is_exact = is_exact
+        for sentence in REPLIES:
+            spoken = voice.speak([sentence])[0]
+            if isinstance(spoken, Exception):
+                raise spoken
+            self._alone[sentence] = spoken
+
+    def check(self, sentence: str, samples: Pcm) -> None:
+        """Raise BenchmarkError where this is not the sentence's own speech."""
+        own = self._alone[sentence]
+        if not self._is_exact:
+            if abs(len(samples) - len(own)) > SPEECH_RATE // 20:
+                raise BenchmarkError(f"'{sentence}' came out {len(samples)} samples long, alone {len(own)}")
+            return
+        # Another order of summing moves the last bits.
+        if len(samples) != len(own) or int(np.abs(samples.astype(int) - own).max(initial=0)) > 64:
+            raise BenchmarkError(f"'{sentence}' came out with another's speech")
+
+
+async def measure(
+    name: str,
+    voices: Sequence[Voice],
+    rules: BatchRules,
+    callers: int,
+    sentences: int,
+    check: Callable[[str, Pcm], None],
+) -> Cell:
+    """Return one cell's figures."""
+    stats = BatchStats()
+    tts = BatchedTts(voices, rules, Stats(), stats)
+    took_ms: list[float] = []
+    speech_s = 0.0
+    asked: Iterator[int] = iter(range(sentences))
+
+    async def caller() -> None:
+        nonlocal speech_s
+        for number in asked:
+            sentence = REPLIES[number % len(REPLIES)]
+            began = time.perf_counter()
+            samples = (await tts.synthesise(sentence)).samples
+            took_ms.append(1000 * (time.perf_counter() - began))
+            check(sentence, samples)
+            speech_s += len(samples) / SPEECH_RATE
+
+    began = time.perf_counter()
+    try:
+        await asyncio.gather(*(caller() for _ in range(callers)))
+    finally:
+        await tts.aclose()
+    seconds = time.perf_counter() - began
+    cuts = statistics.quantiles(took_ms, n=20, method="inclusive") if len(took_ms) > 1 else took_ms * 19
+    return Cell(
+        name,
+        rules.replicas,
+        rules.size,
+        callers,
+        sentences,
+        seconds,
+        speech_s,
+        sentences / sum(stats.sizes.values()),
+        stats.work.sum_ms / 1000 / seconds / rules.replicas,
+        statistics.median(took_ms),
+        cuts[18],
+    )
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """Return the cells as Markdown."""
+    alone = {(cell.model, cell.callers): cell.per_s for cell in cells if cell.size == 1 and cell.replicas == 1}
+    lines = [
+        "| model | replicas | batch size | callers | sentences/s | gain | speech s/s | batch | p50 ms | p95 ms | n |",
+        "|" + " --- |" * 11,
+    ]
+    for cell in cells:
+        base = alone.get((cell.model, cell.callers))
+        gain = f"{cell.per_s / base:.2f}" if base else "not measured"
+        lines.append(
+            f"| {cell.model} | {cell.replicas} | {cell.size} | {cell.callers} | {cell.per_s:.2f} | {gain} "
+            f"| {cell.speech_s / cell.seconds:.2f} | {cell.mean_batch:.1f} | {cell.p50_ms:,.0f} | {cell.p95_ms:,.0f} "
+            f"| {cell.sentences} |"
+        )
+    return "\n".join(lines)
+
+
+def voices_of(model: str, options: argparse.Namespace) -> tuple[list[Voice], bool]:
+    """Return as many voices as replicas, and whether they say the same every time. Raises BenchmarkError."""
+    if model == "gru":
+        return [GruVoice(options.width) for _ in range(options.replicas)], True
+    if model == "kokoro-onnx":
+        weights = find_model(ModelStore(default_cache(os.environ)), KOKORO, None)
+        if weights is None:
+            raise BenchmarkError("kokoro-onnx: no weights here; run `callquake models fetch` first")
+        threads = max(1, options.threads // options.replicas)
+        return [KokoroOnnx(weights, cpu_threads=threads) for _ in range(options.replicas)], False
+    if options.weights is None:
+        raise BenchmarkError("kokoro-torch: needs --weights FILE.pth")
+    from target_stack.stages.kokoro_torch import KokoroTorch  # noqa: PLC0415 - only who asks for it has PyTorch
+
+    return [
+        KokoroTorch(options.weights, device=options.device, cpu_threads=options.threads)
+        for _ in range(options.replicas)
+    ], False
+
+
+def run(options: argparse.Namespace) -> list[Cell]:
+    """Measure every cell that was asked for, each said as it ends."""
+    cells = []
+    for model in options.models:
+        voices, is_exact = voices_of(model, options)
+        for voice in voices:
+            voice.load()
+        same = _SameSpeech(voices[0], is_exact=is_exact)
+        for callers in options.callers:
+            for size in options.sizes:
+                rules = BatchRules(
+                    size, options.wait_ms, deadline_ms=600_000, waiting=max(64, callers), replicas=len(voices)
+                )
+                cell = asyncio.run(measure(model, voices, rules, callers, options.sentences, same.check))
+                print(f"{model}: batches of {size}, {callers} callers: {cell.per_s:.2f} sentences/s", file=sys.stderr)
+                cells.append(cell)
+    return cells
+
+
+def _numbers(text: str) -> list[int]:
+    numbers = [int(part) for part in text.split(",")]
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}': whole numbers from 1 on, separated by commas")
+    return numbers
+
+
+def _models(text: str) -> list[str]:
+    wrong = [name for name in text.split(",") if name not in MODELS]
+    if wrong:
+        raise argparse.ArgumentTypeError(f"'{wrong[0]}' is not legal; legal: {', '.join(MODELS)}")
+    return text.split(",")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks.tts_batching", description=__doc__)
+    options.add_argument(
+        "--models", type=_models, default=["gru", "kokoro-onnx"], help="of gru, kokoro-onnx, kokoro-torch"
+    )
+    options.add_argument("--sizes", type=_numbers, default=[1, 2, 4, 8], help="of batches (1,2,4,8)")
+    options.add_argument("--callers", type=_numbers, default=[1, 4, 16], help="at once (1,4,16)")
+    options.add_argument("--sentences", type=int, default=48, help="in each cell (%(default)s)")
+    options.add_argument("--replicas", type=int, default=1, help="voices, each with a thread of its own (%(default)s)")
+    options.add_argument("--wait-ms", type=float, default=50.0, help="that a batch waits to fill (%(default)g)")
+    options.add_argument("--threads", type=int, default=2, help="of Kokoro, all replicas together (%(default)s)")
+    options.add_argument("--width", type=int, default=48, help="of gru (%(default)s)")
+    options.add_argument("--weights", type=Path, metavar="FILE", help="of kokoro-torch")
+    options.add_argument("--device", default="cpu", help="of kokoro-torch (%(default)s)")
+    options.add_argument("--json", type=Path, metavar="FILE", help="write every figure, and what machine it is of")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print the table."""
+    options = parser().parse_args(arguments)
+    try:
+        cells = run(options)
+    except BenchmarkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(table(cells))
+    if options.json is not None:
+        document: dict[str, Any] = {"machine": machine.facts(), "cells": [asdict(cell) for cell in cells]}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(document, indent=1, default=str) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,8 @@
 """Beds are what they are called: level, spectrum, rhythm; equal for equal seeds; endless."""
 
+import os
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +10,14 @@ from condition_signals import RATE, envelope, power_db, speech
 
 from harness.corpus.audio import write_opus
 from harness.corpus.conditions.beds import BED_DBFS, bed_from, build_bed, cut_bed
+from harness.corpus.conditions.chain import apply
 from harness.corpus.conditions.noises.speech_shaped import long_term_speech_db
+from harness.corpus.conditions.remeasure import measure_snr
 from harness.corpus.conditions.specs import (
     BabbleSpec,
     CarSpec,
+    ConditionLibrary,
+    ConditionSpec,
     FileSpec,
     HumSpec,
     MusicSpec,
@@ -183,6 +189,29 @@ def test_a_recording_of_the_user_is_levelled_and_looped_without_a_click(tmp_path
     around = as_float(np.concatenate([made, made]))
     limit = 1.5 * 2 * np.pi * 210.25 / RATE * np.max(np.abs(around))
     assert np.max(np.abs(np.diff(around))) < limit
+
+
+def recordings_of_noise():
+    """Recordings of real noise, where this machine has them; they are no part of the project."""
+    folder = (
+        Path(os.environ.get("CALLQUAKE_HUMAN_AUDIO", Path(__file__).parents[3].parent / "shared" / "audio")) / "noise"
+    )
+    return sorted(file for file in folder.rglob("*.*") if file.is_file()) if folder.is_dir() else []
+
+
+@pytest.mark.parametrize("file", recordings_of_noise() or [None], ids=lambda file: file.stem if file else "none")
+def test_recordings_of_real_noise_are_beds(file):
+    if file is None:
+        pytest.skip("no recordings of noise: $CALLQUAKE_HUMAN_AUDIO names no folder with `noise` in it")
+    spec = FileSpec(kind="file", path=file.name, licence="as its folder says", bed_ms=8000)
+    made = build_bed(spec, np.random.default_rng(1), folder=file.parent)
+    assert len(made) == 8 * RATE
+    assert rms_dbfs(made) == pytest.approx(BED_DBFS, abs=0.3)
+    condition = ConditionSpec(noise="theirs", snr_db=10, channel="phone")
+    library = ConditionLibrary(noises={"theirs": spec})
+    mixed = apply(condition, speech(), made[: len(speech())], library)
+    found = measure_snr(mixed, speech(), made[: len(speech())], channel="phone")
+    assert found.snr_db == pytest.approx(10, abs=0.3)
 
 
 @pytest.mark.parametrize(

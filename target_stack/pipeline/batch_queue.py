@@ -161,18 +161,24 @@ class BatchQueue:
         """Batches that run."""
         return len(self._running)
 
-    def submit(self, number: int, now_ns: int, *, since_ns: int | None = None) -> None:
-        """Take request `number`, never used before; its caller waits since `since_ns` (default: now)."""
+    def submit(
+        self, number: int, now_ns: int, *, since_ns: int | None = None, deadline_ms: float | None = None
+    ) -> None:
+        """Take request `number`, never used before; its caller waits since `since_ns` (default: now).
+
+        `deadline_ms`: its own in place of the rules'.
+        """
         rules = self.rules
+        deadline_ms = rules.deadline_ms if deadline_ms is None else deadline_ms
         earliest = now_ns - round(rules.credit_ms * NS_PER_MS)
         since = now_ns if since_ns is None else max(since_ns, earliest)
-        ticket = _Ticket(number, since, now_ns, now_ns + round(rules.deadline_ms * NS_PER_MS))
+        ticket = _Ticket(number, since, now_ns, now_ns + round(deadline_ms * NS_PER_MS))
         # What is due by now is done first, so that nobody is refused for one that is leaving.
         self.handle_timer(now_ns)
         if self._is_closed:
             self._refuse(ticket, Refusal.CLOSED)
             return
-        if self.expected_ms(ticket.since_ns) > rules.deadline_ms:
+        if self.expected_ms(ticket.since_ns) > deadline_ms:
             self._refuse(ticket, Refusal.LATE)
             return
         self._waiting[number] = ticket

@@ -92,16 +92,16 @@ class BatchRunner(Generic[Q, A]):
         self._timer: asyncio.TimerHandle | None = None
         stats.replicas = rules.replicas
 
-    async def ask(self, payload: Q, *, since_ns: int | None = None) -> Batched[A]:
+    async def ask(self, payload: Q, *, since_ns: int | None = None, deadline_ms: float | None = None) -> Batched[A]:
         """Return the answer. Raises BatchRefusedError, or what the model raised for this request.
 
-        `since_ns`: since when the caller has been waiting; None: since now.
+        `since_ns`: since when the caller has been waiting; None: since now. `deadline_ms`: None: the rules'.
         """
         self._numbers += 1
         number = self._numbers
         answer: asyncio.Future[Batched[A]] = asyncio.get_running_loop().create_future()
         self._requests[number] = _Request(payload, answer)
-        self._queue.submit(number, self._now(), since_ns=since_ns)
+        self._queue.submit(number, self._now(), since_ns=since_ns, deadline_ms=deadline_ms)
         self._pump()
         try:
             return await answer

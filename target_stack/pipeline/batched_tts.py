@@ -14,6 +14,8 @@ from target_stack.telemetry.batch_stats import BatchStats
 from target_stack.telemetry.stats import Stats
 
 QUEUE = "tts"
+# For speech that is made ahead of calls, such as the greeting.
+NOBODY_WAITS_MS = 600_000.0
 
 
 class BatchedTts:
@@ -46,7 +48,10 @@ class BatchedTts:
         """Return the speech of one sentence. Raises BatchRefusedError, or the model's error with this sentence."""
         scope = call_scope()
         try:
-            done = await self._runner.ask(sentence, since_ns=scope.waiting_since_ns if scope else None)
+            if scope is not None:
+                done = await self._runner.ask(sentence, since_ns=scope.waiting_since_ns)
+            else:
+                done = await self._runner.ask(sentence, deadline_ms=NOBODY_WAITS_MS)
         except BatchRefusedError:
             self._stats.refused[QUEUE] += 1
             raise

@@ -111,6 +111,19 @@ def test_a_refusal_is_typed_counted_and_a_sentences_own_error_is_its_own():
     assert last.queue_ms > 0
 
 
+def test_speech_made_ahead_of_calls_has_no_deadline_and_a_calls_has():
+    async def scenario(tts, gate, voices, stats, batches):
+        greeting = asyncio.create_task(tts.synthesise("7"))
+        await begun(voices[0])
+        enter_scope(CallScope("call", 1, 0))
+        with pytest.raises(BatchRefusedError) as refused:
+            await tts.synthesise("8")
+        gate.set()
+        return refused.value.reason, (await greeting).samples[0]
+
+    assert speaking(scenario, size=1, deadline_ms=30) == (Refusal.EXPIRED, 7)
+
+
 def parsed(*arguments):
     return config_from(parser({}).parse_args(["up", *arguments]), {}).tts
 

@@ -63,7 +63,12 @@ def look_up(store: ConsentStore, folders: CallFolders, day: date, now: datetime)
     """Read what the audit of `day` needs."""
     begin = datetime.combine(day, time(), UTC)
     end = begin + timedelta(days=1)
-    before = [row for row in store.trail(None, begin) if row.what in _CONSENTS | {What.PLAYED, What.KEPT, What.DUE}]
+    # A call may have begun the day before; what was made due early is rare.
+    before = [
+        *store.trail(None, begin, {*_CONSENTS, What.DUE}),
+        *store.trail(begin - timedelta(days=1), begin, [What.PLAYED]),
+        *(row for row in store.trail_due(begin, end) if row.at < begin),
+    ]
     # Folders first: a call that begins meanwhile has its row before its folder.
     names = [folder.name for folder in folders]
     return Facts(day, now, before, store.trail(begin, end), store.kept(), names)
@@ -126,7 +131,7 @@ def _answers(rows: Iterable[TrailRow]) -> tuple[dict[str, int], dict[str, dict[s
 def _due(facts: Facts) -> int:
     """Count the calls whose deletion fell due on the day: by retention, by withdrawal, on request."""
     due: dict[str, datetime] = {}
-    for row in (*facts.before, *facts.rows):
+    for row in sorted((*facts.before, *facts.rows), key=lambda row: row.at):
         if row.what in (What.KEPT, What.DUE) and row.due is not None:
             due[row.call] = row.due
     requested = {

@@ -15,7 +15,9 @@ CREATE INDEX IF NOT EXISTS kept_call_caller ON kept_call (caller);
 CREATE TABLE IF NOT EXISTS trail (
     id {numbered}, at_ms BIGINT NOT NULL, what TEXT NOT NULL, caller TEXT NOT NULL, call TEXT NOT NULL,
     region TEXT NOT NULL, direction TEXT NOT NULL, about TEXT NOT NULL, due_ms BIGINT, detail TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS trail_at ON trail (at_ms)
+CREATE INDEX IF NOT EXISTS trail_at ON trail (at_ms);
+CREATE INDEX IF NOT EXISTS trail_what ON trail (what, at_ms);
+CREATE INDEX IF NOT EXISTS trail_due ON trail (due_ms)
 """
 # Those with anything of a caller's in them; the trail has nothing to purge.
 PERSONAL = ("consent", "consent_step", "kept_call")

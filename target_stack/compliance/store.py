@@ -14,6 +14,7 @@ from target_stack.compliance.schema import PERSONAL, statements
 from target_stack.compliance.trail import TrailRow, What, detail_text, from_ms, to_ms
 from target_stack.compliance.words import Activity, Form
 
+_TRAIL = "at_ms, what, caller, call, region, direction, about, due_ms, detail"
 _TOLD = {Step.ASK: What.ASKED, Step.GIVE: What.GIVEN, Step.REFUSE: What.REFUSED, Step.WITHDRAW: What.WITHDRAWN}
 
 
@@ -257,27 +258,24 @@ class ConsentStore:
             for row in rows:
                 self._write_trail(row)
 
-    def trail(self, since: datetime | None, until: datetime) -> list[TrailRow]:
-        """Return the entries from `since` (None: from the first) up to `until`, that not included."""
+    def trail(self, since: datetime | None, until: datetime, kinds: Iterable[What] = What) -> list[TrailRow]:
+        """Return the entries of these kinds from `since` (None: from the first) up to `until`, that not included."""
+        wanted = [kind.value for kind in kinds]
+        marks = ", ".join("?" * len(wanted))
         rows = self._database.execute(
-            "SELECT at_ms, what, caller, call, region, direction, about, due_ms, detail FROM trail"
-            " WHERE at_ms >= ? AND at_ms < ? ORDER BY at_ms, id",
-            (0 if since is None else to_ms(since), to_ms(until)),
+            f"SELECT {_TRAIL} FROM trail WHERE at_ms >= ? AND at_ms < ? AND what IN ({marks})"  # noqa: S608 - marks only
+            " ORDER BY at_ms, id",
+            (0 if since is None else to_ms(since), to_ms(until), *wanted),
         )
-        return [
-            TrailRow(
-                at=from_ms(at),
-                what=What(what),
-                caller=caller,
-                call=call,
-                region=region,
-                direction=direction,
-                about=about,
-                due=from_ms(due) if due is not None else None,
-                detail=json.loads(detail),
-            )
-            for at, what, caller, call, region, direction, about, due, detail in rows
-        ]
+        return [_trail_row(row) for row in rows]
+
+    def trail_due(self, since: datetime, until: datetime) -> list[TrailRow]:
+        """Return the entries of calls kept whose deletion falls due in this time."""
+        rows = self._database.execute(
+            f"SELECT {_TRAIL} FROM trail WHERE what = ? AND due_ms >= ? AND due_ms < ? ORDER BY at_ms, id",  # noqa: S608 - columns of ours
+            (What.KEPT.value, to_ms(since), to_ms(until)),
+        )
+        return [_trail_row(row) for row in rows]
 
     def _about(
         self,
@@ -314,6 +312,21 @@ class ConsentStore:
                 detail_text(row.detail),
             ),
         )
+
+
+def _trail_row(row: Row) -> TrailRow:
+    at, what, caller, call, region, direction, about, due, detail = row
+    return TrailRow(
+        at=from_ms(at),
+        what=What(what),
+        caller=caller,
+        call=call,
+        region=region,
+        direction=direction,
+        about=about,
+        due=from_ms(due) if due is not None else None,
+        detail=json.loads(detail),
+    )
 
 
 def _kept(row: Row) -> KeptCall:

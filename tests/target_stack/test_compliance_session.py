@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from compliance_call import HEARD, QUESTION, VOICE, Guarded, silence, tone
 
+from target_stack.compliance.audit import audit, look_up
+from target_stack.compliance.consent import Evidence, Step
 from target_stack.compliance.office import utc_now
 from target_stack.compliance.recording.recording import AGENT_FILE, CALLER_FILE, TRANSCRIPT_FILE, TURNS_FILE
+from target_stack.compliance.rules import shipped_rules
 from target_stack.compliance.trail import What
-from target_stack.compliance.words import Activity
+from target_stack.compliance.words import Activity, Form
 from target_stack.frames import StageFailed
 
 pytestmark = pytest.mark.unit
@@ -107,6 +110,56 @@ def test_region_and_answer_decide_what_is_processed_and_stored(tmp_path, region,
     if not is_understood:
         assert (bench.vads, bench.stt.heard) == (0, []), "nothing may listen before it may"
         assert bench.telemetry.stats.sessions == 0
+
+
+# What the store says of the caller when the call comes; then nothing is answered. Is the caller understood, and stored?
+KNOWN = [
+    ("US-TX", {"unknown": "ps", "asked": "ps", "given": "ps", "expired": "ps", "refused": "", "withdrawn": ""}),
+    ("US-CA", {"unknown": "p", "asked": "p", "given": "ps", "expired": "p", "refused": "", "withdrawn": ""}),
+    ("US-IL", {"unknown": "p", "asked": "p", "given": "ps", "expired": "p", "refused": "", "withdrawn": ""}),
+    ("DE", {"unknown": "", "asked": "", "given": "ps", "expired": "", "refused": "", "withdrawn": ""}),
+    ("ZZ", {"unknown": "", "asked": "", "given": "ps", "expired": "", "refused": "", "withdrawn": ""}),
+]
+STEPS = {
+    "unknown": (),
+    "asked": (Step.ASK,),
+    "given": (Step.GIVE,),
+    "expired": (Step.GIVE,),
+    "refused": (Step.REFUSE,),
+    "withdrawn": (Step.GIVE, Step.WITHDRAW),
+}
+
+
+@pytest.mark.parametrize("state", STEPS)
+@pytest.mark.parametrize(("region", "expected"), KNOWN, ids=[row[0] for row in KNOWN])
+def test_every_region_in_every_state_of_consent(tmp_path, region, expected, state):
+    then = utc_now() - timedelta(days=2)
+
+    def known(store, caller):
+        for activity in (Activity.PROCESS, Activity.TRANSCRIBE, Activity.RECORD):
+            for step in STEPS[state]:
+                until = then + timedelta(days=1 if state == "expired" else 100) if step is Step.GIVE else None
+                store.take(caller, activity, step, Evidence(then, region, form=Form.KEYPAD), until)
+
+    async def scenario(bench):
+        caller = bench.office.pseudonyms.of("+13125550100")
+        await bench.office.ledger.ask(lambda store: known(store, caller))
+        call = await bench.call(region=region).start()
+        await call.speak(VOICE)
+        if expected[state]:
+            await converse(call)
+        else:
+            await call.until_declined()
+            await call.speak()
+        await call.close()
+
+    bench = run(tmp_path, scenario, asks=1, answer_timeout_s=0.1)
+    assert bool(bench.on_disk()) == (expected[state] == "ps")
+    assert files_of(tmp_path) == (ALL_FILES if expected[state] == "ps" else set())
+    assert bool(bench.stt.heard) == bool(expected[state])
+    with contextlib.closing(bench.store()) as store:
+        facts = look_up(store, bench.office.folders, utc_now().date(), utc_now())
+    assert audit(facts, shipped_rules()).violations == []
 
 
 def test_what_is_stored_is_the_call(tmp_path):

@@ -41,12 +41,12 @@ class Consents(RuleBasedStateMachine):
 
     @rule(
         caller=st.sampled_from(["anna", "ben"]),
-        activity=st.sampled_from([Activity.PROCESS, Activity.RECORD]),
         step=st.sampled_from(STEPS),
         region=st.sampled_from(REGIONS),
         days=st.integers(1, 30),
     )
-    def take(self, caller, activity, step, region, days):
+    def take(self, caller, step, region, days):
+        activity = Activity.RECORD
         expires = self.now + timedelta(days=days) if step is Step.GIVE else None
         self.store.take(caller, activity, step, Evidence(self.now, region, "c", Form.KEYPAD, "q", "a"), expires, "key")
         self.steps.append((caller, activity, step))

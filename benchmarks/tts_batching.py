@@ -2,7 +2,8 @@
 
 Each cell has so many callers that ask for a sentence, wait for its speech and ask for the next, until all sentences
 have been spoken. Every answer is held against the sentence spoken alone. A cell's gain is its sentences a second over
-those of batches of one with as many callers.
+those of batches of one with as many callers in the same round, in which all sizes follow each other; so what drifts on
+the machine drops out. Beside it stands the same by CPU time, which other processes do not lengthen.
 """
 
 import argparse
@@ -24,6 +25,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import numpy as np
 
 from benchmarks import machine
+from benchmarks.comparison import spread_of
 from benchmarks.failure import BenchmarkError
 from benchmarks.gru_voice import GruVoice
 from target_stack.frames import SPEECH_RATE, Pcm
@@ -49,6 +51,8 @@ class Cell:
     callers: int
     sentences: int
     seconds: float
+    # Of this process, all threads.
+    cpu_s: float
     speech_s: float
     mean_batch: float
     busy_ratio: float
@@ -59,6 +63,16 @@ class Cell:
     def per_s(self) -> float:
         """Sentences a second."""
         return self.sentences / self.seconds
+
+    @property
+    def per_cpu_s(self) -> float:
+        """Sentences a second of CPU time."""
+        return self.sentences / self.cpu_s
+
+    @property
+    def kind(self) -> tuple[str, int, int, int]:
+        """What its rounds have in common."""
+        return self.model, self.replicas, self.size, self.callers
 
 
 class _SameSpeech:
@@ -110,12 +124,12 @@ async def measure(
             check(sentence, samples)
             speech_s += len(samples) / SPEECH_RATE
 
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     try:
         await asyncio.gather(*(caller() for _ in range(callers)))
     finally:
         await tts.aclose()
-    seconds = time.perf_counter() - began
+    seconds, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
     cuts = statistics.quantiles(took_ms, n=20, method="inclusive") if len(took_ms) > 1 else took_ms * 19
     return Cell(
         name,
@@ -124,6 +138,7 @@ async def measure(
         callers,
         sentences,
         seconds,
+        cpu_s,
         speech_s,
         sentences / sum(stats.sizes.values()),
         stats.work.sum_ms / 1000 / seconds / rules.replicas,
@@ -133,21 +148,33 @@ async def measure(
 
 
 def table(cells: Sequence[Cell]) -> str:
-    """Return the cells as Markdown."""
-    alone = {(cell.model, cell.callers): cell.per_s for cell in cells if cell.size == 1 and cell.replicas == 1}
-    lines = [
-        "| model | replicas | batch size | callers | sentences/s | gain | speech s/s | batch | p50 ms | p95 ms | n |",
-        "|" + " --- |" * 11,
-    ]
+    """Return the cells as Markdown, a line for the rounds of one kind: medians, gains with lowest and highest."""
+    kinds: dict[tuple[str, int, int, int], list[Cell]] = {}
     for cell in cells:
-        base = alone.get((cell.model, cell.callers))
-        gain = f"{cell.per_s / base:.2f}" if base else "not measured"
-        lines.append(
-            f"| {cell.model} | {cell.replicas} | {cell.size} | {cell.callers} | {cell.per_s:.2f} | {gain} "
-            f"| {cell.speech_s / cell.seconds:.2f} | {cell.mean_batch:.1f} | {cell.p50_ms:,.0f} | {cell.p95_ms:,.0f} "
-            f"| {cell.sentences} |"
+        kinds.setdefault(cell.kind, []).append(cell)
+    lines = [
+        "| model | replicas | batch size | callers | sentences/s | gain | gain by CPU | mean batch | p50 ms | p95 ms |",
+        "|" + " --- |" * 10,
+    ]
+    for (model, replicas, size, callers), rounds in kinds.items():
+        alone = kinds.get((model, replicas, 1, callers), [])
+        told = (
+            f"{statistics.median(cell.per_s for cell in rounds):.2f}",
+            _ratios([cell.per_s for cell in rounds], [cell.per_s for cell in alone]),
+            _ratios([cell.per_cpu_s for cell in rounds], [cell.per_cpu_s for cell in alone]),
+            f"{statistics.median(cell.mean_batch for cell in rounds):.1f}",
+            f"{statistics.median(cell.p50_ms for cell in rounds):,.0f}",
+            f"{statistics.median(cell.p95_ms for cell in rounds):,.0f}",
         )
+        lines.append(f"| {model} | {replicas} | {size} | {callers} | " + " | ".join(told) + " |")
     return "\n".join(lines)
+
+
+def _ratios(ours: Sequence[float], alone: Sequence[float]) -> str:
+    """Return how many times ours is, round by round."""
+    if len(ours) != len(alone):
+        return "not measured"
+    return str(spread_of([a / b for a, b in zip(ours, alone, strict=True)]))
 
 
 def voices_of(model: str, options: argparse.Namespace) -> tuple[list[Voice], bool]:
@@ -179,7 +206,7 @@ def run(options: argparse.Namespace) -> list[Cell]:
             voice.load()
         same = _SameSpeech(voices[0], is_exact=is_exact)
         for callers in options.callers:
-            for size in options.sizes:
+            for size in _in_turns(options.sizes, options.rounds):
                 rules = BatchRules(
                     size, options.wait_ms, deadline_ms=600_000, waiting=max(64, callers), replicas=len(voices)
                 )
@@ -187,6 +214,11 @@ def run(options: argparse.Namespace) -> list[Cell]:
                 print(f"{model}: batches of {size}, {callers} callers: {cell.per_s:.2f} sentences/s", file=sys.stderr)
                 cells.append(cell)
     return cells
+
+
+def _in_turns(sizes: Sequence[int], rounds: int) -> list[int]:
+    """Return every size once a round, each round beginning with another."""
+    return [sizes[(place + turn) % len(sizes)] for turn in range(rounds) for place in range(len(sizes))]
 
 
 def _numbers(text: str) -> list[int]:
@@ -211,7 +243,8 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--sizes", type=_numbers, default=[1, 2, 4, 8], help="of batches (1,2,4,8)")
     options.add_argument("--callers", type=_numbers, default=[1, 4, 16], help="at once (1,4,16)")
-    options.add_argument("--sentences", type=int, default=48, help="in each cell (%(default)s)")
+    options.add_argument("--sentences", type=int, default=48, help="in each cell of each round (%(default)s)")
+    options.add_argument("--rounds", type=int, default=3, help="%(default)s")
     options.add_argument("--replicas", type=int, default=1, help="voices, each with a thread of its own (%(default)s)")
     options.add_argument("--wait-ms", type=float, default=50.0, help="that a batch waits to fill (%(default)g)")
     options.add_argument("--threads", type=int, default=2, help="of Kokoro, all replicas together (%(default)s)")

@@ -39,18 +39,38 @@ def test_figures_are_of_what_was_spoken_and_anothers_speech_is_found():
         same.check(REPLIES[0], voice.speak([REPLIES[1]])[0])
 
 
-def test_gains_are_told_against_batches_of_one_with_as_many_callers():
-    def cell(size, callers, seconds):
-        return Cell("m", 1, size, callers, 12, seconds, 24.0, size, 0.9, 100.0, 200.0)
+def test_gains_are_told_round_by_round_against_batches_of_one_with_as_many_callers():
+    def cell(size, callers, seconds, cpu_s):
+        return Cell("m", 1, size, callers, 12, seconds, cpu_s, 24.0, size, 0.9, 100.0, 200.0)
 
-    text = table([cell(1, 4, 6.0), cell(8, 4, 2.0), cell(8, 9, 2.0)])
-    rows = [line.split(" | ") for line in text.splitlines()[2:]]
-    assert [row[5] for row in rows] == ["1.00", "3.00", "not measured"]
+    cells = [
+        cell(1, 4, 6.0, 4.0),
+        cell(8, 4, 2.0, 1.0),
+        cell(1, 4, 12.0, 4.0),
+        cell(8, 4, 3.0, 1.0),
+        cell(8, 9, 2.0, 1),
+    ]
+    rows = [line.split(" | ") for line in table(cells).splitlines()[2:]]
+    assert [row[5] for row in rows] == ["1.00 (1.00-1.00, n=2)", "3.50 (3.00-4.00, n=2)", "not measured"]
+    assert rows[1][6] == "4.00 (4.00-4.00, n=2)"
 
 
 def test_the_command_writes_its_figures(tmp_path, capsys):
     path = tmp_path / "out" / "cells.json"
-    arguments = ["--models", "gru", "--width", "8", "--sizes", "1,2", "--callers", "2", "--sentences", "4"]
+    arguments = [
+        "--models",
+        "gru",
+        "--width",
+        "8",
+        "--sizes",
+        "1,2",
+        "--callers",
+        "2",
+        "--sentences",
+        "4",
+        "--rounds",
+        "1",
+    ]
     assert main([*arguments, "--wait-ms", "0", "--json", str(path)]) == 0
     assert "| gru | 1 | 2 | 2 |" in capsys.readouterr().out
     cells = json.loads(path.read_text())["cells"]

@@ -27,7 +27,17 @@ MAY_IMPORT = {
     "verdict": {"measure"},
     "report": {"verdict", "measure"},
     "load": {"engine", "scenario", "corpus", "report", "verdict", "measure", "calibrate"},
-    "commands": {"scenario", "corpus", "report", "verdict", "measure", "calibrate", "probe", "intelligibility"},
+    "commands": {
+        "scenario",
+        "corpus",
+        "report",
+        "verdict",
+        "measure",
+        "calibrate",
+        "probe",
+        "analyze",
+        "intelligibility",
+    },
     "cli": {"commands"},
     "exit_codes": set(),
 }

@@ -3,21 +3,27 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from harness.analyze import turns
 from harness.analyze.agent_side import Speech, hear_agent
-from harness.analyze.caller_side import hear_caller
+from harness.analyze.caller_side import frame_levels_db, hear_caller
 from harness.analyze.denoise import Background, without_background
 from harness.analyze.echo import Leak, without_leak
 from harness.analyze.in_noise import sharpened
 from harness.analyze.known_clips import KnownClips
-from harness.analyze.recording import Pcm, Recording
+from harness.analyze.recording import WIDE, Pcm, Recording
 from harness.media.call_log import CallLog
+from harness.media.hot.onset import SILENCE_DBFS
 
 QUIET_MS = 900.0
 # A pause that ends a stretch of the agent's where the caller spoke in it; others are pauses of the agent's own.
 _SHORT_QUIET_MS = 300.0
 # A measured end and the log's, or a clip's, are of one turn if they lie no further apart.
 _SAME_TURN_MS = 1_500.0
+_AROUND_MS = 100.0
+# Speech without a background falls further than this from its loud to its quiet moments.
+_DEEP_DB = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,8 @@ def analyse(
     else:
         heard = _hear_agent(agent, quiet_agent, rate, is_noisy=agent_noise is not None)
     heard = _merged(heard, spoken, settings.quiet_ms)
-    is_hidden = caller_noise is not None or settings.always_clips
+    # The telephone band has not all of a final /s/.
+    is_hidden = caller_noise is not None or rate < WIDE or settings.always_clips
     conversation = _conversation(recording, caller, settings, log, spoken, heard, is_hidden=is_hidden)
     return Analysis(
         recording,
@@ -132,27 +139,36 @@ def _conversation(
     else:
         grouped = turns.group(spoken, heard, settings.pause_ms)
         known = []
-        if is_hidden and settings.clips is not None:
-            grouped, known = _with_clips(caller, recording.rate, settings.clips, grouped)
+        if settings.clips is not None:
+            grouped, known = _with_clips(caller, recording.rate, settings.clips, grouped, is_hidden=is_hidden)
     said = [stretch for turn in grouped for stretch in turn]
     told = turns.told(grouped, said, heard, end_ms, settings.dead_air_ms)
     return replace(told, turns=tuple(_annotated(turn, known, spoken) for turn in told.turns))
 
 
 def _with_clips(
-    caller: Pcm, rate: int, clips: KnownClips, grouped: list[list[Speech]]
+    caller: Pcm, rate: int, clips: KnownClips, grouped: list[list[Speech]], *, is_hidden: bool
 ) -> tuple[list[list[Speech]], list[tuple[str, str, Speech]]]:
     """Return the turns with the edges of the clips that they are, as far as they are clips."""
     edged: list[list[Speech]] = []
     known: list[tuple[str, str, Speech]] = []
     for turn in grouped:
-        found = clips.find(caller, rate, turn)
+        found = clips.find(caller, rate, turn) if is_hidden or _is_hidden(caller, rate, turn) else None
         if found is None or (edged and found.speech.start_ms < edged[-1][-1].end_ms):
             edged.append(turn)
             continue
         edged.append([found.speech])
         known.append((found.utterance_id, "clip", found.speech))
     return edged, known
+
+
+def _is_hidden(caller: Pcm, rate: int, turn: list[Speech]) -> bool:
+    """Tell whether a turn has a background of its own, which sets in and ends with it: no dip of it is quiet."""
+    first, last = (int(ms * rate / 1000) for ms in (turn[0].start_ms - _AROUND_MS, turn[-1].end_ms + _AROUND_MS))
+    frames = frame_levels_db(caller[max(0, first) : last], rate)
+    if not len(frames):
+        return False
+    return float(np.percentile(frames, 95) - np.percentile(frames[frames > SILENCE_DBFS + 1], 3)) < _DEEP_DB
 
 
 def _annotated(turn: turns.Turn, known: list[tuple[str, str, Speech]], spoken: list[Speech]) -> turns.Turn:

@@ -22,6 +22,9 @@ BEFORE_MS, BEHIND_MS = 4, 60
 LEAST_PEAK = 9.0
 # A copy is this much quieter than what it copies, or it is no leak.
 LEAST_LOSS_DB = 3.0
+# One this much quieter is heard by nobody; one that subtraction takes nothing of was none.
+MOST_LOSS_DB = 45.0
+LEAST_REMOVED_DB = 0.5
 # Left after subtraction, this much over what was measured: turned down all the same.
 RESIDUE_DB = 9.0
 TURNED_DOWN = 0.01
@@ -54,7 +57,7 @@ def without_leak(near: Pcm, far: Pcm, rate: int) -> tuple[Pcm, Leak | None]:
     left = near - copy
     late_db, copy_db = (_level_db(signal, is_alone, rate) for signal in (late, copy))
     leak = Leak(delay * 1000 / rate, late_db - copy_db, _removed_db(near.astype(np.float64), left, is_alone, rate))
-    if leak.loss_db < LEAST_LOSS_DB:
+    if not LEAST_LOSS_DB <= leak.loss_db <= MOST_LOSS_DB or leak.removed_db < LEAST_REMOVED_DB:
         return near, None
     quieter = _turned_down(left, copy, leak.removed_db, rate)
     return np.clip(np.round(quieter), -32768, 32767).astype(np.int16), leak

@@ -6,12 +6,13 @@ from typing import Any
 from harness.analyze.of_run import AGREE_MS, CallAnalysis, Pair
 from harness.analyze.totals import Totals
 from harness.analyze.words import totals_lines
-from harness.report.words import ms
+from harness.measure import ttfb
+from harness.report.words import ms, words
 
 
 def render(calls: Sequence[CallAnalysis], totals: Totals) -> str:
     """Return the table of all turns, and the totals of the recordings."""
-    lines = [f"{'call':<16}{'turn':>5}{'live TTFB':>13}{'recording':>13}{'difference':>12}  utterance"]
+    lines = [f"{'call':<16}{'turn':>5}{'live TTFB':>16}{'recording':>13}{'difference':>12}  utterance"]
     for call in calls:
         if call.problem:
             lines.append(f"{call.call_id:<16} {call.problem}")
@@ -25,9 +26,14 @@ def render(calls: Sequence[CallAnalysis], totals: Totals) -> str:
         lines.append(
             f"{within} of {len(both)} turns to {AGREE_MS:g} ms of what was measured live, at most {widest:.1f} ms off"
         )
-    one_only = sum(not pair.agrees for pair in pairs) - (len(both) - within)
-    if one_only:
-        lines.append(f"{one_only} turns have a TTFB in the recording or in the records alone")
+    lost = sum(pair.live_ms is not None and pair.heard_ms is None for pair in pairs)
+    if lost:
+        lines.append(f"{lost} turns that were answered live have no TTFB in their recording")
+    unanswered = sum(pair.live_ms is None for pair in pairs)
+    if unanswered:
+        lines.append(
+            f"{unanswered} turns without a TTFB of their own (no answer in time, cut in, out of step): not compared"
+        )
     return "\n".join([*lines, "", *totals_lines(totals)]) + "\n"
 
 
@@ -58,5 +64,6 @@ def _line(call_id: str, pair: Pair) -> str:
     apart = "" if live is None or heard is None else f"{heard - live:+.1f} ms"
     name = str(pair.record.turn) + (f".{pair.record.attempt}" if pair.record.attempt else "")
     mark = "" if pair.agrees else "  DIFFERS"
-    shown = [ms(value) if value is not None else "none" for value in (live, heard)]
-    return f"{call_id:<16}{name:>5}{shown[0]:>13}{shown[1]:>13}{apart:>12}  {pair.record.utterance_id}{mark}"
+    entry = words(ttfb.entry_of(pair.record).value)
+    shown = [ms(live) if live is not None else entry, ms(heard) if heard is not None else "none"]
+    return f"{call_id:<16}{name:>5}{shown[0]:>16}{shown[1]:>13}{apart:>12}  {pair.record.utterance_id}{mark}"

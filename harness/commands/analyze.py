@@ -4,10 +4,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.exit_codes import ExitCode
 from harness.model.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _EPILOG = """\
 What is measured, and how it is told from sound alone: docs/analyze.md. Progress goes to standard error.
@@ -129,11 +132,12 @@ def _of_recording(options: argparse.Namespace) -> int:
     wer = transcripts.wer_of(turns, given, heard_by)
     totals = totals_of([analysis.conversation])
     print(words.render(analysis, totals, wer, notes), end="")
-    for path, text in (
+    wanted: list[tuple[Path | None, Callable[[], str]]] = [
         (options.json, lambda: _dumped(as_json.as_json(analysis, totals, given, wer))),
         (options.labels, lambda: labels.labels(analysis.conversation)),
         (options.picture, lambda: picture.picture(analysis)),
-    ):
+    ]
+    for path, text in wanted:
         if path is not None:
             path.write_text(text(), encoding="utf-8")
             print(f"{path}")

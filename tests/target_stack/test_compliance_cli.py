@@ -7,6 +7,7 @@ from compliance_bench import Desk, found_in
 from harness.cli import _PASSED_ON
 from harness.model.errors import ScenarioError
 from target_stack.__main__ import main, parser
+from target_stack.app import Stack
 from target_stack.compliance.settings import read_settings
 from target_stack.compliance.texts import Script, Texts
 from target_stack.compliance.trail import TrailRow, What
@@ -130,6 +131,12 @@ def test_off_by_default_and_on_with_a_file(config, tmp_path):
     assert settings.folder == tmp_path / "data"
     assert settings.store == str(tmp_path / "data" / "compliance.sqlite")
     assert settings.block.default_region == "US-CA"
+
+
+def test_the_stack_counts_it_where_it_is_on(config):
+    for words, is_on in (([], False), (["--compliance", str(config)], True)):
+        stack = Stack(config_from(parser({}).parse_args(["up", *words]), {}))
+        assert ("callquake_compliance_calls_total 0\n" in stack._metrics()) == is_on
 
 
 def test_defaults_and_urls(tmp_path):

@@ -18,6 +18,7 @@ from target_stack.compliance.recording.recording import AGENT_FILE, CALLER_FILE
 from target_stack.compliance.rules import shipped_rules
 from target_stack.compliance.session import GuardedSession
 from target_stack.compliance.trail import What
+from target_stack.edge import sdp_offers
 from target_stack.edge.call_facts import facts_from_headers, facts_from_parameters
 from target_stack.frames import CallFacts
 from target_stack.pipeline.session import Stages
@@ -119,6 +120,19 @@ def test_a_sip_caller_is_known_by_the_from_header():
     assert named == CallFacts("+1312", {})
     assert facts_from_parameters({"region": "DE", "caller": 7, "other": "x"}) == CallFacts("", {"region": "DE"})
     assert shipped_rules().known(facts.parameters["region"]) == "US-CA"
+
+
+def test_whip_headers_reach_the_call_as_parameters_do():
+    class Request:
+        headers = {"X-Callquake-Region": "DE", "X-Callquake-Caller": "anna", "X-Call-Id": "whip-1"}  # noqa: RUF012 - read only
+        content_type = "application/sdp"
+
+        async def read(self):
+            return b"v=0"
+
+    offer = asyncio.run(sdp_offers._offer(Request()))
+    assert offer.request_data == {"region": "DE", "caller": "anna", "call_id": "whip-1"}
+    assert facts_from_parameters(offer.request_data) == CallFacts("anna", {"region": "DE"})
 
 
 @pytest.mark.parametrize(("dies", "is_played"), [(False, True), (True, False)])

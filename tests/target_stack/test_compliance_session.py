@@ -3,12 +3,17 @@
 import asyncio
 import contextlib
 import json
+import tempfile
+import threading
 import wave
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from compliance_call import HEARD, QUESTION, VOICE, Guarded, silence, tone
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from target_stack.compliance.audit import audit, look_up
 from target_stack.compliance.consent import Evidence, Step
@@ -386,6 +391,36 @@ def test_an_outbound_call_without_consent_is_ended_without_a_word(tmp_path):
     assert told(bench) == [("call_started", ""), ("declined", "process"), ("call_ended", "")]
 
 
+def test_an_outbound_call_agreed_to_in_writing_says_who_calls_and_ends_on_the_opt_out_key(tmp_path):
+    async def scenario(bench):
+        caller, now = bench.office.pseudonyms.of("+13125550100"), utc_now()
+        evidence = Evidence(now, "US-TX", form=Form.WRITTEN, answered="form of 2026-11-01")
+        await bench.office.ledger.ask(
+            lambda store: store.take(caller, Activity.CALL, Step.GIVE, evidence, now + timedelta(days=9))
+        )
+        call = await bench.call(region="US-TX", direction="outbound").start()
+        await call.until_in()
+        assert call.edge.texts[:3] == [
+            DISCLOSURE,
+            "This is a call on behalf of Example Ltd.",
+            "If this call is recorded, recording and transcript are deleted after 90 days.",
+        ]
+        assert "Press 9" in call.edge.texts[3]
+        call.press("9")
+        await call.until_declined()
+        await call.close()
+        again = await bench.call("call-2", region="US-TX", direction="outbound").start()
+        await again.until_declined()
+        assert again.edge.pieces == []
+        # Who does not want to be called may still call.
+        inbound = await bench.call("call-3", region="US-TX").start()
+        await inbound.until_in()
+
+    bench = run(tmp_path, scenario)
+    assert files_of(tmp_path) == set()
+    assert {row.about for row in trail(bench) if row.what is What.WITHDRAWN} == {"call", "record", "transcribe"}
+
+
 @pytest.mark.parametrize(("trusts", "is_stored"), [(True, True), (False, False)])
 def test_an_answer_that_comes_with_the_call_counts_only_where_it_is_trusted(tmp_path, trusts, is_stored):
     async def scenario(bench):
@@ -448,3 +483,69 @@ def test_speech_shorter_than_the_question_is_not_taken_for_an_answer(tmp_path):
 
     bench = run(tmp_path, scenario, stt=["yes"])
     assert bench.stt.heard == []
+
+
+def test_a_caller_deleted_in_the_middle_of_a_call_leaves_nothing_when_it_ends(tmp_path):
+    async def scenario(bench):
+        call = await bench.call(region="US-TX").start()
+        await converse(call)
+        assert files_of(tmp_path)
+        await bench.office.delete(lambda deletion: deletion.of_caller("+13125550100", utc_now()), "request")
+        assert files_of(tmp_path) == set()
+        await call.speak()
+        await asyncio.sleep(0.05)
+        await call.close()
+
+    bench = run(tmp_path, scenario)
+    assert (files_of(tmp_path), bench.on_disk()) == (set(), [])
+
+
+def test_an_office_that_was_closed_left_no_thread_and_no_lock(tmp_path):
+    async def scenario(bench):
+        call = await bench.call(region="US-TX").start()
+        await converse(call)
+        await call.close()
+
+    run(tmp_path, scenario)
+    names = {thread.name for thread in threading.enumerate()}
+    assert not any(name.startswith(("compliance", "recording")) for name in names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["calls", "compliance.sqlite", "pseudonym.key"]
+
+
+_DEEDS = st.lists(st.sampled_from(["press 1", "press 2", "press 9", "speak", "wait", "yield"]), min_size=1, max_size=10)
+
+
+@pytest.mark.slow
+@given(region=st.sampled_from(["US-TX", "US-CA", "DE"]), deeds=_DEEDS, hangs_up=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_in_every_order_of_keys_speech_and_hanging_up_nothing_is_stored_without_consent(region, deeds, hangs_up):
+    async def scenario(bench):
+        call = await bench.call(region=region).start()
+        for deed in deeds:
+            match deed.split():
+                case ["press", key]:
+                    call.press(key)
+                case ["speak"]:
+                    await call.speak()
+                case ["wait"]:
+                    await asyncio.sleep(0.12)
+                case ["yield"]:
+                    await asyncio.sleep(0.001)
+        if not hangs_up:
+            await asyncio.sleep(0.3)
+        await call.close()
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bench = run(folder, scenario, asks=1, answer_timeout_s=0.1)
+        rows = trail(bench)
+        began = {row.about for row in rows if row.what is What.BEGAN}
+        last = {row.about: row.what for row in rows if row.what in (What.GIVEN, What.REFUSED, What.WITHDRAWN)}
+        if bench.on_disk() or files_of(folder):
+            assert last.get("record") is (None if region == "US-TX" else What.GIVEN)
+            assert "record" in began
+        if region == "DE" and "process" in began:
+            assert any(row.what is What.GIVEN and row.about == "process" for row in rows)
+        with contextlib.closing(bench.store()) as store:
+            facts = look_up(store, bench.office.folders, utc_now().date(), utc_now())
+        assert audit(facts, shipped_rules()).violations == []

@@ -34,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has seen enough; let Python's own flush at exit find nothing to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.PASSED
+    except OSError as error:
+        print(f"corpus: {error}", file=sys.stderr)
+        return ExitCode.LOCUST_ERROR
     except KeyboardInterrupt:
         print("corpus: interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED

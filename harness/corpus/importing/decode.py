@@ -6,8 +6,10 @@ network, and its guesses at headerless bytes are noise.
 
 import os
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -16,6 +18,9 @@ from numpy.typing import NDArray
 from harness.corpus.entry import SAMPLE_RATES
 from harness.corpus.importing.items import UnusableError
 from harness.corpus.importing.places import RAW_ENDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _CONTAINERS = "wav,w64,flac,ogg,mp3,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aiff,au,caf,amr,asf,aac,nistsphere,gsm,wv,voc"
 _OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
@@ -52,7 +57,7 @@ def read_recording(path: Path, longest_s: float) -> Recording:
     """Decode the whole of `path`. Raises UnusableError: no file, empty, unreadable, truncated, too long, wrong rate."""
     check_file(path)
     try:
-        with av.open(str(path), options=_OPTIONS) as container:
+        with _opened(path) as container:
             if not container.streams.audio:
                 raise UnusableError("no audio", f"a {container.format.name} file without an audio stream")
             stream = container.streams.audio[0]
@@ -75,10 +80,23 @@ def channels_of(path: Path) -> int:
     """How many channels `path` has; 0 where it cannot be read."""
     try:
         check_file(path)
-        with av.open(str(path), options=_OPTIONS) as container:
+        with _opened(path) as container:
             return container.streams.audio[0].channels if container.streams.audio else 0
     except (UnusableError, av.FFmpegError, OSError, ValueError):
         return 0
+
+
+@contextmanager
+def _opened(path: Path) -> "Iterator[av.container.InputContainer]":
+    """Open the container; by its bytes where its name is none that FFmpeg takes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file, av.open(file, "r", options=_OPTIONS) as container:
+            yield container
+    else:
+        with av.open(str(path), "r", options=_OPTIONS) as container:
+            yield container
 
 
 def check_file(path: Path) -> None:

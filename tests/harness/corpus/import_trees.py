@@ -251,14 +251,14 @@ def _odd(tree, n, pcm):
 _BAD = (_bad_bytes, _bad_halves, _bad_headers, _bad_sounds, _bad_words, _bad_files, _bad_twins, _odd)
 
 
-def mixed_tree(root, size):
-    """Fill `root` with at least `size` recordings, good and bad about evenly; return name -> what is expected of it."""
+def mixed_tree(root, size, per_good=1):
+    """Fill `root` with at least `size` recordings, a good one for each `per_good` bad; return name -> what is due."""
     tree = Tree(root, {})
     numbers, bad = count(), cycle(_BAD)
     while len(tree.expected) < size:
         before = len(tree.expected)
         next(bad)(tree, next(numbers), speech(next(numbers)))
-        for _ in range(len(tree.expected) - before):
+        for _ in range((len(tree.expected) - before) // per_good):
             make = _named if (number := next(numbers)) % 5 == 0 else _good
             make(tree, number, speech(number))
     (root / "README.md").write_text("not a recording")

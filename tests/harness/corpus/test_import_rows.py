@@ -147,6 +147,7 @@ def test_id_of_another_source_is_told_apart_or_refused():
     assert clip_id.startswith("a-")
 
 
+@settings(max_examples=50)
 @given(st.text(max_size=300))
 def test_any_text_makes_a_name(text):
     assert _is_name(name_of(text))
@@ -182,7 +183,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("layout", sorted(NAMES))
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_no_bytes_stop_a_reader(tmp_path_factory, layout, data):
     """Whatever its files hold, a source is read to a listing or refused whole, and every message is one line."""
@@ -206,6 +207,7 @@ def test_no_bytes_stop_a_reader(tmp_path_factory, layout, data):
     assert {found.file.name for found in listing.items} <= {"a.wav"}
 
 
+@settings(max_examples=50)
 @given(st.binary(max_size=200))
 @example(b"path,text\n\x00,\x00\n")
 @example(b'{"path": NaN}\n')

@@ -53,12 +53,13 @@ def rows(document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _machine_line(document: dict[str, Any]) -> str:
+def machine_line(name: str, document: dict[str, Any]) -> str:
+    """Return on which machine, and with which versions, a document was written."""
     facts = document["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
     peers = ", ".join(f"{name} {version}" for name, version in facts.get("peers", {}).items())
     return (
-        f"- {document['benchmark']}: {facts['date']}, commit {facts['commit']}; {facts['cpu']}, {facts['cores']} cores"
+        f"- {name}: {facts['date']}, commit {facts['commit']}; {facts['cpu']}, {facts['cores']} cores"
         f"{' (virtual)' if facts['hypervisor'] else ''}, Linux {facts['kernel']}, Python {facts['python']}, {packages}"
         + (f"; {peers}" if peers else "")
     )
@@ -71,16 +72,16 @@ def table(documents: Sequence[dict[str, Any]]) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     body = [line for document in documents for line in rows(document)]
-    return "\n".join([*head, *body, "", *(_machine_line(document) for document in documents)])
+    return "\n".join([*head, *body, "", *(machine_line(document["benchmark"], document) for document in documents)])
 
 
-def replaced(page: str, content: str) -> str:
+def replaced(page: str, content: str, begin: str = BEGIN, end: str = END) -> str:
     """Return the page with `content` between its marks."""
-    before, mark, rest = page.partition(BEGIN)
-    _old, end, after = rest.partition(END)
-    if not mark or not end:
-        raise BenchmarkError(f"the page has no table to replace: it needs the lines '{BEGIN}' and '{END}'")
-    return f"{before}{BEGIN}\n{content}\n{END}{after}"
+    before, mark, rest = page.partition(begin)
+    _old, closing, after = rest.partition(end)
+    if not mark or not closing:
+        raise BenchmarkError(f"the page has no table to replace: it needs the lines '{begin}' and '{end}'")
+    return f"{before}{begin}\n{content}\n{end}{after}"
 
 
 def _read(path: Path) -> dict[str, Any]:

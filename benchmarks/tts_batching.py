@@ -4,6 +4,8 @@ Each cell has so many callers that ask for a sentence, wait for its speech and a
 have been spoken. Every answer is held against the sentence spoken alone. A cell's gain is its sentences a second over
 those of batches of one with as many callers in the same round, in which all sizes follow each other; so what drifts on
 the machine drops out. Beside it stands the same by CPU time, which other processes do not lengthen.
+
+With files that `--json` wrote it measures nothing and makes one table of them all; `--into PAGE` puts it into the page.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from benchmarks import machine
 from benchmarks.comparison import spread_of
 from benchmarks.failure import BenchmarkError
 from benchmarks.gru_voice import GruVoice
+from benchmarks.table import machine_line, replaced
 from target_stack.frames import SPEECH_RATE, Pcm
 from target_stack.models.catalogue import KOKORO
 from target_stack.models.store import ModelStore, default_cache, find_model
@@ -38,6 +41,8 @@ from target_stack.stages.tts import KokoroOnnx, Voice
 from target_stack.telemetry.batch_stats import BatchStats
 from target_stack.telemetry.stats import Stats
 
+BEGIN = "<!-- batching: written by `python -m benchmarks.tts_batching`; do not edit -->"
+END = "<!-- end of batching -->"
 MODELS = ("gru", "kokoro-onnx", "kokoro-torch")
 
 
@@ -238,6 +243,8 @@ def _models(text: str) -> list[str]:
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.tts_batching", description=__doc__)
+    options.add_argument("files", type=Path, nargs="*", metavar="FILE", help="written by --json: only make their table")
+    options.add_argument("--into", type=Path, metavar="PAGE", help="with files: replace the table of this page")
     options.add_argument(
         "--models", type=_models, default=["gru", "kokoro-onnx"], help="of gru, kokoro-onnx, kokoro-torch"
     )
@@ -255,17 +262,39 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
+def _tell(files: Sequence[Path], page: Path | None) -> int:
+    documents = [json.loads(path.read_text()) for path in files]
+    content = "\n".join(
+        [
+            table([Cell(**cell) for document in documents for cell in document["cells"]]),
+            "",
+            *(machine_line(path.stem, document) for path, document in zip(files, documents, strict=True)),
+        ]
+    )
+    if page is None:
+        print(content)
+    else:
+        page.write_text(replaced(page.read_text(), content, BEGIN, END))
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print the table."""
     options = parser().parse_args(arguments)
     try:
+        if options.files:
+            return _tell(options.files, options.into)
         cells = run(options)
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(table(cells))
     if options.json is not None:
-        document: dict[str, Any] = {"machine": machine.facts(), "cells": [asdict(cell) for cell in cells]}
+        document: dict[str, Any] = {
+            "benchmark": "tts_batching",
+            "machine": machine.facts(),
+            "cells": [asdict(cell) for cell in cells],
+        }
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(document, indent=1, default=str) + "\n")
     return 0

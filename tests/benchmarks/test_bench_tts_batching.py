@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.failure import BenchmarkError
 from benchmarks.gru_voice import FRAME_SAMPLES, FRAMES_A_CHARACTER, GruVoice
-from benchmarks.tts_batching import Cell, _SameSpeech, main, measure, table
+from benchmarks.tts_batching import BEGIN, END, Cell, _SameSpeech, main, measure, table
 from target_stack.pipeline.batch_queue import BatchRules
 from target_stack.stages.scripted_llm import REPLIES
 
@@ -75,5 +75,11 @@ def test_the_command_writes_its_figures(tmp_path, capsys):
     assert "| gru | 1 | 2 | 2 |" in capsys.readouterr().out
     cells = json.loads(path.read_text())["cells"]
     assert [cell["size"] for cell in cells] == [1, 2]
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    assert main([str(path), "--into", str(page)]) == 0
+    assert "old" not in page.read_text()
+    assert "| gru | 1 | 2 | 2 |" in page.read_text()
+    assert page.read_text().endswith(f"{END}\nafter\n")
     assert main(["--models", "kokoro-torch"]) == 1
     assert "needs --weights" in capsys.readouterr().err

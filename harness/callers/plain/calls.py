@@ -95,6 +95,11 @@ class PlainCalls:
             line = self._lines[flow.local] = Line(self._host, sock, self._listener, *self._size)
         return line
 
+    @property
+    def lines(self) -> list[Line]:
+        """Return the lines there are."""
+        return list(self._lines.values())
+
     def place(self, where: Place, rows: Sequence[Row]) -> list[Row]:
         """Place calls; return those that must go another way: no room, or a name that no header field can carry."""
         line, template = where

@@ -1,201 +1,212 @@
-"""From recipe to corpus: speak every utterance, level it, frame it with silence, mix noise in, measure, write.
+"""From recipe to corpus: every family made (or found in the cache), gathered in a staging folder, put in place at once.
 
-What the manifest says about a clip is measured on the file that ships (edges, level) or follows from how it was mixed
-(SNR). The mixing is pydub's; every choice comes from the recipe's seed.
+One process a core, each with the voice model on one thread, so that what comes out does not depend on how many there
+are. Ctrl-C stops at once: what is made stays in the cache, and the next build goes on from there.
 """
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
 import sys
-import zlib
-from collections.abc import Callable, Iterator
-from hashlib import sha256
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-import numpy as np
-from pydub import AudioSegment
-
-from harness.corpus.audio import Pcm, decode_file, write_opus
-from harness.corpus.edges import Edges, find_edges
-from harness.corpus.entry import CLEAN, Utterance
-from harness.corpus.levels import active_speech_level, rms_dbfs
-from harness.corpus.manifest import MANIFEST_NAME, SCHEMA_VERSION
-from harness.corpus.noise import RATE, babble_bed, samples, segment, street_bed
-from harness.corpus.recipe import BabbleSpec, Recipe, StreetSpec, UtteranceSpec
+from harness.corpus.build_cache import BuildCache
+from harness.corpus.choice import Family
+from harness.corpus.clip_maker import BEDS, CLIPS, ClipMaker, Made, Speaker
+from harness.corpus.conditions.names import CLEAN
+from harness.corpus.manifest import MANIFEST_NAME, write_manifest
+from harness.corpus.progress import Progress
+from harness.corpus.provenance import NAME as PROVENANCE_NAME
+from harness.corpus.provenance import provenance, write_provenance
+from harness.corpus.recipe import Recipe
 from harness.corpus.speech import Synthesiser
 from harness.model.errors import ScenarioError
 
-CLIPS = "clips"
-BEDS = "noise"
-# Clips are whole packets long, so a player never sends a broken one.
-FRAME_MS = 20
-_FADE_MS = 10
-
 Say = Callable[[str], None]
+_PARTS = (CLIPS, BEDS, MANIFEST_NAME, PROVENANCE_NAME)
 
 
-def build_corpus(recipe: Recipe, out: Path, synthesiser: Synthesiser, say: Say = print) -> int:
-    """Build every clip of `recipe` under `out` and write the manifest; return the number of clips.
+@dataclass(frozen=True)
+class Weights:
+    """Where the voice model and its voices lie."""
 
-    Clips, beds and manifest of an earlier build are replaced together when all is done, so a build that fails or is
-    interrupted changes nothing. Raises ScenarioError.
+    model: Path
+    voices: Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recipe, the folder it lies in, and where the cache is."""
+
+    recipe: Recipe
+    folder: Path
+    cache_dir: Path
+
+    def maker(self, speaker: Speaker) -> ClipMaker:
+        """Return what makes this recipe's clips with that voice."""
+        return ClipMaker(self.recipe, self.folder, speaker, BuildCache(self.cache_dir))
+
+
+def build_corpus(
+    job: Job, families: Sequence[Family], out: Path, source: Weights | Speaker, *, say: Say = print, jobs: int = 1
+) -> int:
+    """Build the clips of `families` under `out` with a manifest; return their number.
+
+    What an earlier build left in `out` is replaced as a whole when all is made; a build that fails or is interrupted
+    changes nothing there. `source` is the voice model for `jobs` processes, or a speaker of this process. Raises
+    ScenarioError.
     """
+    _check_replaceable(out)
+    maker = job.maker(_synthesiser(job, source) if isinstance(source, Weights) else source)
+    noises = {c.noise for family in families for c in family.conditions} - {CLEAN}
+    beds = {}
+    for name in sorted(noises):
+        say(f"noise {name}")
+        beds[name] = maker.bed_file(name)
+    progress = Progress([_work(family) for family in families])
+    made: dict[int, list[Made]] = {}
+    for index, clips in _make_all(job, maker, families, source, jobs):
+        made[index] = clips
+        count = sum(clip.is_new for clip in clips)
+        note = progress.step(index, is_new=count > 0)
+        say(f"[{len(made)}/{len(families)}] {families[index].base_id}: {len(clips)} clips, {count} new{note}")
+    gathered = [clip for index in sorted(made) for clip in made[index]]
+    weights = (source.model, source.voices) if isinstance(source, Weights) else None
+    _put_in_place(out, gathered, beds, provenance(job.recipe, weights))
+    return len(gathered)
+
+
+def _work(family: Family) -> float:
+    """How much there is to do: speaking a letter costs about as much as a quarter of a condition."""
+    return len(family.sentence.text) + 4 * len(family.conditions)
+
+
+def _synthesiser(job: Job, weights: Weights) -> Synthesiser:
+    return Synthesiser(weights.model, weights.voices, BuildCache(job.cache_dir))
+
+
+def _make_all(
+    job: Job, maker: ClipMaker, families: Sequence[Family], source: Weights | Speaker, jobs: int
+) -> Iterator[tuple[int, list[Made]]]:
+    """Yield every family's clips with its place, as they are done."""
+    if jobs == 1 or not isinstance(source, Weights):
+        for index, family in enumerate(families):
+            yield index, maker.family(family)
+        return
+    # Forked children would share the threads' locks of what this process has loaded.
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(job, source))
+    try:
+        futures: dict[Future[list[Made]], int] = {
+            executor.submit(_make, family): index for index, family in enumerate(families)
+        }
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise ScenarioError(
+            "a process of the build died (out of memory?); what was made is kept: build again, with fewer --jobs"
+        ) from error
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+
+
+_MAKERS: list[ClipMaker] = []
+
+
+def _begin(job: Job, weights: Weights) -> None:
+    """Make this process ready; the parent alone hears Ctrl-C and ends its children."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _MAKERS[:] = [job.maker(_synthesiser(job, weights))]
+
+
+def _end_with_parent() -> None:
+    """Leave no process behind when the parent is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _make(family: Family) -> list[Made]:
+    return _MAKERS[0].family(family)
+
+
+def _check_replaceable(out: Path) -> None:
+    """Refuse to delete what no build has made."""
+    if (out / MANIFEST_NAME).exists():
+        return
+    for name in (CLIPS, BEDS):
+        if (out / name).exists():
+            raise ScenarioError(
+                f"{out}: holds a folder {name} but no {MANIFEST_NAME}: not a corpus, and a build would replace the "
+                "folder; name another with --out"
+            )
+
+
+def refuse_to_drop(out: Path, families: Sequence[Family]) -> None:
+    """Refuse to replace a corpus by a part of it. Raises ScenarioError."""
+    manifest = out / MANIFEST_NAME
+    if not manifest.is_file():
+        return
+    try:
+        there = {entry["id"] for entry in json.loads(manifest.read_text(encoding="utf-8"))["utterances"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ScenarioError(f"{manifest}: not a manifest: {error}; name another folder with --out") from error
+    lost = sorted(there - {clip_id for family in families for clip_id in family.clip_ids})
+    if lost:
+        raise ScenarioError(
+            f"{out}: has {len(lost)} clips that this build would drop ({lost[0]}, ...); name another folder with --out"
+        )
+
+
+def _put_in_place(out: Path, made: Sequence[Made], beds: dict[str, Path], built_with: dict[str, Any]) -> None:
+    """Gather everything beside its place, then exchange old for new."""
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".building-", dir=out) as work:
-        entries = _build_all(recipe, Path(work), synthesiser, say)
-        for name in (CLIPS, BEDS):
-            shutil.rmtree(out / name, ignore_errors=True)
-            (Path(work) / name).rename(out / name)
-        (Path(work) / MANIFEST_NAME).replace(out / MANIFEST_NAME)
-    return len(entries)
+        new, old = Path(work) / "new", Path(work) / "old"
+        for folder in (new / CLIPS, new / BEDS, old):
+            folder.mkdir(parents=True)
+        for name, bed in beds.items():
+            shutil.copyfile(bed, new / BEDS / f"{name}.opus")
+        for clip in made:
+            shutil.copyfile(clip.file, new / clip.entry.path)
+        write_manifest(new, [clip.entry for clip in made])
+        write_provenance(new, built_with)
+        _exchange(out, new, old)
 
 
-def _build_all(recipe: Recipe, out: Path, synthesiser: Synthesiser, say: Say) -> list[Utterance]:
-    for folder in (out / CLIPS, out / BEDS):
-        folder.mkdir()
-    beds = _build_beds(recipe, out, synthesiser, say)
-    entries: list[Utterance] = []
-    for number, spec in enumerate(recipe.utterances, 1):
-        say(f"[{number}/{len(recipe.utterances)}] {spec.id}: {spec.text}")
-        entries += _build_family(recipe, spec, out, synthesiser, beds)
-    document = {"schema_version": SCHEMA_VERSION, "utterances": [entry.to_json() for entry in entries]}
-    (out / MANIFEST_NAME).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return entries
-
-
-def _build_beds(recipe: Recipe, out: Path, synthesiser: Synthesiser, say: Say) -> dict[str, Pcm]:
-    """Write the beds and return what they decode to: clips are mixed from that, so a check can find the bed in them."""
-    beds = {}
-    for name, spec in recipe.noises.items():
-        say(f"noise {name}: {spec.kind}, {spec.bed_ms / 1000:g} s")
-        path = out / BEDS / f"{name}.opus"
-        write_opus(path, _bed(recipe, name, spec, synthesiser), recipe.opus_bit_rate)
-        beds[name] = decode_file(path, RATE)
-    return beds
-
-
-def _bed(recipe: Recipe, name: str, spec: BabbleSpec | StreetSpec, synthesiser: Synthesiser) -> Pcm:
-    rng = _rng(recipe.seed, f"bed-{name}")
-    if isinstance(spec, StreetSpec):
-        return street_bed(spec.bed_ms, rng)
-    plain = next(accent for accent in recipe.accents.values() if accent.native)
-    voices = []
-    for number, talker in enumerate(spec.talkers):
-        # Two lines each, from another one on: long enough that a loop is not noticed.
-        lines = [spec.lines[(number + step) % len(spec.lines)] for step in (0, 3)]
-        voices.append(synthesiser.speak(" ".join(lines), talker, plain))
-    return babble_bed(voices, spec.bed_ms, rng)
-
-
-def _build_family(
-    recipe: Recipe, spec: UtteranceSpec, out: Path, synthesiser: Synthesiser, beds: dict[str, Pcm]
-) -> Iterator[Utterance]:
-    """Write and yield the clean clip of one utterance, then each of its noisy ones."""
-    spoken = synthesiser.speak(spec.spoken or spec.text, spec.speaker, recipe.accents[spec.accent], spec.speed)
-    clean = _framed(recipe, spec, spoken)
-    entry = _write_clean(recipe, spec, out, clean)
-    yield entry
-    speech_dbfs = active_speech_level(samples(clean), RATE).active_dbfs
-    for name, noise in recipe.noises.items():
-        for snr_db in noise.snr_db:
-            clip_id = f"{spec.id}-{name}-{_spell_snr(snr_db)}db"
-            cut, offset_ms = _cut(beds[name], len(clean), _rng(recipe.seed, clip_id))
-            background = segment(cut).apply_gain(speech_dbfs - snr_db - rms_dbfs(cut))
-            mixed = _checked(samples(clean.overlay(background)), clip_id)
-            write_opus(out / _clip_path(clip_id), mixed, recipe.opus_bit_rate)
-            yield _derived(entry, out, clip_id=clip_id, noise=name, snr_db=snr_db, offset_ms=offset_ms)
-
-
-def _framed(recipe: Recipe, spec: UtteranceSpec, spoken: Pcm) -> AudioSegment:
-    """Speech at the recipe's level, beginning `lead_ms` in, with `tail_ms` or a little more after its end."""
-    edges = _edges(spoken, spec.id)
-    lead, tail = recipe.speech.lead_ms, recipe.speech.tail_ms
-    length = -(-(lead + round(edges.end_ms - edges.start_ms) + tail) // FRAME_MS) * FRAME_MS
-    silence = AudioSegment.silent(max(lead, length), frame_rate=RATE)
-    padded = silence[:lead] + segment(spoken) + silence
-    begin = round(edges.start_ms)
-    cut = padded[begin : begin + length].fade_in(_FADE_MS).fade_out(_FADE_MS)
-    levelled = cut.apply_gain(recipe.speech.level_dbfs - active_speech_level(samples(cut), RATE).active_dbfs)
-    _checked(samples(levelled), spec.id)
-    return levelled
-
-
-def _write_clean(recipe: Recipe, spec: UtteranceSpec, out: Path, clean: AudioSegment) -> Utterance:
-    path = _clip_path(spec.id)
-    write_opus(out / path, samples(clean), recipe.opus_bit_rate)
-    shipped = decode_file(out / path, RATE)
-    edges = _edges(shipped, spec.id)
-    accent = recipe.accents[spec.accent]
-    tags = ["synthetic", "kokoro-82m"] + (["synthetic-accent"] if accent.substitutions else [])
-    return Utterance(
-        id=spec.id,
-        path=path,
-        transcript=spec.text,
-        accent=spec.accent,
-        native=accent.native,
-        speaker=spec.speaker,
-        noise=CLEAN,
-        snr_db=None,
-        speech_level_dbfs=round(active_speech_level(shipped, RATE).active_dbfs, 2),
-        speech_start_ms=edges.start_ms,
-        speech_end_ms=edges.end_ms,
-        duration_ms=len(shipped) * 1000 / RATE,
-        sample_rate=RATE,
-        vocabulary=spec.vocabulary,
-        base_id=spec.id,
-        sha256=_hash(out / path),
-        licence=recipe.licence,
-        tags=tuple(tags),
-    )
-
-
-def _derived(clean: Utterance, out: Path, *, clip_id: str, noise: str, snr_db: float, offset_ms: int) -> Utterance:
-    path = _clip_path(clip_id)
-    own = {"id": clip_id, "path": path, "noise": noise, "snr_db": float(snr_db), "sha256": _hash(out / path)}
-    tags = [*clean.tags, f"noise-offset-ms:{offset_ms}"]
-    return Utterance(**{**clean.to_json(), **own, "tags": tuple(tags)})
-
-
-def _cut(bed: Pcm, length_ms: int, rng: np.random.Generator) -> tuple[Pcm, int]:
-    """Take a stretch of the bed; return it and where it begins, on a whole millisecond."""
-    room_ms = len(bed) * 1000 // RATE - length_ms
-    if room_ms <= 0:
-        raise ScenarioError(f"bed_ms must be above {length_ms}, the longest clip")
-    offset_ms = int(rng.integers(room_ms))
-    return bed[offset_ms * RATE // 1000 :][: length_ms * RATE // 1000], offset_ms
-
-
-def _edges(pcm: Pcm, clip_id: str) -> Edges:
-    edges = find_edges(pcm, RATE)
-    if edges is None:
-        raise ScenarioError(f"{clip_id}: no speech found in what was synthesised")
-    return edges
-
-
-def _checked(pcm: Pcm, clip_id: str) -> Pcm:
-    if int(np.max(np.abs(pcm.astype(np.int32)))) >= 32767:
-        raise ScenarioError(f"{clip_id}: clips at full scale; lower speech.level_dbfs or raise snr_db")
-    return pcm
-
-
-def _rng(seed: int, name: str) -> np.random.Generator:
-    """Random numbers that depend on the seed and the name only, so that adding a clip changes no other."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
-
-
-def _clip_path(clip_id: str) -> str:
-    return f"{CLIPS}/{clip_id}.opus"
-
-
-def _spell_snr(snr_db: float) -> str:
-    return f"{abs(snr_db):g}".replace(".", "p") if snr_db >= 0 else f"m{abs(snr_db):g}".replace(".", "p")
-
-
-def _hash(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()
+def _exchange(out: Path, new: Path, old: Path) -> None:
+    """Move the old parts away and the new ones in; put the old ones back where that fails."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for name in _PARTS:
+            if (out / name).exists():
+                (out / name).rename(old / name)
+            (new / name).rename(out / name)
+    except OSError:
+        for name in _PARTS:
+            if (old / name).exists():
+                if (out / name).exists():
+                    (out / name).rename(new / name)
+                (old / name).rename(out / name)
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def say_on_stderr(line: str) -> None:
     """Progress for people; standard output stays free for results."""
-    print(line, file=sys.stderr, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)

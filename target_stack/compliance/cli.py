@@ -74,7 +74,7 @@ class _Desk:
 
     @property
     def deletion(self) -> Deletion:
-        return Deletion(self.store, self.folders, self.pseudonyms)
+        return Deletion(self.store, self.folders, self.pseudonyms, always_purges=True)
 
 
 @contextmanager

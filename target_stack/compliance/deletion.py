@@ -26,12 +26,18 @@ class Deleted:
 
 
 class Deletion:
-    """Every method ends with a purge of the store when anything was deleted. Raises StoreError."""
+    """Every method ends with a purge of the store when anything was deleted. Raises StoreError.
 
-    def __init__(self, store: ConsentStore, folders: CallFolders, pseudonyms: Pseudonyms) -> None:
+    `always_purges`: also when nothing was, for an earlier purge may have failed, or never come.
+    """
+
+    def __init__(
+        self, store: ConsentStore, folders: CallFolders, pseudonyms: Pseudonyms, *, always_purges: bool = False
+    ) -> None:
         self._store = store
         self._folders = folders
         self._pseudonyms = pseudonyms
+        self._always_purges = always_purges
 
     def of_caller(self, name: str, at: datetime, reason: str = "request") -> Deleted:
         """Delete everything of a caller, consents included: number or account, or the pseudonym that stands for it."""
@@ -76,6 +82,6 @@ class Deletion:
             done.erased += erased
 
     def _purged(self, done: Deleted) -> Deleted:
-        if done.is_anything:
+        if done.is_anything or self._always_purges:
             self._store.purge()
         return done

@@ -48,6 +48,8 @@ class Office:
         self._speech: dict[str, Pcm] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._is_due = asyncio.Event()
+        # True after a purge that failed, and at first: the last process may have died before its own.
+        self._must_purge = True
 
     @property
     def pseudonyms(self) -> Pseudonyms:
@@ -123,8 +125,12 @@ class Office:
             self._is_due.set()
 
     async def delete(self, job: Callable[[Deletion], Deleted], reason: str) -> Deleted:
-        """Run a deletion on the ledger's thread and count it."""
-        done = await self.ledger.ask(lambda store: job(Deletion(store, self.folders, self.pseudonyms)))
+        """Run a deletion on the ledger's thread and count it. Raises StoreError; the next one then purges, too."""
+        purges, self._must_purge = self._must_purge, True
+        done = await self.ledger.ask(
+            lambda store: job(Deletion(store, self.folders, self.pseudonyms, always_purges=purges))
+        )
+        self._must_purge = False
         self.counts.deletions[reason] += done.calls
         for failure in done.failed:
             self.counts.deletions["failed"] += 1

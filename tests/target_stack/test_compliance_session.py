@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import sqlite3
 import tempfile
 import threading
 import wave
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compliance_bench import found_in
 from compliance_call import HEARD, QUESTION, VOICE, Guarded, silence, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from target_stack.compliance.audit import audit, look_up
 from target_stack.compliance.consent import Evidence, Step
+from target_stack.compliance.database import StoreError
 from target_stack.compliance.office import utc_now
 from target_stack.compliance.recording.recording import AGENT_FILE, CALLER_FILE, TRANSCRIPT_FILE, TURNS_FILE
 from target_stack.compliance.rules import shipped_rules
@@ -498,6 +501,28 @@ def test_a_caller_deleted_in_the_middle_of_a_call_leaves_nothing_when_it_ends(tm
 
     bench = run(tmp_path, scenario)
     assert (files_of(tmp_path), bench.on_disk()) == (set(), [])
+
+
+def test_a_purge_that_failed_is_made_up_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("target_stack.compliance.database._BUSY_MS", 100)
+
+    async def scenario(bench):
+        call = await bench.call(region="US-TX").start()
+        await converse(call)
+        await call.close()
+        reader = sqlite3.connect(tmp_path / "compliance.sqlite", isolation_level=None)
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT call_id FROM kept_call").fetchall() == [("call-1",)]
+        with pytest.raises(StoreError, match=r"a reader holds"):
+            await bench.office.delete(lambda deletion: deletion.of_caller("+13125550100", utc_now()), "request")
+        # The row is gone for everybody else, its bytes are not.
+        assert files_of(tmp_path) == set()
+        assert found_in(tmp_path, b"call-1")
+        reader.close()
+        await bench.office.delete(lambda deletion: deletion.due(utc_now(), timedelta(days=1)), "due")
+        assert found_in(tmp_path, b"call-1") == []
+
+    run(tmp_path, scenario)
 
 
 def test_an_office_that_was_closed_left_no_thread_and_no_lock(tmp_path):

@@ -12,8 +12,9 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from gevent import socket, subprocess
 from gevent.event import AsyncResult, Event
 from gevent.queue import Queue
 
-from harness.engine.wire import PROTOCOL_VERSION, Decoder, Message, encode
+from harness.engine.wire import PROTOCOL_VERSION, AlikeWriter, Decoder, Message, encode
 from harness.load.lost_call import lost_call
 from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.codec import from_json, to_json
@@ -82,6 +83,8 @@ class EngineClient:
         self._writer: Any = None
         # One greenlet sends: a user killed while sending must not leave half a message behind.
         self._outgoing: Any = Queue()
+        # Calls that are alike leave together, as rows.
+        self._alike = AlikeWriter()
         self._ready, self._gone = Event(), Event()
         self._has_stopped = self._is_stopping = False
         self._stop_sent_ns: int | None = None
@@ -120,7 +123,10 @@ class EngineClient:
         """Hand a call to the engine; the result is its CallRecord, None if the run stopped before it was due."""
         call = OpenCall(plan, due_at_ns, monotonic_ns(), AsyncResult())
         self.open_calls[plan.call_id] = call
-        self._send("place", plan=to_json(plan), due_at_ns=due_at_ns)
+        if self._alike.is_alike(plan):
+            self._outgoing.put((plan, due_at_ns))
+        else:
+            self._send("place", plan=to_json(plan), due_at_ns=due_at_ns)
         if self._gone.is_set():
             self._end_open_calls()
         return call.ended
@@ -160,7 +166,16 @@ class EngineClient:
         # The reader notices a broken connection and says so.
         with contextlib.suppress(OSError):
             while True:
-                self._socket.sendall(self._outgoing.get())
+                waiting = [self._outgoing.get()]
+                while not self._outgoing.empty():
+                    waiting.append(self._outgoing.get())
+                self._socket.sendall(b"".join(self._frames(waiting)))
+
+    def _frames(self, waiting: list[Any]) -> Iterator[bytes]:
+        """Yield messages in their order; calls that are alike and have none between them go into one."""
+        for is_frame, group in groupby(waiting, lambda item: isinstance(item, bytes)):
+            found = list(group)
+            yield b"".join(found) if is_frame else self._alike.write(found)
 
     def _read(self) -> None:
         decoder = Decoder()

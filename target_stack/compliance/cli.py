@@ -19,7 +19,7 @@ from target_stack.compliance.deletion import Deleted, Deletion
 from target_stack.compliance.pseudonym import Pseudonyms, open_pseudonyms
 from target_stack.compliance.recording.folders import CallFolders
 from target_stack.compliance.rules import strictest_need
-from target_stack.compliance.settings import Settings, read_settings
+from target_stack.compliance.settings import POSTGRES, Settings, read_settings
 from target_stack.compliance.store import ConsentStore
 from target_stack.compliance.words import Activity, Direction, Form
 
@@ -101,8 +101,17 @@ def run(options: argparse.Namespace) -> int:
         "delete": _delete,
         "sweep": _sweep,
     }
+    if not options.give:
+        _check_store(settings, config)
     with _desk(settings) as desk:
         return actions[options.action](desk, options)
+
+
+def _check_store(settings: Settings, config: Path | None) -> None:
+    """Refuse to report on a store that was never there: an empty report would look like a clean one."""
+    if not settings.store.startswith(POSTGRES) and not Path(settings.store).exists():
+        where = f"--config {config}" if config else "no --config and no CALLQUAKE_COMPLIANCE"
+        raise ScenarioError(f"{settings.store}: there is no consent store ({where}); is it the stack's own file?")
 
 
 def _audit(desk: _Desk, options: argparse.Namespace) -> int:

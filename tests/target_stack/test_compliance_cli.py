@@ -72,7 +72,10 @@ def test_a_call_is_listed_audited_deleted_and_gone(config, tmp_path, capsys):
 
 
 def test_an_audit_with_violations_exits_with_1(config, tmp_path, capsys):
-    (tmp_path / "data" / "calls" / "2026-11-23" / "stray").mkdir(parents=True)
+    assert command(config, "audit") == 104
+    assert "there is no consent store" in capsys.readouterr().err
+    with Desk(tmp_path / "data"):
+        (tmp_path / "data" / "calls" / "2026-11-23" / "stray").mkdir(parents=True)
     assert command(config, "audit", "--day", "2026-11-23") == 1
     assert "folder stray" in capsys.readouterr().out
 
@@ -101,9 +104,11 @@ def test_a_release_on_paper_is_entered_and_taken_back(config, tmp_path, capsys):
         ),
         (["consents", CALLER, "--give", "record", "--region", "XX", "--evidence", "x"], "XX: no rule knows it"),
         (["delete"], "needs a CALLER"),
+        (["consents", CALLER, "--withdraw", "record"], "needs CALLER, --region and --evidence"),
     ],
 )
-def test_wrong_words_are_told(config, words, message, capsys):
+def test_wrong_words_are_told(config, tmp_path, words, message, capsys):
+    Desk(tmp_path / "data").store.close()
     assert command(config, *words) == 104
     assert message in capsys.readouterr().err
 

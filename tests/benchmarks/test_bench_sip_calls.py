@@ -12,7 +12,7 @@ from benchmarks.failure import BenchmarkError
 from benchmarks.peers import sipp_short
 from benchmarks.processes import Child
 from benchmarks.sip_calls import OurEngine
-from harness.engine.wire import Decoder
+from harness.engine.wire import AlikeWriter, Decoder
 from harness.model.codec import from_json
 from harness.model.plan import CallPlan
 
@@ -67,11 +67,15 @@ def test_a_rate_fails_only_when_every_try_does_and_the_first_must_be_held():
 def test_plans_are_a_scenarios_own_and_due_evenly(tmp_path):
     plan = plan_of("sip:127.0.0.1:5060", tmp_path)
     assert (plan.target.transport, plan.target.sip.media, plan.target.sip.hold_ms) == ("sip", False, 0)
-    frames = Placed("x", plan, 200.0, 3).frames(1_000_000_000)
-    assert [due for due, _frame in frames] == [1_000_000_000, 1_005_000_000, 1_010_000_000]
-    places = Decoder().feed(b"".join(frame for _due, frame in frames))
-    assert [from_json(CallPlan, place["plan"]).call_id for place in places] == ["x-000000", "x-000001", "x-000002"]
-    assert [place["due_at_ns"] for place in places] == [due for due, _frame in frames]
+    placed = Placed("x", plan, 200.0, 6)
+    frames = placed.frames(AlikeWriter(), 1_000_000_000)
+    # Some are told of together, none later than when it is due.
+    assert [due for due, _frame in frames] == [1_000_000_000, 1_020_000_000]
+    alike, *rows = Decoder().feed(b"".join(frame for _due, frame in frames))
+    assert from_json(CallPlan, alike["plan"]).target == plan.target
+    calls = [call for message in rows for call in message["calls"]]
+    assert [call[:2] for call in calls] == [[f"x-{i:06d}", i] for i in range(6)]
+    assert [call[3] for call in calls] == [1_000_000_000 + 5_000_000 * i for i in range(6)]
 
 
 @pytest.mark.unit

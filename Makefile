@@ -44,6 +44,7 @@ test: $(VENV)/.test ## the whole test suite (installs apt packages too, when roo
 	@$(RUN) -m harness.cli models fetch
 	$(say) 'compiling the media loop (once, half a minute)'
 	@$(RUN) -m harness.media
+	@$(RUN) -m harness.callers.plain
 	$(say) 'running the tests of rules, on every core'
 	@$(RUN) -m pytest -m unit -n auto
 	$(say) 'running the tests over loopback, two files at a time'

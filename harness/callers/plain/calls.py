@@ -26,7 +26,7 @@ from harness.protocols.sip.flow import Flow
 
 # Rows, those of calls that linger for Timer M included; and calls under way or waiting to be due. Memory is taken as
 # they are used.
-MOST_CALLS, MOST_UNDER_WAY = 1 << 19, 1 << 16
+MOST_CALLS, MOST_UNDER_WAY = 1 << 20, 1 << 18
 _LOOK_AGAIN_S = 0.02
 _logger = logging.getLogger(__name__)
 

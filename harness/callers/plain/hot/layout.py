@@ -86,8 +86,7 @@ class Call(IntEnum):
     NAME_LENGTH = 32
     # Why nothing more is waited for: 0, or one of Goodbye.
     GOODBYE = 33
-    HELD_NS = 34
-    WIDTH = 35
+    WIDTH = 34
 
 
 class Goodbye(IntEnum):

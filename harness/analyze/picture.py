@@ -125,7 +125,11 @@ def _answer(turn: Turn, begin_ms: float, length_ms: float, x: svg.Scale, top: fl
         parts.append(svg.box(left, top, x(until_ms - begin_ms) - left, 2 * LANE + GAP, kind, title=text))
     if begin_ms <= turn.end_ms < begin_ms + length_ms:
         at = x(turn.end_ms - begin_ms)
-        parts += [svg.line(at, top, at, lower + LANE, "end"), svg.label(at + 3, lower + LANE + 13, text)]
+        side = (at + 3, "start") if at < WIDTH - 180 else (at - 3, "end")
+        parts += [
+            svg.line(at, top, at, lower + LANE, "end"),
+            svg.label(side[0], lower + LANE + 13, text, anchor=side[1]),
+        ]
     if turn.onset_ms is not None and begin_ms <= turn.onset_ms < begin_ms + length_ms:
         at = x(turn.onset_ms - begin_ms)
         parts.append(svg.line(at, top, at, lower + LANE, "onset"))

@@ -162,7 +162,7 @@ def table(cells: Sequence[Cell]) -> str:
         "|" + " --- |" * 10,
     ]
     for (model, replicas, size, callers), rounds in kinds.items():
-        alone = kinds.get((model, replicas, 1, callers), [])
+        alone = kinds.get((model, 1, 1, callers), [])
         told = (
             f"{statistics.median(cell.per_s for cell in rounds):.2f}",
             _ratios([cell.per_s for cell in rounds], [cell.per_s for cell in alone]),

@@ -296,3 +296,4 @@ def test_a_call_tells_who_worked_for_it_and_what_it_cost():
     assert costed.minutes == pytest.approx(4)
     assert costed.usd == pytest.approx({"stt": 1 * 0.0048 + 3 * 0.0077, "total": 0.0048 + 0.0231}, abs=1e-6)
     assert bench.stats.minutes == pytest.approx(4)
+    assert bench.telemetry._bills == {}, "bills of ended calls are kept"

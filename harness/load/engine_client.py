@@ -44,6 +44,8 @@ STOP_TIMEOUT_S = 15.0
 SILENCE_LIMIT_S = 15.0
 # A call due this shortly before the end may not have begun.
 _DUE_TOLERANCE_NS = 100_000_000
+# Calls that are alike and due later wait so long for company.
+_GATHER_S = 0.02
 _RECORDS = {"turn": "record", "call": "record", "health": "sample"}
 
 OnMessage = Callable[[str, dict[str, Any]], None]
@@ -167,6 +169,9 @@ class EngineClient:
         with contextlib.suppress(OSError):
             while True:
                 waiting = [self._outgoing.get()]
+                if not isinstance(waiting[0], bytes) and waiting[0][1] is not None:
+                    # Due in a second: others like it will come, and each message wakes the engine.
+                    gevent.sleep(_GATHER_S)
                 while not self._outgoing.empty():
                     waiting.append(self._outgoing.get())
                 self._socket.sendall(b"".join(self._frames(waiting)))

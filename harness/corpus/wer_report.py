@@ -41,7 +41,10 @@ def to_text(wer: CorpusWer, against: str | None) -> str:
     if len(wer.conditions) > 1:
         totals = [*wer.totals, ALL]
         cells = [(c, [_cell_text(wer.rate(wer.cell(row, c))) for row in totals]) for c in wer.conditions]
-        tables += [("WER %", totals, cells), _steps(wer, _change_text)]
+        tables.append(("WER %", totals, cells))
+        same = {row: wer.same_recordings(row) for row in wer.rows}
+        told_same = [(row, [_cell_text(wer.rate(cell)) for cell in same[row].values()]) for row in wer.rows]
+        tables += [("same recordings, WER %", list(same[ALL]), told_same), _steps(wer, _change_text)]
     if against is not None:
         tables.append(_accents(wer, against, _change_text))
     told = [table for table in tables if any(cell != _NOTHING for _, cells in table[2] for cell in cells)]
@@ -120,6 +123,16 @@ def _rates(wer: CorpusWer) -> Iterator[str]:
         columns,
         [(row, [_cell(wer, wer.cell(row, group=None if g == "all" else g)) for g in columns]) for row in wer.rows],
     )
+    if NOISY_PHONE in wer.groups and wer.same_recordings(ALL)[NOISY]:
+        yield "\n## Clean, in noise, in the same noise on a telephone: the same recordings\n"
+        yield (
+            "The groups above hold different noises; here every recording stands in all three columns, so they may be "
+            "compared.\n"
+        )
+        same = {row: wer.same_recordings(row) for row in wer.rows}
+        yield from _table(
+            "WER %", list(same[ALL]), [(row, [_cell(wer, cell) for cell in same[row].values()]) for row in wer.rows]
+        )
     yield "\n## By condition and accent\n"
     yield from _table(
         "WER %", wer.rows, [(c, [_cell(wer, wer.cell(row, c)) for row in wer.rows]) for c in wer.conditions]
@@ -227,6 +240,11 @@ def to_json(wer: CorpusWer, origin: Origin, against: str | None) -> dict[str, An
             {"row": row, "condition": condition} | _rate_json(wer.rate(wer.cell(row, condition)))
             for row in wer.rows
             for condition in wer.conditions
+        ],
+        "same_recordings": [
+            {"row": row, "group": group} | _rate_json(wer.rate(cell))
+            for row in wer.rows
+            for group, cell in wer.same_recordings(row).items()
         ],
         "accents": [
             {"accent": accent, "against": against, "group": group}

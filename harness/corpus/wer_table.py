@@ -106,9 +106,24 @@ class CorpusWer:
         is_same_noise = (first, second) == (NOISY, NOISY_PHONE)
 
         def key(clip: Utterance) -> Hashable:
-            return (clip.base_id, clip.noise, clip.snr_db) if is_same_noise else clip.base_id
+            return _noise_of(clip) if is_same_noise else clip.base_id
 
         return self._difference(self.cell(row, group=first), self.cell(row, group=second), key)
+
+    def same_recordings(self, row: str) -> dict[str, list[ScoredClip]]:
+        """Return clean, noisy and noisy phone clips of a row, like with like: one recording, one noise, all three.
+
+        A recording on the telephone in two noises stands twice in each of the three.
+        """
+        clean = {one.clip.base_id: one for one in self.cell(row, group=CLEAN)}
+        noisy = {_noise_of(one.clip): one for one in self.cell(row, group=NOISY)}
+        found: dict[str, list[ScoredClip]] = {CLEAN: [], NOISY: [], NOISY_PHONE: []}
+        for one in self.cell(row, group=NOISY_PHONE):
+            base, before = clean.get(one.clip.base_id), noisy.get(_noise_of(one.clip))
+            if base is not None and before is not None:
+                for group, clip in ((CLEAN, base), (NOISY, before), (NOISY_PHONE, one)):
+                    found[group].append(clip)
+        return found
 
     def condition_difference(self, row: str, condition: str) -> PairedDifference:
         """Return a condition minus clean, over the recordings that have both."""
@@ -124,6 +139,10 @@ class CorpusWer:
         both = [name for name in sides[0] if name in sides[1]]
         made = [pair_of(sides[0][name][0].clip.sentence_id, sides[0][name], sides[1][name]) for name in both]
         return difference([pair for pair in made if pair is not None], self.seed)
+
+
+def _noise_of(clip: Utterance) -> tuple[str, str, float | None]:
+    return clip.base_id, clip.noise, clip.snr_db
 
 
 def _owners(cell: Sequence[ScoredClip]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import jiwer
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 from harness.corpus import transcripts, wer_report
 from harness.corpus.__main__ import main
 from harness.corpus.entry import Utterance
+from harness.corpus.manifest import load_corpus
 from harness.corpus.offline_stt import SttIdentity
 from harness.corpus.transcripts import TranscriptStore, hear
 from harness.corpus.wer_table import CorpusWer, group_of
 from harness.exit_codes import ExitCode
+from harness.measure.normaliser import identity as normaliser
 from harness.measure.normaliser import normalise
 
 pytestmark = pytest.mark.unit
@@ -53,6 +56,9 @@ def heard_as(text, wrong):
 # Words lost by accent and group.
 LOST = {("american", "clean"): 0, ("american", "noisy"): 1, ("american", "noisy phone"): 2,
         ("hindi-l1", "clean"): 1, ("hindi-l1", "noisy"): 2, ("hindi-l1", "noisy phone"): 4}  # fmt: skip
+
+
+BABBLE = {"noise": "babble", "snr_db": 5.0}
 
 
 @pytest.fixture
@@ -111,6 +117,18 @@ def test_differences_are_of_the_same_sentences_with_an_interval_that_leaves_out_
     # Against itself nothing differs.
     same = wer.accent_difference("american", "american")
     assert (same.value, same.is_shown) == (0.0, False)
+
+
+def test_clean_noise_and_a_noisy_line_are_compared_on_the_same_recordings(wer):
+    same = wer.same_recordings("american")
+    assert {group: len(clips) for group, clips in same.items()} == {"clean": 6, "noisy": 6, "noisy phone": 6}
+    rates = [wer.rate(clips).wer for clips in same.values()]
+    assert rates[0] < rates[1] < rates[2]
+    # A clip without the same noise off the phone, and one without its clean clip, are in none of the three.
+    phone = BABBLE | {"channel": "phone"}
+    alone = [clip("american", "s0"), clip("american", "s0", "street", 5.0), clip("american", "s0", **phone)]
+    alone += [clip("american", "s1", **BABBLE), clip("american", "s1", **phone)]
+    assert not any(CorpusWer([(one, "") for one in alone]).same_recordings("all").values())
 
 
 def test_what_has_no_partner_or_other_words_is_in_no_difference():
@@ -212,3 +230,13 @@ def test_wer_counts_each_digit_and_ignores_how_it_is_written():
     rates = [CorpusWer([(one, f"My account number is {said}")]) for said in ("4172-9038.", "4 1 7 2 9 0 3 9.")]
     assert [wer.rate(wer.scored).wer for wer in rates] == [0.0, pytest.approx(1 / 12)]
     assert [wer.entities(wer.scored).accuracy for wer in rates] == [1.0, 0.0]
+
+
+def test_the_table_of_the_docs_is_of_the_shipped_set():
+    table = Path(__file__).resolve().parents[3] / "docs" / "wer-table.md"
+    head = table.read_text().split("## ")[0]
+    corpus = load_corpus(verify=False)
+    why = "make it anew: callquake corpus wer --markdown docs/wer-table.md; only changed clips are heard again"
+    assert f"{len(corpus.utterances)} clips" in head, why
+    assert corpus.sha256[:16] in head, why
+    assert normaliser() in head, why

@@ -1,5 +1,6 @@
 """Plain calls without a socket or a clock: rows in, records out, and what is not plain given to the user agent."""
 
+import logging
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
@@ -37,6 +38,7 @@ Address = tuple[str, int]
 End = tuple[str, str, str]
 
 _WORDS_KEPT = 1000
+_logger = logging.getLogger(__name__)
 _WAITING_FOR_ANSWER = frozenset({State.CALLING, State.PROCEEDING, State.LEAVING, State.ABANDONED})
 # Each call comes by here: a member of an enum takes several times as long as its number.
 _CONNECTED, _ENDED, _HANDED, _FOREIGN, _DUE = map(
@@ -148,20 +150,27 @@ class Desk:
             return
         tables.cells[Cell.TOLD] = 0
         for place, (kind, slot, datagram, at_ns) in enumerate(tables.told[:count].tolist()):
-            if kind == _CONNECTED:
-                self._connected(slot, at_ns)
-            elif kind == _ENDED:
-                self._ended(slot, tables.facts[place].tolist())
-            elif kind == _FOREIGN:
+            try:
+                self._take(kind, slot, datagram, at_ns, place)
+            except Exception as error:
+                _logger.exception("a plain call could not go on; the others do")
+                self._lose(slot, repr(error))
+
+    def _take(self, kind: int, slot: int, datagram: int, at_ns: int, place: int) -> None:
+        if kind == _CONNECTED:
+            self._connected(slot, at_ns)
+        elif kind == _ENDED:
+            self._ended(slot, self.tables.facts[place].tolist())
+        elif kind == _FOREIGN:
+            self._deliver(datagram, at_ns)
+        elif kind == _HANDED:
+            self.hand_over(slot)
+            if datagram >= 0:
                 self._deliver(datagram, at_ns)
-            elif kind == _HANDED:
-                self.hand_over(slot)
-                if datagram >= 0:
-                    self._deliver(datagram, at_ns)
-            elif kind == _DUE:
-                self._begin_otherwise(slot)
-            else:
-                self._send_again(slot)
+        elif kind == _DUE:
+            self._begin_otherwise(slot)
+        else:
+            self._send_again(slot)
 
     def _deliver(self, datagram: int, at_ns: int) -> None:
         """Give the user agent a datagram of the inbox."""
@@ -232,6 +241,17 @@ class Desk:
         for slot, (template, _row) in list(self._rows.items()):
             if self.templates[template].flow.remote in remotes and int(states[slot]) in _WAITING_FOR_ANSWER:
                 self.hand_over(slot)
+
+    def _lose(self, slot: int, why: str) -> None:
+        """Record a call that ended by a fault of ours."""
+        if slot not in self._rows:
+            return
+        template, row = self._rows.pop(slot)
+        del self._slots[row.call_id]
+        self._ordered.pop(slot, None)
+        started_at_ns = int(self.tables.calls[slot, Call.STARTED])
+        machine.release(self.tables, slot)
+        self._listener.on_plain_ended(row.call_id, self._writers[template].write_lost(row, started_at_ns, why))
 
     def _send_again(self, slot: int) -> None:
         """Send what the kernel refused by the way that tells why."""

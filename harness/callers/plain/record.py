@@ -5,12 +5,13 @@ The text is cut out of a whole record made by the record's own class and codec, 
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from harness.callers.plain.hot.layout import CALL_WIDTH, Call, Goodbye
 from harness.callers.plain.row import Row
-from harness.model.clock import NS_PER_MS
+from harness.model.clock import NS_PER_MS, monotonic_ns, ms_between
 from harness.model.codec import to_json
 from harness.model.plan import CallPlan, impairments_of
 from harness.model.records import Bye, CallRecord, Cause, MediaStats, Outcome, SetupTimes, SipFacts
@@ -38,7 +39,8 @@ class RecordWriter:
     """Writes the records of calls that are alike."""
 
     def __init__(self, plan: CallPlan, worker: str) -> None:
-        self._text, self.names = _template(_blank(plan, worker))
+        self._plan, self._worker = plan, worker
+        self._text = _template(_blank(plan, worker))
 
     def write(
         self, row: Row, facts: Sequence[int], sip_call_id: str, reason: str, agent: str, end: Sequence[str] | None
@@ -80,6 +82,29 @@ class RecordWriter:
             (facts[_ENDED] - left) / NS_PER_MS,
             "null" if row.story is None else row.story,
         )
+
+    def write_lost(self, row: Row, started_at_ns: int, why: str) -> str:
+        """Return the record of a call that was lost by a fault of ours."""
+        plan, now_ns = row.plan(self._plan), monotonic_ns()
+        started_at_ns = started_at_ns or row.due_at_ns or now_ns
+        lost = replace(
+            _blank(plan, self._worker),
+            call_id=plan.call_id,
+            index=plan.index,
+            persona=plan.persona,
+            outcome=Outcome.LOST,
+            cause=Cause.GENERATOR_ERROR,
+            detail=why,
+            due_at_ns=row.due_at_ns,
+            started_at_ns=started_at_ns,
+            connected_at_ns=None,
+            ended_at_ns=max(now_ns, started_at_ns),
+            arrival_lateness_ms=None if row.due_at_ns is None else ms_between(row.due_at_ns, started_at_ns),
+            setup=SetupTimes(),
+            sip=SipFacts(transport="udp", media=False),
+            story=row.story,
+        )
+        return json.dumps(to_json(lost), separators=(",", ":"))
 
     def _persona_json(self, persona: Sequence[str]) -> str:
         name, phone_number, region, accent, patience = map(quote, persona)
@@ -140,12 +165,12 @@ def _blank(plan: CallPlan, worker: str) -> CallRecord:
     )
 
 
-def _template(blank: CallRecord) -> tuple[str, tuple[str, ...]]:
-    """Return the record's text with %s for each mark, and the marks in their order."""
+def _template(blank: CallRecord) -> str:
+    """Return the record's text with %s for each mark."""
     text = json.dumps(to_json(blank), separators=(",", ":")).replace("%", "%%")
     begin, end = (json.dumps(part)[1:-1] for part in ("<\x01", "\x01>"))
     pieces = text.split(f'"{begin}')
     names = [piece.partition(f'{end}"')[0] for piece in pieces[1:]]
     if tuple(names) != _ORDER:
         raise AssertionError(f"the record's fields stand in another order than they are filled in: {names}")
-    return pieces[0] + "".join("%s" + piece.partition(f'{end}"')[2] for piece in pieces[1:]), tuple(names)
+    return pieces[0] + "".join("%s" + piece.partition(f'{end}"')[2] for piece in pieces[1:])

@@ -256,7 +256,8 @@ def link(make_side, *, hold_ns=0, config=None, rows=4, **settings):
     """Return a Link with such a caller, its call begun at BEGIN."""
     made = Link(**settings)
     made.now = BEGIN
-    made.a = make_side(config or AgentConfig(invites=False), hold_ns)
+    own = {"rows": rows} if make_side is PlainSide else {}
+    made.a = make_side(config or AgentConfig(invites=False), hold_ns, **own)
     return made
 
 

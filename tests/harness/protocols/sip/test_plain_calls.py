@@ -12,6 +12,7 @@ from sip_link import ANSWER, HOLD, MS, S, answering, label
 from harness.protocols.sip import events
 from harness.protocols.sip.config import AgentConfig
 from harness.protocols.sip.digest import Verifier
+from harness.protocols.sip.message import serialise
 
 pytestmark = pytest.mark.unit
 
@@ -230,3 +231,50 @@ def test_at_random(seed):
         draw.choice([ring_and_answer, answer_at_once, ring_for_long, agent_hangs_up, agent_offers, ring_reliably])(made)
 
     both(script, random.Random(-seed).choice([0, 900, 5000]) * MS, seconds=600)[1].assert_nothing_left()
+
+
+def test_a_long_call_and_one_after_a_long_silence():
+    made = run(PlainSide, ring_and_answer, 600 * S, seconds=700)
+    assert made.a.records[0]["sip"]["session_ms"] == 600_000.0
+    assert made.a.held == 0
+    made.now += 1000 * S
+    due = made.now + 3 * S
+    made.a.place("call-2", due, index=1)
+    made.run(700)
+    [_, record] = made.a.records
+    assert (record["call_id"], record["index"], record["due_at_ns"]) == ("call-2", 1, due)
+    assert (record["started_at_ns"], record["arrival_lateness_ms"]) == (due, 0.0)
+    made.assert_nothing_left()
+
+
+def test_rows_are_used_again_and_old_numbers_are_nobodys():
+    made = run(PlainSide, ring_and_answer, 0, seconds=60, rows=1)
+    old = next(message for _, side, message in made.sent if side == "b" and label(message) == "200 INVITE")
+    assert made.a.place("call-2", made.now + 10 * MS) == []
+    # There is one row, and it is taken.
+    assert len(made.a.place("call-3", made.now + 10 * MS)) == 1
+    made.run(0.02)
+    before = made.a.agent.counts.strays
+    made.a.receive(serialise(old), made.flow_a, made.now)
+    assert made.a.agent.counts.strays == before + 1
+    made.run(100)
+    assert [record["call_id"] for record in made.a.records] == ["call-1", "call-2"]
+    first, second = (record["sip"]["call_id"] for record in made.a.records)
+    assert first != second
+    made.assert_nothing_left()
+
+
+def test_a_call_that_cannot_be_handed_over_is_recorded_as_lost(monkeypatch):
+    def fail(_history):
+        raise RuntimeError("broken on purpose")
+
+    made = link(PlainSide)
+    refuse(486)(made)
+    monkeypatch.setattr(made.a.agent, "resume", fail)
+    begin(made)
+    made.run(40)
+    [record] = made.a.records
+    assert (record["outcome"], record["cause"]) == ("lost", "generator_error")
+    assert "broken on purpose" in record["detail"]
+    assert record["sip"]["call_id"] == ""
+    assert made.a.desk.held == 0

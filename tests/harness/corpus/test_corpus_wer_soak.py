@@ -16,7 +16,7 @@ from harness.exit_codes import ExitCode
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
-CONDITIONS = ("clean", "babble-10db", "babble-10db-phone")
+CONDITIONS = ("clean", "babble-5db", "babble-5db-phone")
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,9 @@ def test_native_clean_is_easier_than_noise_and_noise_easier_than_a_noisy_line(we
     rates = [wer.rate(wer.cell("native", group=group)).wer for group in ("clean", "noisy", "noisy phone")]
     assert rates[0] < rates[1] < rates[2]
     assert rates[0] < 0.05
-    assert wer.group_difference("all", "clean", "noisy").is_shown
-    assert wer.group_difference("all", "noisy", "noisy phone").is_shown
+    for row in ("native", "non-native"):
+        assert wer.group_difference(row, "clean", "noisy").is_shown
+        assert wer.group_difference(row, "noisy", "noisy phone").is_shown
 
 
 def test_accents_differ_measurably_from_american_on_the_same_sentences(wer):

@@ -128,6 +128,7 @@ class Line:
         for call_id in self.desk.under_way():
             self.desk.interrupt(call_id, end, monotonic_ns())
             kernel.flush(self._tables)
+            self.desk.take_told()
         self._settle()
 
     def _settle(self) -> None:

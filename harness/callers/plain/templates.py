@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.callers.plain.hot.layout import DIGITS, MOST_SENT, NAME_BYTES, PIECES, Message, Piece, Setting
+from harness.callers.plain.hot.layout import DIGITS, MOST_SENT, MOST_TEXT, NAME_BYTES, PIECES, Message, Piece, Setting
 from harness.callers.sip_identity import invitation
 from harness.callers.sip_silence import silent_offer
 from harness.media import sockaddr
@@ -24,8 +24,6 @@ from harness.protocols.sip.user_agent import UserAgent
 
 # The last letter of a branch.
 LETTERS: Mapping[Message, str] = {Message.INVITE: "i", Message.ACK: "a", Message.BYE: "b"}
-# What To and Contact of an agent may need; longer ones are not plain.
-_ROOM = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +113,7 @@ def make_template(plan: CallPlan, uri: Uri, flow: Flow, config: AgentConfig, ste
     to, from_ = request.get("to") or "", request.get("from") or ""
     kinds = marks.kinds(to)
     parts = {kind: _cut(data, kinds) for kind, data in zip(Message, messages, strict=True)}
-    longest = max(map(len, messages)) + NAME_BYTES + _ROOM
+    longest = max(map(len, messages)) + NAME_BYTES + 2 * MOST_TEXT
     is_plain = longest <= MOST_SENT and max(map(len, parts.values())) <= PIECES
     if not is_plain or not all(_is_plain(text) for text in (to, from_)):
         return None

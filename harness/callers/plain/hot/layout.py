@@ -245,6 +245,8 @@ SEND_AT_ONCE = 32
 MOST_TOLD = 4096
 MOST_RECEIVED = 65_536
 MOST_SENT = 4096
+# To with the agent's tag, and the URI of its Contact: templates leave room for both.
+MOST_TEXT = 512
 CONTROL_BYTES = 128
 _MSGHDR_WORDS = 8
 # A record's row: the call's, then time and status of each message kept.

@@ -15,6 +15,7 @@ from harness.callers.plain.hot.jit import compiled
 from harness.callers.plain.hot.layout import (
     CALL_WIDTH,
     MOST_KEPT,
+    MOST_TEXT,
     NAME_BYTES,
     PAPER_BYTES,
     SLOT_BITS,
@@ -311,7 +312,7 @@ def _take_answer(tables: Any, index: int, data: Any, length: int, at_ns: int, no
     is_other_fork = status > 100 and tag != 0 and call[Call.TO_HASH] not in (0, tag)
     if status >= 300 or is_other_fork or not _has_room(call, length):
         return False
-    if status >= 200 and not (tag and found[Scan.IS_NEAR]):
+    if status >= 200 and not (tag and _is_answerable(found)):
         return False
     begin = call[Call.FILLED]
     _keep(tables, index, data, length, at_ns)
@@ -325,6 +326,12 @@ def _take_answer(tables: Any, index: int, data: Any, length: int, at_ns: int, no
     elif call[Call.STATE] == State.CALLING:
         _proceed(tables, index)
     return True
+
+
+@compiled
+def _is_answerable(found: Any) -> bool:
+    """Whether requests of the dialog that a 2xx makes go where the INVITE went, and are not too long."""
+    return bool(found[Scan.IS_NEAR] and found[Scan.TO_LENGTH] <= MOST_TEXT and found[Scan.TARGET_LENGTH] <= MOST_TEXT)
 
 
 @compiled
@@ -392,7 +399,7 @@ def _acknowledge_again(tables: Any, index: int, data: Any, at_ns: int) -> bool:
     tables.cells[Cell.REPEATED] += 1
     if call[Call.PAPER] >= 0:
         _send_own(tables, index, Message.ACK, 0)
-    elif found[Scan.IS_NEAR]:
+    elif _is_answerable(found):
         # Nothing is kept of a call that is over; the message says it all again.
         call[Call.TO_AT], call[Call.TO_LENGTH] = found[Scan.TO_AT], found[Scan.TO_LENGTH]
         call[Call.TARGET_AT], call[Call.TARGET_LENGTH] = found[Scan.TARGET_AT], found[Scan.TARGET_LENGTH]

@@ -66,6 +66,9 @@ WAYS = {
     "octets": (False, {"Server": "Server: \xe4"}),
     "a lone CR": (False, {"Server": "Server: a\rb"}),
     "NUL": (False, {"Server": "Server: a\0b"}),
+    "a long tag": (False, {"To": f"To: {{to}};tag={'a' * 600}"}),
+    "a long Contact": (False, {"Contact": f"Contact: <sip:{'b' * 600}@192.0.2.2:5060>"}),
+    "as long as may be": (True, {"Contact": f"Contact: <sip:{'b' * 480}@192.0.2.2:5060>"}),
     "no colon": (False, {"Server": "Server"}),
     "a side channel": (False, {"Server": "X-Callquake-Events: ws://192.0.2.2/x"}),
 }  # fmt: skip
@@ -250,3 +253,25 @@ def serialised(message):
     from harness.protocols.sip.message import serialise
 
     return serialise(message)
+
+
+def test_an_ack_again_to_a_contact_that_grew():
+    """A 2xx that comes again when its call is over says where the ACK goes; not past what there is room for."""
+    usual = lambda invite: written(invite, "SIP/2.0 200 OK", USUAL)  # noqa: E731
+    made = link(PlainSide)
+    begin(made)
+    invite = made.sent[0][2]
+    answer_to(made, usual(invite))
+    bye = made.sent[-1][2]
+    assert label(bye) == "BYE"
+    answer_to(made, written(bye, "SIP/2.0 200 OK", lines_of({"To": "To: {to}"})))
+    [record] = made.a.records
+    assert record["sip"]["bye"] == "answered"
+    before = len(made.sent)
+    answer_to(made, usual(invite))
+    assert label(made.sent[-1][2]) == "ACK"
+    assert len(made.sent) == before + 1
+    for size in (600, 4000, 30_000):
+        contact = f"Contact: <sip:{'b' * size}@192.0.2.2:5060>"
+        answer_to(made, written(invite, "SIP/2.0 200 OK", lines_of({"Contact": contact})))
+    assert len(made.sent) == before + 1

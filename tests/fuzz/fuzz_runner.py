@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from fuzz_media import AudioSockets, MediaStreams, Sdp, Stun, WebSocketFrames
 from fuzz_sip import SipMessages, SipStreams
 from fuzz_sip_agents import SipAgents
+from fuzz_sip_plain import PlainCallsOfPeers
 from fuzz_turn import Turn
 
 from harness.model.errors import RemoteProtocolError
 
 # Each, and its share of the inputs.
 TARGETS = {
-    SipMessages: 0.27,
+    SipMessages: 0.265,
     SipStreams: 0.1,
     Sdp: 0.2,
     Stun: 0.08,
@@ -23,6 +24,7 @@ TARGETS = {
     WebSocketFrames: 0.08,
     AudioSockets: 0.03,
     SipAgents: 0.01,
+    PlainCallsOfPeers: 0.005,
 }
 # CPU time of one input of up to 64 KiB, of one conversation of two user agents. Ordinary ones take some 0.1 ms, 2 ms.
 MOST_CPU_S = {SipAgents: 20.0}

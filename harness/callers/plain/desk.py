@@ -79,14 +79,18 @@ class Desk:
         now_ns: int,
         deliver: Callable[[bytes, Address, int], None],
         send: Callable[[bytes, Address], object],
+        stem: str | None = None,
     ) -> None:
-        """`deliver` gives a datagram to `agent`, `send` sends one that the kernel refused before."""
+        """`deliver` gives a datagram to `agent`, `send` sends one that the kernel refused before.
+
+        `stem`: 16 hexadecimal digits that begin all Call-IDs and branches; None draws them.
+        """
         self.agent = agent
         self._listener = listener
         self._deliver_to_agent = deliver
         self._send = send
         self.tables: Any = new_tables(calls, papers)
-        self.stem = secrets.token_hex(DIGITS // 2)
+        self.stem = stem or secrets.token_hex(DIGITS // 2)
         self._prepare(now_ns)
         self._store = TemplateStore(self.tables)
         self.templates: list[Template] = []

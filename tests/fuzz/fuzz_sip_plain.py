@@ -105,7 +105,7 @@ class PlainCallsOfPeers:
             cseq=request.get("cseq"),
             length=len(body),
             body=body,
-        ).encode()
+        ).encode("utf-8", "surrogateescape")
         return data if draw.random() < 0.6 else Mutator([data], WORDS, f"{self._seed}").make(number)[:60_000]
 
     def _hear(self, data):

@@ -56,7 +56,9 @@ def plans(url, count, **settings):
     ]
 
 
-@pytest.mark.parametrize("script", [answer, refuse(486)], ids=["answered", "refused"])
+@pytest.mark.parametrize(
+    "script", [answer, pytest.param(refuse(486), marks=pytest.mark.slow)], ids=["answered", "refused"]
+)
 def test_every_row_is_a_call_with_its_record(tmp_path, script):
     async def main():
         async with engine_and_agent(tmp_path, script) as (engine, agent):
@@ -101,6 +103,7 @@ def test_a_run_that_is_stopped_ends_its_calls(tmp_path):
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_rows_of_nothing_end_the_engine_with_a_word(tmp_path):
     async def main():
         async with engine_and_agent(tmp_path, answer) as (engine, _agent):

@@ -100,7 +100,13 @@ async def one(script, settings, *, is_plain):
         return record, calls, told
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+# Near to others that are run.
+SLOW = {"gone", "declines", "unauthorised", "redirects", "side channel", "silent", "holds"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in SCRIPTS]
+)
 def test_one_record_either_way(name):
     async def main():
         script, settings = SCRIPTS[name]

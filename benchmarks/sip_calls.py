@@ -3,7 +3,7 @@
 Both call one `sipp -sn uas` on the other core: INVITE, 180, 200, ACK, BYE, 200. The rate climbs until it is sustained
 no more: 99.9 % of the calls completed, 99 % of the rate achieved, messages sent again for 0.1 % of the calls at most.
 Ours is the product's engine, given plans over its wire and giving records back; what writes plans and reads records is
-on the agent's core.
+on the callers' core.
 """
 
 import argparse

@@ -22,7 +22,7 @@ CALLS, TURNS = 2, 2
 
 def shortest_replies():
     """Three one-sentence clips (Pipecat speaks sentence by sentence), the greeting first."""
-    clips = sorted((u for u in load_corpus().utterances.values() if u.noise == "clean"), key=lambda u: u.duration_ms)
+    clips = sorted((u for u in load_corpus().utterances.values() if u.is_clean), key=lambda u: u.duration_ms)
     one_sentence = [u for u in clips if sum(map(u.transcript.count, ".?!")) == 1]
     return [{"text": u.transcript, "path": str(u.file)} for u in one_sentence[:3]]
 

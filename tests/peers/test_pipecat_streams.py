@@ -180,7 +180,7 @@ class StreamAgent(PipecatAgent):
 
 @contextlib.contextmanager
 def stream_agent(folder):
-    clips = sorted((u for u in load_corpus().utterances.values() if u.noise == "clean"), key=lambda u: u.duration_ms)
+    clips = sorted((u for u in load_corpus().utterances.values() if u.is_clean), key=lambda u: u.duration_ms)
     agent = StreamAgent(folder, [str(u.file) for u in clips[:3]])
     try:
         agent.wait_until_ready()

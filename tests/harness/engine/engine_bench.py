@@ -196,7 +196,7 @@ def continuous_speech(utterance_id, seconds):
 
 def bench_clips():
     """Utterances with exactly known edges: two of real speech, two synthetic, at various places within a packet."""
-    speech = [u.id for u in load_corpus().utterances.values() if u.noise == "clean"]
+    speech = [u.id for u in load_corpus().utterances.values() if u.is_clean]
     sources = {
         "speech-a": (continuous_speech(speech[0], 1.1), 40.0),
         "speech-b": (continuous_speech(speech[-1], 0.9), 53.0),

@@ -11,7 +11,7 @@ from harness.model.errors import ScenarioError
 
 VOCABULARIES = ("general", "digits", "names")
 GENERAL = "general"
-# What a turn's record tells of its clip by name, beside the tags; and tags that say how a clip was made, not what it says.
+# What a turn's record tells of its clip by name, beside the tags; and tags on how a clip was made, not on what it is.
 _SEGMENTS = ("room", "channel", "distortion", "condition", "domain", "sentence_id", "speaker")
 _NO_SEGMENTS = frozenset({"noise-offset-ms"})
 # Sentences that try an agent's endpointing; a scenario says them where it asks for them.

@@ -169,7 +169,7 @@ def test_a_real_call_is_told_in_words_and_recorded(tmp_path, monkeypatch):
         "SRTP           SRTP_AE",
         "codec          opus, payload type",
         "greeting       heard ",
-        "(italian-l1-delivery-time, 4.1 s)",
+        "(italian-l1-delivery-time, 4.2 s)",
         "TTFB           ",
         'agent heard    "what are your opening hours" (stt, told at',
         'agent said     "Nine to five." (transcription, told at',

@@ -75,7 +75,7 @@ def test_both_directions_are_what_libsrtp_makes_and_forgeries_count_as_bad(suite
 
 
 def test_protected_packets_are_segmented_too_and_each_opens_with_its_own_key():
-    keys = {ssrc: crypto(sdes.AES_GCM_128, 10 * ssrc) for ssrc in range(1, 33)}
+    keys = {ssrc: crypto(sdes.AES_GCM_128, 10 * ssrc) for ssrc in range(1, 65)}
 
     async def talk():
         with PlainPeer() as peer:

@@ -97,5 +97,5 @@ def test_a_spoken_question_over_sip_gets_a_spoken_answer(tmp_path):
     assert min(timing.stt_ms, timing.tts_ms) > 0
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert {event["call_id"] for event in events} == {"e2e"}
-    assert [event["event"] for event in events] == ["call_started", "turn_finished", "call_ended"]
+    assert [event["event"] for event in events] == ["call_started", "turn_finished", "call_costed", "call_ended"]
     assert events[1]["outcome"] == "answered"

@@ -109,7 +109,7 @@ def scenario(url, *, calls=2, turns=2, **changes):
         "name": "product",
         "seed": 7,
         "target": {"url": url},
-        "callers": [{"name": "all", "turns": turns, "patience": "unlimited", "select": {"condition": ["clean"]}}],
+        "callers": [{"name": "all", "turns": turns, "patience": "unlimited", "select": {"noise": ["clean"]}}],
         "load": {"arrivals": {"distribution": "uniform", "rate_per_minute": 120, "calls": calls}},
         "limits": {"answer_timeout_s": 5, "greeting_timeout_s": 3, "call_timeout_s": 60},
         "thresholds": ["response_ratio >= 0.5", "ttfb_ms p50 < 20000"],

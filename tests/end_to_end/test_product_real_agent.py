@@ -109,16 +109,16 @@ def whisper_folder():
     return ModelStore(default_cache(os.environ)).load_path(WHISPER)
 
 
+@pytest.mark.slow
 def test_the_recordings_analysed_give_the_live_ttfb_of_every_turn(run):
+    # Not met yet on every run of the real agent: docs/analyze.md says how often. Asked for by `--soak`.
     from harness.analyze.analyse import Settings
     from harness.analyze.of_run import analyse_run
 
     _, calls = analyse_run(run.run_dir, Settings())
     answered = [pair for call in calls for pair in call.pairs if pair.live_ms is not None]
     assert len(answered) >= 10
-    # Now and then an answer's soft first packets are heard live and passed over in the recording, or the other way.
-    agreeing = sum(pair.agrees for pair in answered)
-    assert agreeing >= 0.9 * len(answered), [(p.live_ms, p.heard_ms) for p in answered]
+    assert all(pair.agrees for pair in answered), [(p.live_ms, p.heard_ms) for p in answered]
 
 
 def test_the_targets_own_events_join_the_callers_records(run):

@@ -10,6 +10,7 @@ from target_stack.edge.sip_options import DIGESTS, EARLY_MEDIA, MAX_RING_S, Earl
 
 _SRTP = ("off", "optional", "required")
 _MIN_SESSION_S = 90
+_TRUNK_CALLS = 16
 
 
 def add_options(up: argparse.ArgumentParser) -> None:
@@ -19,7 +20,10 @@ def add_options(up: argparse.ArgumentParser) -> None:
     up.add_argument("--sip-cert", type=Path, metavar="FILE", help="certificate for TLS (PEM)")
     up.add_argument("--sip-key", type=Path, metavar="FILE", help="its key (PEM)")
     up.add_argument(
-        "--sip-trunk-calls", type=int, default=16, metavar="N", help="SIP calls at once; more get 503 (%(default)s)"
+        "--sip-trunk-calls",
+        type=int,
+        metavar="N",
+        help="SIP calls at once; more get 503 (16; with --media-servers: as many as they take)",
     )
     up.add_argument("--sip-retry-after", type=int, default=5, metavar="S", help="Retry-After of a 503 (%(default)s)")
     up.add_argument("--sip-users", type=Path, metavar="FILE", help="challenge callers: lines of NAME:PASSWORD")
@@ -59,7 +63,7 @@ def options_from(options: argparse.Namespace) -> SipOptions:
         tls_port=options.sips_port,
         certificate=options.sip_cert,
         key=options.sip_key,
-        trunk_calls=options.sip_trunk_calls,
+        trunk_calls=_TRUNK_CALLS if options.sip_trunk_calls is None else options.sip_trunk_calls,
         retry_after_s=options.sip_retry_after,
         early_media=cast("EarlyMedia", options.sip_early_media),
         ring_s=options.sip_ring_s,

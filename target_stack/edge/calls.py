@@ -28,13 +28,22 @@ class Calls:
     """Every call from its accepted offer to its release."""
 
     def __init__(
-        self, sessions: SessionFactory, counts: EdgeCounts, names: CallNames, max_calls: int, limits: CallLimits
+        self,
+        sessions: SessionFactory,
+        counts: EdgeCounts,
+        names: CallNames,
+        max_calls: int,
+        limits: CallLimits,
+        *,
+        prefix: str = "",
     ) -> None:
         self._sessions = sessions
         self._counts = counts
         self._names = names
         self._max_calls = max_calls
         self._limits = limits
+        # In every pc_id, behind our name.
+        self._prefix = prefix
         self._calls: dict[str, WebRtcCall] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._is_closing = False
@@ -50,7 +59,7 @@ class Calls:
         self._admit()
         call_id = self._names.take(name)
         facts = facts_from_parameters(offer.request_data)
-        pc_id = f"callquake-{secrets.token_hex(8)}"
+        pc_id = f"callquake-{self._prefix}{secrets.token_hex(8)}"
         call = WebRtcCall(call_id, pc_id, self._sessions, self._limits, channel, facts)
         # Taken before the first await: two offers at once must not share the last place.
         self._calls[call.pc_id] = call

@@ -20,9 +20,10 @@ _LARGEST_MESSAGE = 64 * 1024
 
 
 class EventStreams:
-    """The channels of all calls, by token."""
+    """The channels of all calls, by token. `name`: stands before each token, for a front to tell whose it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self._prefix = f"{name}." if name else ""
         self._channels: dict[str, RtviChannel] = {}
         self._clients: dict[str, _WebSocketChannel] = {}
         # Of calls that have an address but no channel yet: done when they have, or never will.
@@ -30,7 +31,7 @@ class EventStreams:
 
     def promise(self) -> str:
         """Return the path of a stream whose channel is still to come: clients wait for `attach` or `close`."""
-        token = secrets.token_urlsafe(18)
+        token = self._prefix + secrets.token_urlsafe(18)
         self._promised[token] = asyncio.get_running_loop().create_future()
         return f"/calls/{token}/events"
 

@@ -10,13 +10,15 @@ POST /whip, /v1/realtime/calls    plain SDP                          -> 201 (sdp
 GET  /twilio  /stream             WebSocket: media streams of phone carriers
 GET  /calls/{token}/events        WebSocket: RTVI of a call that has no data channel (SIP)
 GET  /healthz  /readyz  /metrics
+and what `extra_routes` adds, as the admin API (target_stack/chaos/admin.py)
 """
 
 import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -26,6 +28,7 @@ from harness.model.errors import RemoteProtocolError
 from harness.protocols import small_webrtc
 from harness.protocols.json_fields import Fields, load_object
 from target_stack.edge.agent_call import CallLimits
+from target_stack.edge.behind import Behind
 from target_stack.edge.call_names import CallNames
 from target_stack.edge.calls import MAX_CALLS, Calls, RequestRefusedError
 from target_stack.edge.counts import EdgeCounts
@@ -52,7 +55,7 @@ _Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class EdgeServer:
     """Takes calls on `host`:`port` (0 = any free port). `metrics` gives the pipeline's part of /metrics.
 
-    `names`: shared with the other edges, where there are any.
+    `names`: shared with the other edges, where there are any. `behind`: callers come through a front.
     """
 
     def __init__(
@@ -66,10 +69,16 @@ class EdgeServer:
         max_calls: int = MAX_CALLS,
         limits: CallLimits = CallLimits(),  # noqa: B008 -- frozen
         names: CallNames | None = None,
+        extra_routes: Sequence[web.RouteDef] = (),
+        behind: Behind | None = None,
     ) -> None:
+        self._behind = behind
+        # Stands in every name that callers are given, so that a front finds whose session it is.
+        self._prefix = f"{behind.name}-" if behind is not None else ""
+        self._extra_routes = extra_routes
         self.counts = EdgeCounts()
         self.names = names or CallNames()
-        self.streams = EventStreams()
+        self.streams = EventStreams(behind.name if behind is not None else "")
         self._sessions = sessions
         self._host, self._port = host, port
         self._readiness = readiness
@@ -99,7 +108,7 @@ class EdgeServer:
 
     async def start(self) -> int:
         """Listen; return the bound port. OSError when the address cannot be bound."""
-        self._calls = Calls(self._sessions, self.counts, self.names, self._max_calls, self._limits)
+        self._calls = Calls(self._sessions, self.counts, self.names, self._max_calls, self._limits, prefix=self._prefix)
         self._media_streams = StreamEdge(
             self._sessions,
             self.names,
@@ -110,6 +119,7 @@ class EdgeServer:
         )
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_errors_as_json])
         app.add_routes(self._routes())
+        app.on_response_prepare.append(self._answering)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
@@ -129,6 +139,19 @@ class EdgeServer:
         if self._runner is not None:
             await self._runner.cleanup()
 
+    async def adopt(self, sock: socket.socket, data: bytes) -> None:
+        """Go on with a connection that was accepted elsewhere, of which `data` was read. OSError when it is gone."""
+        if self._runner is None or self._runner.server is None:
+            raise RuntimeError("the edge is not started")
+        sock.setblocking(False)
+        server = self._runner.server
+        _transport, protocol = await asyncio.get_running_loop().connect_accepted_socket(server, sock)
+        protocol.data_received(data)
+
+    async def _answering(self, request: web.Request, _response: web.StreamResponse) -> None:
+        if self._behind is not None:
+            self._behind.on_answer(request)
+
     def _routes(self) -> list[web.RouteDef]:
         return [
             web.get("/", self._get_page),
@@ -144,6 +167,7 @@ class EdgeServer:
             web.get("/healthz", self._get_health),
             web.get("/readyz", self._get_ready),
             web.get("/metrics", self._get_metrics),
+            *self._extra_routes,
         ]
 
     def _counted(self, route: _Route) -> _Route:
@@ -196,7 +220,7 @@ class EdgeServer:
         body = Fields("body", load_object(text, "body") if text.strip() else {})
         if body.text("transport", "webrtc") != "webrtc":
             raise RemoteProtocolError('body.transport must be "webrtc"')
-        session_id = secrets.token_hex(16)
+        session_id = self._prefix + secrets.token_hex(16)
         self._started[session_id] = body.inner("body", {}).values
         while len(self._started) > MAX_STARTED_SESSIONS:
             del self._started[next(iter(self._started))]

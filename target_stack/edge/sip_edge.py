@@ -23,6 +23,7 @@ from harness.protocols.sip.user_agent import UserAgent
 from harness.signalling.sip_endpoint import SipEndpoint
 from harness.signalling.tls import server_context
 from target_stack.edge.agent_call import AgentCall, CallLimits, EndReason
+from target_stack.edge.behind import NewSipSockets
 from target_stack.edge.call_facts import facts_from_headers
 from target_stack.edge.call_names import CALL_NAME, CallNames
 from target_stack.edge.counts import SipCounts
@@ -59,7 +60,10 @@ class SipAddresses:
 
 
 class SipEdge:
-    """Takes calls between `start` and `aclose`. `events_base(our host)` is the address of `streams`, up to its path."""
+    """Takes calls between `start` and `aclose`. `events_base(our host)` is the address of `streams`, up to its path.
+
+    `new_sockets`: what messages come and go by, where it is not sockets of our own.
+    """
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class SipEdge:
         streams: EventStreams,
         events_base: Callable[[str], str],
         limits: CallLimits = CallLimits(),  # noqa: B008 -- frozen
+        new_sockets: NewSipSockets = SipEndpoint,
     ) -> None:
         self.counts = SipCounts(trunk_calls=options.trunk_calls)
         self._sessions = sessions
@@ -83,7 +88,7 @@ class SipEdge:
         self._ticker = Ticker()
         self._registrar = Registrar()
         self._agent = UserAgent(_config(options), seed=int.from_bytes(os.urandom(8)))
-        self._endpoint = SipEndpoint(self._agent, self._on_event)
+        self._endpoint = new_sockets(self._agent, self._on_event)
         self._context = SipContext(options, self._ticker, self.counts, self._endpoint.flush)
         self._calls: dict[SipCall, asyncio.Task[None]] = {}
         # Dialogs that are not over, a little longer than their calls.

@@ -15,3 +15,5 @@ class Readiness:
     description: dict[str, str]
     # What is not a real part of this stack; reports repeat it.
     simulated: tuple[str, ...] = ()
+    # As `up --profile` names it.
+    profile: str = "cpu"

@@ -33,7 +33,10 @@ def add_options(up: argparse.ArgumentParser) -> None:
     )
     up.add_argument("--tts-device", default="cpu", metavar="NAME", help="for torch: cpu or cuda (%(default)s)")
     up.add_argument(
-        "--tts-batch", type=int, default=1, metavar="N", help="sentences of several calls in one batch (%(default)s)"
+        "--tts-batch",
+        type=int,
+        metavar="N",
+        help="sentences of several calls in one batch (1; emulated: as many as its file says)",
     )
     up.add_argument(
         "--tts-batch-wait-ms", type=float, default=50.0, metavar="MS", help="that a batch waits to fill (%(default)g)"

@@ -87,6 +87,7 @@ def measure(
     *,
     expects_greeting: call_metrics.Expects = None,
     seed: int = 0,
+    not_heard: Mapping[str, str] | None = None,
 ) -> ByTarget | None:
     """Return the figures of each of `names` and of every further name in the records; None where that is only one."""
     known = dict.fromkeys([*names, *(call.target for call in calls), *(turn.target for turn in turns)])
@@ -95,7 +96,7 @@ def measure(
     parts = [_Part(name, calls, turns, scored) for name in known]
     first, *others = parts
     return ByTarget(
-        tuple(part.figures(expects_greeting, seed) for part in parts),
+        tuple(part.figures(expects_greeting, seed, not_heard) for part in parts),
         tuple(_compare(first, other, seed) for other in others),
     )
 
@@ -112,7 +113,9 @@ class _Part:
         self.scored = [one for one in scored if one.turn.target == name]
         self._stories = {call.call_id: call.story for call in self.calls if call.story is not None}
 
-    def figures(self, expects_greeting: call_metrics.Expects, seed: int) -> TargetFigures:
+    def figures(
+        self, expects_greeting: call_metrics.Expects, seed: int, not_heard: Mapping[str, str] | None
+    ) -> TargetFigures:
         calls = self.calls
         return TargetFigures(
             name=self.name,
@@ -126,7 +129,7 @@ class _Part:
             ttfb=ttfb.measure(self.turns),
             stages=self._mean_turn(),
             wer=wer.pool(self.scored, seed) if self.scored else None,
-            why_no_wer="" if self.scored else wer.why_not(self.turns),
+            why_no_wer="" if self.scored else wer.why_not(self.turns, not_heard),
             drop_off=drop_off.measure(calls),
             media=_media(calls),
             sip=sip_metrics.measure(calls),

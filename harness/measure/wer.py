@@ -9,11 +9,12 @@ Which turns are scored:
   none, answered or timed out       scored as empty: every word is a deletion, for the agent understood nothing
   none, and the call ended first    not scored, counted: its transcript may have been on the way
   no transcript channel             not scored, counted
+  of a target with an emulated STT  never: its words are none of the caller's
   beyond a sample of a long run     not scored, counted (sampling.py)
 When no turn of a target has a hypothesis, its WER is not measured; it is never 0 for want of data.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.measure import entities
@@ -92,14 +93,21 @@ class WerResult:
 
 
 def measure(
-    turns: Sequence[TurnRecord], answer_timeout_ms: float | None, seed: int = 0, sampling: Sampling | None = None
+    turns: Sequence[TurnRecord],
+    answer_timeout_ms: float | None,
+    seed: int = 0,
+    sampling: Sampling | None = None,
+    not_heard: Mapping[str, str] | None = None,
 ) -> WerResult:
-    """Return the WER of `turns`; `answer_timeout_ms` tells a timed-out turn from one whose call ended first."""
+    """Return the WER of `turns`; `answer_timeout_ms` tells a timed-out turn from one whose call ended first.
+
+    `not_heard`: by target, why what it tells of words is no transcript, as of one whose STT is emulated.
+    """
     spoken = [t for t in turns if not t.cut and t.speech_ended_at_ns is not None]
     # A target that never told a transcript is not one that understood nothing.
-    told = {t.target for t in spoken if t.hypothesis is not None}
+    told = {t.target for t in spoken if t.hypothesis is not None} - set(not_heard or ())
     if not told:
-        return WerResult(None, why_not(spoken))
+        return WerResult(None, why_not(spoken, not_heard))
     spoken = [t for t in spoken if t.target in told]
     scorable = [t for t in spoken if _is_scorable(t, answer_timeout_ms)]
     scored = score(draw(scorable, _key, sampling or Sampling(), seed))
@@ -153,11 +161,13 @@ def _is_scorable(turn: TurnRecord, answer_timeout_ms: float | None) -> bool:
     return not turn.censored or timed_out
 
 
-def why_not(turns: Sequence[TurnRecord]) -> str:
-    """Return why there is no WER of `turns`, none of which has a hypothesis."""
+def why_not(turns: Sequence[TurnRecord], not_heard: Mapping[str, str] | None = None) -> str:
+    """Return why there is no WER of `turns`, none of which has a hypothesis that counts."""
     spoken = [t for t in turns if not t.cut and t.speech_ended_at_ns is not None]
     if not spoken:
         return "no turn was spoken to its end"
+    if not_heard and all(t.target in not_heard for t in spoken):
+        return not_heard[spoken[0].target]
     if all(t.transcript_channel is None for t in spoken):
         return "the target has no transcript channel"
     return "the transcript channel was there, but no transcript came over it"

@@ -11,6 +11,7 @@ def health_of(readiness: Readiness, *, active_calls: int, max_calls: int) -> dic
     return {
         "status": "alive",
         "version": library_name(),
+        "profile": readiness.profile,
         "ready": readiness.ready,
         "stages": readiness.description,
         "simulated": list(readiness.simulated),

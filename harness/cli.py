@@ -15,6 +15,7 @@ try:
         analyze,
         calibrate,
         demo,
+        faults,
         intelligibility,
         probe,
         report,
@@ -23,6 +24,7 @@ try:
         wer_under_load,
         workers,
     )
+    from harness.faults.journal import replay
     from harness.model.errors import ScenarioError, TargetError
 except KeyboardInterrupt:
     # They take a third of a second; Ctrl-C in it is no reason for a traceback.
@@ -42,6 +44,7 @@ examples:
   callquake analyze call.wav                     a recorded call: TTFB of every turn, yield, talk-over, dead air
   callquake calibrate                            how many callers does this machine hold, how true is its TTFB?
   callquake scenario check my.yaml               is the file right? which calls would it place?
+  callquake fault list                           what can be broken on purpose, in a scenario or by hand
 
 exit codes: 0 passed, 97 no data, 98 void, 99 threshold failed, 103 target unreachable, 104 bad scenario or option,
 105 interrupted (docs/exit-codes.md). `callquake COMMAND --help` tells more.
@@ -98,6 +101,7 @@ examples:
 _PASSED_ON = {
     "up": ("target_stack", ["up"], "start the bundled target stack"),
     "models": ("target_stack", ["models"], "fetch and check the bundled target stack's models"),
+    "stages": ("target_stack", ["stages"], "measure how long the stages take here, for the emulated profile"),
     "compliance": ("target_stack", ["compliance"], "what the bundled target stack recorded: audit, consents, deletion"),
     "corpus": ("harness.corpus", [], "the clips that callers speak: build, import your own, list, play, check, score"),
 }
@@ -120,6 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_probe(commands)
     _add_calibrate(commands)
     analyze.add_to(commands)
+    faults.add_to(commands)
     for name, (_, _, text) in _PASSED_ON.items():
         commands.add_parser(name, help=f"{text}; its own options: callquake {name} --help", add_help=False)
     commands.add_parser("version", help="print the version")
@@ -240,6 +245,8 @@ def _add_calibrate(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    # What a run that was killed has left broken is mended before anything else.
+    replay(os.environ, lambda text: print(text, file=sys.stderr, flush=True))
     if words and words[0] in _PASSED_ON:
         module, before, _ = _PASSED_ON[words[0]]
         sys.stdout.flush()

@@ -105,6 +105,12 @@ def _add_llm_options(up: argparse.ArgumentParser) -> None:
     )
     up.add_argument("--llm-log", type=Path, metavar="FILE", help="log of the local model's process")
 
+    up.add_argument(
+        "--admin-token",
+        default="",
+        metavar="TOKEN",
+        help="what /admin asks for; without one it is for this machine alone (better set as CALLQUAKE_ADMIN_TOKEN)",
+    )
 
 def _add_model_options(up: argparse.ArgumentParser) -> None:
     up.add_argument("--models", type=Path, metavar="DIR", help="cache of weights (see `callquake models --help`)")

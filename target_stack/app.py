@@ -7,6 +7,9 @@ import threading
 from pathlib import Path
 
 from harness.protocols.sip.flow import host_port
+from harness.signalling.sip_endpoint import SipEndpoint
+from target_stack.chaos.admin import Admin
+from target_stack.chaos.chaos import Chaos
 from target_stack.compliance.office import Office
 from target_stack.compliance.session import GuardedSession
 from target_stack.config import StackConfig
@@ -53,6 +56,7 @@ class Stack:
         self._switchboard = Switchboard(config.routes, self._telemetry, routing)
         self._store = ModelStore(config.models.cache)
         self._stop_fetching = threading.Event()
+        self.chaos = Chaos()
         self._loading = Loading(_descriptions(config), _simulated(config) + self._switchboard.simulated())
         self._server: LocalLlmServer | ScriptedLlmServer | None = None
         self._llm: OpenAiClient | None = None
@@ -81,6 +85,8 @@ class Stack:
             readiness=self.readiness,
             names=self._edge.names,
             streams=self._edge.streams,
+            extra_routes=Admin(self.chaos, config.admin_token).routes(),
+            behind=behind,
             events_base=self._events_base,
         )
 
@@ -133,6 +139,16 @@ class Stack:
             raise RuntimeError("a session was asked for before the stages were loaded")
         if self._office is None:
             return self._new_agent(call_id, sink)
+        own_stt, own_llm, own_tts = self.own_stages()
+        board, chaos = self._switchboard, self.chaos
+        # Faults are our own provider's: routing sees them, and may go around them.
+        stt, llm, tts = chaos.stt(own_stt), chaos.llm(own_llm), chaos.tts(own_tts)
+        self._stages = Stages(_vad(self._config), board.stt(stt), board.llm(llm), board.tts(tts))
+        if self._emulated is not None:
+            self._emulated.settle()
+
+    def own_stages(self) -> tuple[SpeechToText, LanguageModel, TextToSpeech]:
+        """Return our own models as they are, with nothing before them; only after `load`."""
         return GuardedSession(
             call_id,
             sink,
@@ -184,6 +200,7 @@ class Stack:
         if self._office is not None:
             await self._office.prepare(self._tts)
 
+        await self.chaos.aclose()
     def _new_plain_tts(self, weights: Path) -> TextToSpeech:
         config = self._config
         worker = ModelWorker("tts", self.stats, threads=config.tts_workers, waiting=config.waiting)

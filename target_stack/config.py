@@ -77,6 +77,14 @@ class StackConfig:
     compliance: Settings | None = None
 
 
+    profile: str = "cpu"
+    vad: str = "silero"
+    # None: real models.
+    emulation: EmulationConfig | None = None
+    # Of the admin API, which breaks the agent on purpose; "": this machine alone may.
+    admin_token: str = ""
+    # Processes that serve the calls, behind a front; none: this one does.
+    servers: ServersConfig = field(default_factory=ServersConfig)
 def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> StackConfig:
     """Return the checked configuration. Raises ScenarioError naming the option and its legal values."""
     _check_profile(options.profile)
@@ -109,6 +117,11 @@ def _check_profile(profile: str) -> None:
     legal = ", ".join(PROFILES)
     if profile in PLANNED_PROFILES:
         raise ScenarioError(f"--profile {profile}: not built yet; legal: {legal}")
+        profile=options.profile,
+        vad=_vad(options.vad),
+        emulation=emulation_config.emulation_from(options) if is_emulated else None,
+        admin_token=options.admin_token,
+        servers=servers_from(options),
     if profile not in PROFILES:
         raise ScenarioError(f"--profile {profile}: no such profile; legal: {legal}")
 

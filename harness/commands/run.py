@@ -7,6 +7,7 @@ that Ctrl-C reaches it once and by us alone, and so that nothing of it can be le
 import argparse
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from harness.commands.calibration_hint import print_calibration
 from harness.commands.locust_child import LocustChild
 from harness.commands.scenario import describe, print_hint
 from harness.exit_codes import ExitCode
+from harness.faults.journal import replay
 from harness.model.clock import monotonic_ns
 from harness.model.errors import ScenarioError
 from harness.report.finish import finish_run
@@ -71,6 +73,8 @@ def _run_headless(options: argparse.Namespace, prepared: Prepared, run_dir: Path
     words += ["--run-dir", str(run_dir), "--run-id", run_id]
     child = LocustChild(words, run_dir / LOG_FILE)
     status = child.follow()
+    # Had Locust been killed, its faults would still be in force.
+    replay(os.environ, lambda text: print(text, file=sys.stderr, flush=True))
     if not (run_dir / RUN_FILE).exists() and child.was_interrupted:
         print("interrupted before the first call; nothing was recorded", flush=True)
         return ExitCode.INTERRUPTED

@@ -6,6 +6,7 @@ and the files are here. A web session may start and stop many times; each time i
 
 import contextlib
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from gevent import subprocess
 from locust.runners import MasterRunner
 
 from harness.exit_codes import ExitCode
+from harness.faults.effect import Means
 from harness.load import run_info
 from harness.load.cluster.fingerprint import fingerprint
 from harness.load.cluster.master import Cluster
 from harness.load.cluster.preparation import description_of
 from harness.load.cluster.seats import Seats
+from harness.load.faults import RunFaults
 from harness.load.live import Live
 from harness.load.options import DEFAULT_REPORTS_DIR, RunOptions
 from harness.load.request_events import RequestEvents
@@ -32,6 +35,7 @@ from harness.load.users import VoiceUser
 from harness.model.clock import monotonic_ns
 from harness.model.errors import ScenarioError
 from harness.scenario.check import Prepared
+from harness.scenario.faults import admin_of, due_faults
 from harness.scenario.run_dir import RUN_FILE, new_run_id, utc_now
 
 logger = logging.getLogger(__name__)
@@ -51,6 +55,7 @@ class Runs:
         self.session: Session | Cluster | None = None
         self.live = Live(prepared.loaded.scenario.limits.answer_timeout_s * 1000)
         self.writer: RunWriter | None = None
+        self.faults: RunFaults | None = None
         self.last_run_dir: Path | None = None
         self._infos = infos
         self._requests = RequestEvents(environment.events.request.fire)
@@ -189,6 +194,24 @@ class Runs:
             gevent.spawn(cluster.start, run_id, run_dir, self._save_workers)
         else:
             gevent.spawn(self._start_session(run_dir).start)
+        self.faults = self._begin_faults(run_dir)
+
+    def _begin_faults(self, run_dir: Path) -> RunFaults:
+        prepared = self.prepared
+        scenario = prepared.loaded.scenario
+        means = Means(
+            admin=admin_of(scenario, [target.url for target in prepared.targets.values()], os.environ),
+            environ=dict(os.environ),
+            folder=str(prepared.loaded.path.parent.resolve()),
+        )
+        due = due_faults(scenario, prepared.seed)
+        faults = RunFaults(due, means, str(run_dir.resolve()), self._receive, lambda: self.elapsed_s)
+        faults.begin()
+        return faults
+
+    def _end_faults(self) -> None:
+        if self.faults is not None:
+            self.faults.end()
 
     def _gather(self, seats: Seats) -> Cluster:
         cluster = Cluster(seats, self.prepared, self._n_runs, self._receive)
@@ -213,6 +236,8 @@ class Runs:
             return
         if not (self.session.is_over or self._is_planned_end):
             self._explain_stop(self.session)
+        # Before the engines, which tell what they did of it.
+        self._end_faults()
         self.session.finish()
 
     def _explain_stop(self, session: Session | Cluster) -> None:
@@ -231,6 +256,7 @@ class Runs:
         if self._started_ns is None:
             return
         self._started_ns = None
+        self._end_faults()
         session, self.session, VoiceUser.session = self.session, None, None
         if self.writer is None:
             return
@@ -254,6 +280,7 @@ class Runs:
         if self.session is not None:
             if not self.session.is_over:
                 self.interrupt("Locust was told to quit")
+            self._end_faults()
             self.session.finish()
         self._on_test_stop()
         if self._report is not None:

@@ -9,6 +9,7 @@ from harness.measure import calls as call_metrics
 from harness.measure import drop_off, generator_health, stages, ttfb, wer
 from harness.measure import sip as sip_metrics
 from harness.measure.distribution import Sample
+from harness.measure.injections import Injection
 from harness.measure.load_level import with_load
 from harness.measure.sampling import Sampling
 from harness.model.records import CallRecord, HealthSample, TurnRecord
@@ -36,6 +37,8 @@ class Measured:
     sip: sip_metrics.SipResult | None = None
     # None = the scenario has one target.
     by_target: target_metrics.ByTarget | None = None
+    # What was broken on purpose.
+    faults: Sequence[Injection] = ()
 
 
 def measure(
@@ -52,6 +55,8 @@ def measure(
     seed: int = 0,
     targets: Sequence[str] = (),
     sampling: Sampling | None = None,
+    faults: Sequence[Injection] = (),
+    not_heard: Mapping[str, str] | None = None,
 ) -> Measured:
     """Return the figures of a run; without `answer_timeout_ms` the longest wait of the run stands for it.
 
@@ -86,6 +91,7 @@ def measure(
             targets, calls, turns, words.scored, expects_greeting=expects_greeting, seed=seed
         ),
     )
+        faults=faults,
 
 
 def find_answer_timeout_ms(scenario: Mapping[str, Any]) -> float | None:

@@ -65,6 +65,8 @@ def analyse(run: StoredRun) -> Analysis:
         targets=[target.name for target in info.targets],
         sampling=find_sampling(info.scenario),
     )
+        not_heard=not_heard(info),
+        faults=run.faults,
     impaired = onset_words(run.calls)
     results = [evaluate(threshold, measured) for threshold in thresholds]
     book = load_runbook()

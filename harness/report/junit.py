@@ -6,6 +6,7 @@ green on it.
 
 from xml.etree import ElementTree as ET
 
+from harness.measure.injections import Injection
 from harness.measure.normaliser import identity
 from harness.measure.wer import WerResult
 from harness.report.analysis import Analysis
@@ -20,6 +21,7 @@ def render(analysis: Analysis) -> bytes:
     suite_name = f"callquake.{info.scenario_name}"
     cases = [
         *(_threshold_case(suite_name, result) for result in analysis.thresholds),
+        *(_fault_case(suite_name, one) for one in analysis.run.faults),
         _generator_case(suite_name, analysis),
         _data_case(suite_name, analysis),
     ]
@@ -50,6 +52,7 @@ def _properties(analysis: Analysis) -> list[tuple[str, str]]:
         ("exit_code", str(int(analysis.verdict.exit_code))),
         ("seed", str(info.seed)),
         ("target", str(info.target.get("url", ""))),
+        *(("simulated", part) for part in info.simulated),
         *_understanding(analysis.measured.wer),
     ]
 
@@ -80,6 +83,14 @@ def _threshold_case(suite: str, result: ThresholdResult) -> ET.Element:
         _reason(case, "failure", "threshold", result.detail)
     elif result.verdict is ThresholdVerdict.NO_DATA:
         _reason(case, "error", "no-data", f"NO DATA: {result.detail}")
+    return case
+
+
+def _fault_case(suite: str, one: Injection) -> ET.Element:
+    """Say whether a fault was injected: an agent that was not broken has withstood nothing."""
+    case = _case(f"{suite}.fault", f"{one.fault.name} ({one.fault.kind}) was injected")
+    if not one.is_injected:
+        _reason(case, "error", "not-injected", f"NO DATA: {one.why_not}")
     return case
 
 

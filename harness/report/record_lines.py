@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 from harness.model.codec import from_json
 from harness.model.errors import ScenarioError
+from harness.model.fault import FaultEvent
 from harness.model.histogram import Histogram
 from harness.model.records import CallRecord, HealthSample, TurnRecord
 
-T = TypeVar("T", CallRecord, TurnRecord, HealthSample)
+T = TypeVar("T", CallRecord, TurnRecord, HealthSample, FaultEvent)
 # Half of 64 bits, as CLOCK_MONOTONIC counts; no time, count or ratio of a run is beyond it.
 _LARGEST = 2**63
 _SHOWN = 5

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.measure.calibration import Calibration
+from harness.measure.injections import Injection, injections_of
 from harness.model.codec import from_json
 from harness.model.errors import ScenarioError
+from harness.model.fault import FaultEvent
 from harness.model.records import CallRecord, HealthSample, TurnRecord
 from harness.report.intelligibility import Intelligibility
 from harness.report.intelligibility import read as read_intelligibility
@@ -95,6 +97,8 @@ class StoredRun:
     intelligibility: Intelligibility | None = None
 
 
+    # What was broken on purpose, in the order in which the run told of it.
+    faults: list[Injection] = field(default_factory=list)
 def read_run(run_dir: Path) -> StoredRun:
     """Read `run_dir`; raises ScenarioError when it holds no readable run.json, or a record file is none."""
     info = read_info(run_dir / "run.json")
@@ -104,6 +108,8 @@ def read_run(run_dir: Path) -> StoredRun:
     health = read_records(run_dir / "health.jsonl", HealthSample, notes)
     shifts = shifts_of(info.workers, info.first_due_monotonic_ns)
     worker_of = {call.call_id: call.worker for call in calls}
+    # On the master's clock already.
+    faults = injections_of(read_records(run_dir / "faults.jsonl", FaultEvent, notes))
     return StoredRun(
         directory=run_dir,
         info=dataclasses.replace(info, workers=with_counts(info.workers, calls)),
@@ -114,6 +120,7 @@ def read_run(run_dir: Path) -> StoredRun:
         intelligibility=read_intelligibility(run_dir, notes),
     )
 
+        faults=faults,
 
 def read_info(path: Path) -> RunInfo:
     """Read run.json; raises ScenarioError naming the file and what is wrong with it."""

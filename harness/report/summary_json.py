@@ -9,6 +9,7 @@ from harness.model.codec import to_json
 from harness.report.analysis import Analysis
 from harness.report.by_target_json import by_target_json
 from harness.report.calibration_words import error_json
+from harness.report.fault_words import faults_json
 from harness.report.impairment_notes import impaired_callers, loss_of
 from harness.report.intelligibility import to_json as intelligibility_json
 from harness.report.sip_words import sip_json
@@ -56,6 +57,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "generator": _generator(analysis),
         "packets": loss_of(analysis.run.calls),
         "impairments": impaired_callers(analysis.run.calls),
+        "faults": faults_json(analysis.run),
         "workers": [to_json(worker) for worker in info.workers],
         "simulated": list(info.simulated),
         "notes": analysis.notes,

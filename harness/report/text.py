@@ -9,6 +9,7 @@ from harness.measure.ttfb import PERCENTILES
 from harness.report.analysis import Analysis
 from harness.report.by_target_words import text_lines as target_lines
 from harness.report.causes import remedy_of
+from harness.report.fault_words import rows_of as fault_rows
 from harness.report.sip_words import text_lines as sip_lines
 from harness.report.wer_words import intelligibility_lines
 from harness.report.wer_words import text_lines as wer_lines
@@ -31,6 +32,7 @@ def render(analysis: Analysis, report_path: str) -> str:
         _calls(analysis),
         target_lines(analysis.measured.by_target),
         sip_lines(analysis.measured.sip),
+        _faults(analysis),
         _runbook(analysis),
         _generator(analysis),
         _workers(analysis),
@@ -51,6 +53,10 @@ def _verdict(analysis: Analysis) -> list[str]:
     lines = [f"{verdict.kind.value}  {info.scenario_name}, seed {info.seed}, {seconds(info.duration_s)}"]
     if info.status.value != "finished":
         lines[0] += f", {words(info.status.value)}"
+    # A verdict on something that is not all real says so itself.
+    if info.simulated:
+        others = len(info.simulated) - 1
+        lines += _wrap(f"simulated: {info.simulated[0]}" + (f", and {others} more, see Notes" if others else ""))
     for reason in verdict.reasons[:5]:
         lines += _wrap(reason)
     if len(verdict.reasons) > 5:
@@ -129,6 +135,15 @@ def _cause(analysis: Analysis, cause: str, n: int) -> list[str]:
         return [beside, *remedy]
     below = f"         {example}"
     return [line, below if len(below) <= WIDTH else f"{below[: WIDTH - 1].rstrip()}…", *remedy]
+
+
+def _faults(analysis: Analysis) -> list[str]:
+    """Tell what was broken on purpose, and what proves it."""
+    lines = []
+    for row in fault_rows(analysis.run):
+        lines += _wrap(f"{row.name} ({row.kind}) {row.when}: {row.what or 'as it is'}", " " * 7, "  ")
+        lines += _wrap(row.evidence, " " * 9, " " * 7)
+    return ["Faults", *lines] if lines else []
 
 
 def _runbook(analysis: Analysis) -> list[str]:

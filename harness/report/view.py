@@ -15,6 +15,7 @@ from harness.report.causes import remedy_of
 from harness.report.charts import health as health_chart
 from harness.report.charts import response, shares
 from harness.report.charts import targets as target_chart
+from harness.report.fault_words import rows_of as fault_rows
 from harness.report.health_rows import health_rows
 from harness.report.sip_words import delay_rows, facts_of, ratio_rows
 from harness.report.view_calls import call_rows, turn_points
@@ -61,6 +62,7 @@ def view_of(analysis: Analysis) -> dict[str, Any]:
         "health_rows": health_rows(analysis.measured.health),
         "by_target": _by_target(analysis),
         "sip": _sip(analysis),
+        "faults": fault_rows(analysis.run),
         "remedies": [(cause, remedy_of(cause)) for cause in analysis.measured.drop_off.by_cause if remedy_of(cause)],
         "calls": rows[:MAX_CALLS_SHOWN],
         "n_calls": len(rows),

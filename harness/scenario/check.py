@@ -15,6 +15,7 @@ from harness.corpus.manifest import Corpus, load_corpus
 from harness.model.errors import ScenarioError
 from harness.model.plan import TargetSpec
 from harness.scenario.actions import problem_with
+from harness.scenario.faults import problems_of_faults, problems_with_admin
 from harness.scenario.loader import LoadedScenario, load_scenario
 from harness.scenario.plans import Planner, by_accent, utterances_of
 from harness.scenario.schema import Caller
@@ -73,11 +74,15 @@ def prepare(
         *_selection_problems(loaded, corpus),
         *_threshold_problems(loaded, corpus),
         *_option_problems(seed, calls),
+        *(loaded.problem(place, said) for place, said in problems_of_faults(loaded.scenario)),
     ]
     only, targets = tuple(only), dict[str, Target]()
     try:
         targets = _called(loaded, url, only)
         problems += _transport_problems(loaded, specs(targets))
+        urls = [target.url for target in targets.values()]
+        found = problems_with_admin(loaded.scenario, urls, os.environ)
+        problems += [loaded.problem(place, said) for place, said in found]
     except ScenarioError as error:
         problems.append(str(error))
     if problems:

@@ -20,6 +20,7 @@ from pydantic import (
 from harness.model.plan import CallLimits, TargetSpec
 from harness.scenario.actions import CallerAction
 from harness.scenario.arrivals import Stage
+from harness.scenario.fault_block import AdminBlock, FaultBlock
 from harness.scenario.impairments import Impairments
 from harness.scenario.strict_model import StrictModel
 from harness.scenario.target.block import Target
@@ -167,6 +168,11 @@ class ArrivalStage(StrictModel):
 
     duration_s: float = Field(gt=0, le=_DAY_S)
     rate_per_minute: Rate
+    name: str = Field(
+        default="",
+        pattern=r"^([A-Za-z][A-Za-z0-9_.-]{0,63})?$",
+        description="what faults and thresholds may call this phase; its number from 1 does as well",
+    )
 
 
 class Arrivals(StrictModel):
@@ -210,6 +216,11 @@ class UserStage(StrictModel):
     duration_s: float = Field(gt=0, le=_DAY_S)
     users: int = Field(ge=0, le=100_000)
     spawn_rate: float = Field(default=1.0, gt=0, le=100, description="users started or stopped a second")
+    name: str = Field(
+        default="",
+        pattern=r"^([A-Za-z][A-Za-z0-9_.-]{0,63})?$",
+        description="what faults and thresholds may call this phase; its number from 1 does as well",
+    )
 
 
 class Users(StrictModel):
@@ -296,6 +307,8 @@ class Scenario(StrictModel):
     record: RecordShare = 0.0
     wer: WerOptions = WerOptions()
     thresholds: list[ThresholdChoice] = Field(default_factory=list)
+    faults: list[FaultBlock] = Field(default_factory=list, description="what is broken on purpose, and when")
+    admin: AdminBlock | None = Field(default=None, description="the bundled agent's admin API, for faults of its own")
 
     @field_validator("targets")
     @classmethod

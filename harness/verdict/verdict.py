@@ -77,7 +77,7 @@ def _reasons(
     failed = [r for r in results if r.verdict is ThresholdVerdict.FAILED]
     if failed:
         return VerdictKind.FAILED, [_line(r) for r in failed]
-    missing = [*_nothing_heard(run, status, target), *_undecided(results)]
+    missing = [*_nothing_heard(run, status, target), *not_injected(run), *_undecided(results)]
     if missing:
         return VerdictKind.NO_DATA, missing
     return VerdictKind.PASSED, [f"all {len(results)} thresholds passed"] if len(results) > 1 else [_line(results[0])]
@@ -94,6 +94,15 @@ def _nothing_heard(run: Measured, status: RunStatus, target: str) -> list[str]:
     if not run.ttfb.n_answered:
         return [f"no turn was answered in {run.counts.placed} calls"]
     return []
+
+
+def not_injected(run: Measured) -> list[str]:
+    """Return a sentence for each fault that did nothing: what it was to show was not asked of the agent."""
+    return [
+        f"fault {one.fault.name} ({one.fault.kind}) was not injected: {one.why_not}"
+        for one in run.faults
+        if not one.is_injected
+    ]
 
 
 def _undecided(results: Sequence[ThresholdResult]) -> list[str]:

@@ -1,0 +1,284 @@
+"""`callquake fault`: what can be broken, how one fault is asked for, and faults by hand: start, status, stop."""
+
+import argparse
+import contextlib
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from harness.commands import fault_words
+from harness.exit_codes import ExitCode
+from harness.faults.catalogue import KINDS, kind_named
+from harness.faults.check import check_filter, check_parameters, parameters_from_words
+from harness.faults.effect import Admin, FaultError, Means
+from harness.faults.injection import Injector
+from harness.faults.journal import Entry, Journal, state_folder
+from harness.faults.kind import Kind
+from harness.faults.owner import is_alive
+from harness.faults.reverts import RevertError
+from harness.model.errors import ScenarioError
+from harness.model.fault import Fault, FaultEvent, FaultFilter, Where
+
+TOKEN_VARIABLE = "CALLQUAKE_ADMIN_TOKEN"  # noqa: S105  a variable's name
+# How long a target keeps a fault that nobody renews: --keep without --for.
+_KEPT_S = 3_600.0
+_TELL_EVERY_S = 2.0
+_STOP_TIMEOUT_S = 15.0
+
+_EPILOG = """\
+A fault is a claim: this is injected, this is what it must do, so fast things must recover. What it did is counted where
+it is done; a fault that touched nothing was not injected, and a run with such a fault does not pass. Every fault is
+undone on every way out. What would outlive a killed process stands in a journal on disk before it is done, and the
+next callquake command undoes it.
+
+In a scenario, with time, symptoms and recovery (docs/faults.md):
+  faults:
+    - name: slow_llm
+      kind: stage.delay
+      start_s: 60
+      duration_s: 30
+      parameters: {stage: llm, delay_ms: 1500}
+      symptoms: [{metric: ttfb_ms p95, direction: up, by: 1000}]
+      recovers_within_s: 15
+
+By hand:
+  callquake fault list                                        every kind, a line each
+  callquake fault describe stage.delay                        its parameters, its evidence, how it is undone, an example
+  callquake fault start stage.delay stage=llm delay_ms=1500 --for 30s        in the foreground; Ctrl-C undoes it
+  callquake fault start stage.error stage=stt --share 0.5 --keep             until `fault stop`
+  callquake fault status                                      what is in force, and whose it is
+  callquake fault stop --all                                  undo all that is not a living run's
+"""
+_START_EPILOG = """\
+examples:
+  callquake fault start stage.delay stage=llm delay_ms=1500 --admin http://127.0.0.1:8080 --for 30s
+  callquake fault start stage.rate_limit stage=llm per_minute=6 retry_after_s=5 --for 2m
+  CALLQUAKE_ADMIN_TOKEN=... callquake fault start stage.stall stage=tts --admin https://agent.test --for 10s
+
+exit codes: 0 it did something and is undone, 97 it touched nothing (not injected), 104 wrong kind or parameter,
+1 it could not be injected or not be undone.
+"""
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `fault` with its actions."""
+    shape = argparse.RawDescriptionHelpFormatter
+    text = "break something on purpose: list and describe faults, start and stop them by hand"
+    parser = commands.add_parser("fault", help=text, description=text, epilog=_EPILOG, formatter_class=shape)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="every kind of fault, a line each")
+    listing.add_argument("--where", choices=[where.value for where in Where], help="only faults of this side")
+    listing.set_defaults(call=list_kinds)
+    describe = actions.add_parser("describe", help="one kind: parameters, evidence, revert, an example to copy")
+    describe.add_argument("kind", metavar="KIND", help="like stage.delay")
+    describe.add_argument("--json", action="store_true", help="as JSON, with a JSON Schema of its parameters")
+    describe.set_defaults(call=describe_kind)
+    start = actions.add_parser("start", help="inject one now", epilog=_START_EPILOG, formatter_class=shape)
+    _add_start(start)
+    stop = actions.add_parser("stop", help="undo one, or all")
+    stop.add_argument("id", nargs="?", metavar="ID", help="as `fault status` tells it")
+    stop.add_argument("--all", action="store_true", help="everything that is not a living run's")
+    stop.set_defaults(call=stop_fault)
+    status = actions.add_parser("status", help="what is in force")
+    status.set_defaults(call=show_status)
+
+
+def _add_start(start: argparse.ArgumentParser) -> None:
+    start.add_argument("kind", metavar="KIND", help="like stage.delay; `callquake fault list` names them")
+    start.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help="the kind's parameters")
+    start.add_argument("--for", dest="length", metavar="TIME", help="like 30s, 5m or 500ms; default: until Ctrl-C")
+    start.add_argument("--name", metavar="NAME", help="what to call it; default: the kind and four digits")
+    start.add_argument("--share", type=float, default=1.0, metavar="X", help="of the calls or requests, 0 to 1")
+    start.add_argument("--seed", type=int, default=0, metavar="N", help="which of them, and every other draw")
+    start.add_argument(
+        "--admin",
+        default=os.environ.get("CALLQUAKE_ADMIN_URL", "http://127.0.0.1:8080"),
+        metavar="URL",
+        help=f"the bundled agent (%(default)s); its token in {TOKEN_VARIABLE}",
+    )
+    start.add_argument("--keep", action="store_true", help="leave it in force and return; `fault stop` undoes it")
+    start.set_defaults(call=start_fault)
+
+
+def list_kinds(options: argparse.Namespace) -> int:
+    """Print every kind."""
+    print("\n".join(fault_words.listing(KINDS.values(), options.where)))
+    return ExitCode.PASSED
+
+
+def describe_kind(options: argparse.Namespace) -> int:
+    """Print all there is to know of one kind."""
+    kind = _kind(options.kind)
+    print(fault_words.as_json(kind) if options.json else "\n".join(fault_words.description(kind)))
+    return ExitCode.PASSED
+
+
+def _kind(name: str) -> Kind:
+    try:
+        return kind_named(name)
+    except ValueError as error:
+        raise ScenarioError(f"KIND: {error}") from error
+
+
+def start_fault(options: argparse.Namespace) -> int:
+    """Inject one fault, in the foreground or to be kept."""
+    fault = fault_from(options)
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    lease_s = (fault.duration_ms or _KEPT_S * 1000) / 1000 if options.keep else None
+    means = Means(
+        admin=Admin(options.admin.rstrip("/"), token), environ=dict(os.environ), folder=str(Path.cwd()), lease_s=lease_s
+    )
+    journal = Journal(state_folder(os.environ))
+    try:
+        injector = Injector(fault, means, journal, _say)
+    except FaultError as error:
+        raise ScenarioError(f"{fault.kind}: {error}") from error
+    with _signals_interrupt():
+        if not injector.start(is_declared=False):
+            return ExitCode.LOCUST_ERROR
+        if options.keep:
+            return _keep(injector, journal)
+        return _hold(injector)
+
+
+def fault_from(options: argparse.Namespace) -> Fault:
+    """Return the fault that the command line asks for. Raises ScenarioError listing every problem."""
+    kind = _kind(options.kind)
+    problems = []
+    try:
+        raw = parameters_from_words(kind, options.parameters)
+        parameters, found = check_parameters(kind, raw)
+        problems += [f"{'.'.join(map(str, place[1:])) or 'parameters'}: {said}" for place, said in found]
+    except ValueError as error:
+        parameters = {}
+        problems.append(str(error))
+    chosen = FaultFilter(share=options.share)
+    if not 0 <= options.share <= 1:
+        problems.append(f"--share: got {options.share:g}; legal: 0 to 1")
+    problems += [said for _, said in check_filter(kind, chosen)]
+    length_ms = None
+    try:
+        length_ms = None if options.length is None else fault_words.duration_ms(options.length)
+    except ValueError as error:
+        problems.append(f"--for: {error}")
+    if problems:
+        raise ScenarioError("\n".join(problems))
+    return Fault(
+        name=options.name or f"{kind.name}-{secrets.token_hex(2)}",
+        kind=kind.name,
+        where=kind.where,
+        duration_ms=length_ms,
+        parameters=parameters,
+        filter=chosen,
+        seed=options.seed,
+    )
+
+
+def _keep(injector: Injector, journal: Journal) -> int:
+    if injector.entry is None:
+        injector.stop()
+        raise ScenarioError(f"--keep: {injector.fault.kind} lives only as long as whoever injects it; leave --keep out")
+    journal.keep(injector.entry)
+    print(f"kept: callquake fault stop {injector.entry.id}", flush=True)
+    return ExitCode.PASSED
+
+
+def _hold(injector: Injector) -> int:
+    """Keep it in force until its time is over or somebody interrupts."""
+    length_ms = injector.fault.duration_ms
+    until = None if length_ms is None else time.monotonic() + length_ms / 1000
+    with contextlib.suppress(KeyboardInterrupt):
+        while until is None or time.monotonic() < until:
+            time.sleep(_TELL_EVERY_S if until is None else max(0.0, min(_TELL_EVERY_S, until - time.monotonic())))
+            injector.gather()
+    last = injector.stop()
+    if injector.failure:
+        return ExitCode.LOCUST_ERROR
+    return ExitCode.PASSED if last.touched else ExitCode.NO_DATA
+
+
+@contextlib.contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP undo the fault as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(event: FaultEvent) -> None:
+    """Tell a step on stderr."""
+    words = fault_words.event_words(event)
+    if words:
+        print(words, file=sys.stderr, flush=True)
+
+
+def show_status(_options: argparse.Namespace) -> int:
+    """Print what the journal holds."""
+    entries = Journal(state_folder(os.environ)).entries()
+    lines = [line for entry in entries for line in fault_words.entry_lines(entry, _whose(entry))]
+    print("\n".join(lines) if lines else "no fault of this user's outlives its process: nothing to undo")
+    return ExitCode.PASSED
+
+
+def _whose(entry: Entry) -> str:
+    if entry.owner is None:
+        return f"kept: callquake fault stop {entry.id}"
+    if not is_alive(entry.owner):
+        return f"process {entry.owner.pid} left it behind, or it is another machine's ({entry.owner.host})"
+    return f"process {entry.owner.pid} holds it" + (f", for the run {entry.run}" if entry.run else "")
+
+
+def stop_fault(options: argparse.Namespace) -> int:
+    """Undo one fault, or all that no run holds."""
+    if (options.id is None) == (not options.all):
+        raise ScenarioError("needs one of: ID, --all")
+    journal = Journal(state_folder(os.environ))
+    entries = [entry for entry in journal.entries() if options.all or entry.id == options.id]
+    if not entries and options.id is not None:
+        there = ", ".join(entry.id for entry in journal.entries()) or "none is in force"
+        raise ScenarioError(f"{options.id}: no such fault; legal: {there}")
+    failed = sum(not _stop(journal, entry) for entry in entries)
+    return ExitCode.LOCUST_ERROR if failed else ExitCode.PASSED
+
+
+def _stop(journal: Journal, entry: Entry) -> bool:
+    if entry.owner is not None and is_alive(entry.owner):
+        return _ask_owner(journal, entry)
+    try:
+        journal.undo(entry, os.environ)
+    except RevertError as error:
+        print(f"{entry.id}: still in force: {error}", file=sys.stderr)
+        return False
+    print(f"{entry.id}: undone")
+    return True
+
+
+def _ask_owner(journal: Journal, entry: Entry) -> bool:
+    """Have the process that holds a fault undo it; a run's faults are the run's own."""
+    if entry.run or entry.owner is None:
+        print(f"{entry.id}: left alone, the run {entry.run} goes on and ends it", file=sys.stderr)
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(entry.owner.pid, signal.SIGINT)
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    while any(other.id == entry.id for other in journal.entries()):
+        if time.monotonic() > deadline:
+            print(
+                f"{entry.id}: process {entry.owner.pid} did not undo it within {_STOP_TIMEOUT_S:g} s", file=sys.stderr
+            )
+            return False
+        time.sleep(0.05)
+    print(f"{entry.id}: undone by process {entry.owner.pid}")
+    return True

@@ -1,0 +1,20 @@
+"""Every kind of fault by name."""
+
+import difflib
+from collections.abc import Mapping
+
+from harness.faults.families import stage
+from harness.faults.kind import Kind
+
+_FAMILIES = (stage,)
+KINDS: Mapping[str, Kind] = {kind.name: kind for family in _FAMILIES for kind in family.KINDS}
+
+
+def kind_named(name: object) -> Kind:
+    """Return a kind. Raises ValueError with the legal names, and the nearest one."""
+    found = KINDS.get(name) if isinstance(name, str) else None
+    if found is not None:
+        return found
+    near = difflib.get_close_matches(str(name), KINDS, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    raise ValueError(f"got {name!r}; legal: {', '.join(KINDS)}{hint}")

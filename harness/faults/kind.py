@@ -1,0 +1,47 @@
+"""A kind of fault: what it is, what it takes, what proves it, how it is undone, what it is expected to do."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.faults.effect import Effect, Means
+from harness.faults.parameter import Parameter
+from harness.model.fault import Fault, Symptom, Where
+
+Make = Callable[[Fault, Means], Effect]
+# Returns what is wrong with parameters that are legal each by itself, "" for nothing.
+Rule = Callable[[Mapping[str, Any]], str]
+
+
+def _no_rule(_parameters: Mapping[str, Any]) -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One entry of the catalogue."""
+
+    # "family.name".
+    name: str
+    where: Where
+    # One line.
+    about: str
+    parameters: tuple[Parameter, ...]
+    # What is counted to prove that it was injected.
+    evidence: str
+    # What undoes it, on every way out, and what does when we are killed.
+    reverts: str
+    make: Make
+    # What it takes to be possible: root, a certain target, a certain transport; "" = nothing.
+    needs: str = ""
+    # What it should do where nothing else is claimed; told by `describe`, not checked by itself.
+    symptoms: tuple[Symptom, ...] = ()
+    # Parameters as `describe` shows them in its example; {} = the required ones are filled in.
+    example: Mapping[str, Any] = field(default_factory=dict)
+    rule: Rule = _no_rule
+    # What of a filter means anything to it.
+    filters: tuple[str, ...] = ("share", "callers", "targets")
+
+    def parameter(self, name: str) -> Parameter | None:
+        """Return the parameter of that name."""
+        return next((parameter for parameter in self.parameters if parameter.name == name), None)

@@ -1,0 +1,148 @@
+"""How each thing that a fault does is undone: plain data, so that a journal can hold it and any later command do it.
+
+Each may be done twice, and when there is nothing left to undo: both are no error.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.faults.owner import Owner, owner_of
+from harness.model.errors import CallquakeError
+from harness.model.secrets import expand
+
+_HTTP_TIMEOUT_S = 5.0
+_COMMAND_TIMEOUT_S = 60.0
+# What is asked to be undone is not there any more.
+_ALREADY_GONE = (404, 410)
+
+
+class RevertError(CallquakeError):
+    """A fault could not be undone; says what is still in force and how to undo it by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revert:
+    """One thing to do. `how` names it, `values` are its own; `about` says for people what is still broken without."""
+
+    how: str
+    about: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def by_http(about: str, method: str, url: str, headers: Mapping[str, str], *, lapses: bool = False) -> Revert:
+    """Return: ask `url`. A text may name secrets as ${NAME}. `lapses`: without us it ends by itself, soon."""
+    return Revert("http", about, {"method": method, "url": url, "headers": dict(headers), "lapses": lapses})
+
+
+def by_command(about: str, words: list[str], folder: str = "", gone: tuple[str, ...] = ()) -> Revert:
+    """Return: run a program, without a shell. `gone`: what it says when there is nothing left to undo."""
+    return Revert("command", about, {"words": list(words), "folder": folder, "gone": list(gone)})
+
+
+def by_signal(about: str, process: Owner, number: int) -> Revert:
+    """Return: signal one process, and never another that has come to have its number."""
+    values = {"pid": process.pid, "start_ticks": process.start_ticks, "boot_id": process.boot_id, "signal": number}
+    return Revert("signal", about, values)
+
+
+def by_removal(about: str, path: Path) -> Revert:
+    """Return: remove a file of ours."""
+    return Revert("remove", about, {"path": str(path.resolve())})
+
+
+def by_start(about: str, words: list[str], folder: str, instead_of: Owner) -> Revert:
+    """Return: start a program again, detached from us, unless the one that it takes the place of still runs."""
+    values = {"words": list(words), "folder": folder, "pid": instead_of.pid, "start_ticks": instead_of.start_ticks}
+    return Revert("start", about, {**values, "boot_id": instead_of.boot_id})
+
+
+def undo(revert: Revert, environ: Mapping[str, str]) -> None:
+    """Do it. Raises RevertError."""
+    act = _ACTS.get(revert.how)
+    if act is None:
+        raise RevertError(f"{revert.about}: this version does not know how to undo by {revert.how!r}")
+    try:
+        act(revert, environ)
+    except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+        raise RevertError(f"{revert.about}: {error}") from error
+
+
+def _ask(revert: Revert, environ: Mapping[str, str]) -> None:
+    values = revert.values
+    try:
+        url = expand(values["url"], environ)
+        headers = {name: expand(value, environ) for name, value in values["headers"].items()}
+        request = urllib.request.Request(url, method=values["method"], headers=headers)  # noqa: S310  http(s), checked where it was made
+        with urllib.request.urlopen(request, timeout=_HTTP_TIMEOUT_S):  # noqa: S310  same
+            return
+    except urllib.error.HTTPError as error:
+        if error.code in _ALREADY_GONE or values["lapses"]:
+            return
+        raise
+    except (OSError, ValueError):
+        # Nobody there, or its secret is not set here: what lapses is over by itself.
+        if not values["lapses"]:
+            raise
+
+
+def _run(revert: Revert, _environ: Mapping[str, str]) -> None:
+    values = revert.values
+    done = subprocess.run(
+        values["words"],
+        cwd=values["folder"] or None,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_COMMAND_TIMEOUT_S,
+        check=False,
+    )
+    said = (done.stderr or done.stdout).strip()
+    if done.returncode != 0 and not any(text in said for text in values["gone"]):
+        raise RevertError(f"{revert.about}: {' '.join(values['words'])}: status {done.returncode}: {said[-300:]}")
+
+
+def _signal(revert: Revert, _environ: Mapping[str, str]) -> None:
+    if _is_same(revert):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(revert.values["pid"], signal.Signals(revert.values["signal"]))
+
+
+def _remove(revert: Revert, _environ: Mapping[str, str]) -> None:
+    Path(revert.values["path"]).unlink(missing_ok=True)
+
+
+def _start(revert: Revert, _environ: Mapping[str, str]) -> None:
+    if not _is_same(revert):
+        start_detached(revert.values["words"], revert.values["folder"])
+
+
+def start_detached(words: list[str], folder: str) -> int:
+    """Start a program that outlives us, in a session of its own; return its process id. Raises OSError."""
+    null = subprocess.DEVNULL
+    started = subprocess.Popen(words, cwd=folder or None, stdin=null, stdout=null, stderr=null, start_new_session=True)
+    return started.pid
+
+
+def _is_same(revert: Revert) -> bool:
+    """Whether the process meant still runs."""
+    found = owner_of(revert.values["pid"])
+    meant = (revert.values["start_ticks"], revert.values["boot_id"])
+    return found is not None and (found.start_ticks, found.boot_id) == meant
+
+
+_ACTS: dict[str, Callable[[Revert, Mapping[str, str]], None]] = {
+    "http": _ask,
+    "command": _run,
+    "signal": _signal,
+    "remove": _remove,
+    "start": _start,
+}

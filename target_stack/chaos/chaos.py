@@ -1,0 +1,169 @@
+"""Which faults are in force: begun, renewed, lapsed, ended. One object an agent."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.model.clock import NS_PER_S, monotonic_ns
+from target_stack.chaos.fault import ChaosFault, FaultRequest, StageFault
+from target_stack.chaos.stage_kinds import STAGE_KINDS
+from target_stack.chaos.stages import ChaosLlm, ChaosStt, ChaosTts
+from target_stack.stages.llm import LanguageModel
+from target_stack.stages.stt import SpeechToText
+from target_stack.stages.tts import TextToSpeech
+
+_log = logging.getLogger(__name__)
+
+MOST_FAULTS = 64
+MOST_LEASE_S = 3_600.0
+Build = Callable[[FaultRequest], ChaosFault]
+
+
+class UnknownFaultError(LookupError):
+    """No fault of that id is in force."""
+
+
+class ConflictError(ValueError):
+    """Another fault of that id is in force."""
+
+
+@dataclass(slots=True)
+class _InForce:
+    fault: ChaosFault
+    since: str
+    since_ns: int
+    expires_ns: int
+    timer: asyncio.TimerHandle | None = None
+
+
+class Chaos:
+    """The faults of one agent. `kinds`: what this agent can suffer, by name."""
+
+    def __init__(self, kinds: Mapping[str, Build] | None = None, *, now: Callable[[], int] = monotonic_ns) -> None:
+        self.kinds: dict[str, Build] = dict(STAGE_KINDS if kinds is None else kinds)
+        self._now = now
+        self._in_force: dict[str, _InForce] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    # --- the stages ------------------------------------------------------------------------------------------------
+
+    def stt(self, inner: SpeechToText) -> SpeechToText:
+        """Return the stage behind its faults."""
+        return ChaosStt(inner, self.faults_at)
+
+    def llm(self, inner: LanguageModel) -> LanguageModel:
+        """Return the stage behind its faults."""
+        return ChaosLlm(inner, self.faults_at)
+
+    def tts(self, inner: TextToSpeech) -> TextToSpeech:
+        """Return the stage behind its faults."""
+        return ChaosTts(inner, self.faults_at)
+
+    def faults_at(self, stage: str) -> Sequence[StageFault]:
+        """Return what a request of `stage` meets now, in the order in which it was begun."""
+        if not self._in_force:
+            return ()
+        faults = (one.fault for one in self._in_force.values())
+        return [fault for fault in faults if isinstance(fault, StageFault) and fault.stage == stage]
+
+    def of_kind(self, kind: type[ChaosFault]) -> list[Any]:
+        """Return the faults in force that are of a class."""
+        return [one.fault for one in self._in_force.values() if isinstance(one.fault, kind)]
+
+    # --- the admin API ---------------------------------------------------------------------------------------------
+
+    async def begin(self, request: FaultRequest) -> dict[str, Any]:
+        """Put a fault in force, or renew the lease of the same one; return its state.
+
+        Raises ValueError where the request cannot be followed, ConflictError where its id is another fault's.
+        """
+        known = self._in_force.get(request.id)
+        if known is not None:
+            if not _is_same(known.fault.request, request):
+                raise ConflictError(f"the fault {request.id} is in force already, and is another")
+            self._lease(known, request)
+            return self._state(known)
+        build = self.kinds.get(request.kind)
+        if build is None:
+            raise ValueError(f"kind: got {request.kind!r}; legal here: {', '.join(self.kinds)}")
+        if len(self._in_force) >= MOST_FAULTS:
+            raise ValueError(f"{MOST_FAULTS} faults are in force; end some of them first")
+        fault = build(request)
+        await fault.begin()
+        since_ns = self._now()
+        one = _InForce(fault, datetime.now(UTC).isoformat(timespec="milliseconds"), since_ns, 0)
+        self._in_force[request.id] = one
+        self._lease(one, request)
+        _log.warning("fault %s (%s) is in force", request.id, request.kind)
+        return self._state(one)
+
+    async def end(self, fault_id: str) -> dict[str, Any]:
+        """Undo a fault; return its last state. Raises UnknownFaultError."""
+        one = self._in_force.pop(fault_id, None)
+        if one is None:
+            raise UnknownFaultError(f"no fault {fault_id} is in force")
+        await self._undo(one)
+        return self._state(one)
+
+    async def aclose(self) -> None:
+        """Undo every fault."""
+        for fault_id in list(self._in_force):
+            await self.end(fault_id)
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    def states(self) -> list[dict[str, Any]]:
+        """Return every fault in force with what it has counted."""
+        return [self._state(one) for one in self._in_force.values()]
+
+    def _lease(self, one: _InForce, request: FaultRequest) -> None:
+        one.expires_ns = self._now() + round(request.lease_s * NS_PER_S)
+        if one.timer is not None:
+            one.timer.cancel()
+        one.timer = asyncio.get_running_loop().call_later(request.lease_s, self._lapse, request.id)
+
+    def _lapse(self, fault_id: str) -> None:
+        one = self._in_force.pop(fault_id, None)
+        if one is None:
+            return
+        _log.warning("fault %s: its lease ran out; undoing it", fault_id)
+        task = asyncio.ensure_future(self._undo(one))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _undo(self, one: _InForce) -> None:
+        if one.timer is not None:
+            one.timer.cancel()
+        one.fault.over.set()
+        try:
+            await one.fault.end()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other faults are undone, too
+            _log.exception("fault %s could not be undone", one.fault.request.id)
+            one.fault.tally.detail = f"could not be undone: {error}"
+        else:
+            _log.warning("fault %s is over", one.fault.request.id)
+
+    def _state(self, one: _InForce) -> dict[str, Any]:
+        request, tally = one.fault.request, one.fault.tally
+        return {
+            "id": request.id,
+            "kind": request.kind,
+            "parameters": request.parameters,
+            "filter": {"share": request.share},
+            "seed": request.seed,
+            "lease_s": request.lease_s,
+            "lease_left_s": round(max(0, one.expires_ns - self._now()) / NS_PER_S, 3),
+            "since": one.since,
+            "since_ns": one.since_ns,
+            "touched": tally.touched,
+            "what": one.fault.what,
+            "counts": {"seen": tally.seen, **tally.counts},
+            "calls": list(tally.calls),
+            "detail": tally.detail,
+        }
+
+
+def _is_same(one: FaultRequest, other: FaultRequest) -> bool:
+    return (one.kind, one.parameters, one.share, one.seed) == (other.kind, other.parameters, other.share, other.seed)

@@ -1,0 +1,99 @@
+"""The stages, each behind its faults. What a stage offers beyond its protocol passes through."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from target_stack.chaos.fault import StageFault
+from target_stack.chaos.passage import passage
+from target_stack.frames import Pcm
+from target_stack.pipeline.reply import NO_SAMPLES
+from target_stack.stages.llm import LanguageModel
+from target_stack.stages.prompt import Message
+from target_stack.stages.stt import SpeechToText, Transcription
+from target_stack.stages.tts import Speech, TextToSpeech
+
+Faults = Callable[[str], Sequence[StageFault]]
+
+
+class ChaosStt:
+    """`SpeechToText` behind the faults of "stt"."""
+
+    def __init__(self, inner: SpeechToText, faults: Faults) -> None:
+        self.description = inner.description
+        self._inner = inner
+        self._faults = faults
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def load(self) -> None:
+        """Load the stage."""
+        await self._inner.load()
+
+    async def transcribe(self, samples: Pcm) -> Transcription:
+        """Return the words, if the faults let it come to that."""
+        async with passage("stt", self._faults) as passing:
+            if passing.is_empty:
+                return Transcription("", 0.0, 0.0)
+            return await self._inner.transcribe(samples)
+
+    async def aclose(self) -> None:
+        """Close the stage."""
+        await self._inner.aclose()
+
+
+class ChaosTts:
+    """`TextToSpeech` behind the faults of "tts"."""
+
+    def __init__(self, inner: TextToSpeech, faults: Faults) -> None:
+        self.description = inner.description
+        self._inner = inner
+        self._faults = faults
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def load(self) -> None:
+        """Load the stage."""
+        await self._inner.load()
+
+    async def synthesise(self, sentence: str) -> Speech:
+        """Return the speech, if the faults let it come to that."""
+        async with passage("tts", self._faults) as passing:
+            if passing.is_empty:
+                return Speech(NO_SAMPLES, 0.0, 0.0)
+            return await self._inner.synthesise(sentence)
+
+    async def aclose(self) -> None:
+        """Close the stage."""
+        await self._inner.aclose()
+
+
+class ChaosLlm:
+    """`LanguageModel` behind the faults of "llm"."""
+
+    def __init__(self, inner: LanguageModel, faults: Faults) -> None:
+        self.description = inner.description
+        self._inner = inner
+        self._faults = faults
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def stream(self, history: Sequence[Message]) -> AsyncGenerator[str]:
+        """Yield the reply's text, if the faults let it come to that. What slows the work slows the first piece."""
+        async with aclosing(self._inner.stream(history)) as pieces:
+            async with passage("llm", self._faults) as passing:
+                if passing.is_empty:
+                    return
+                first = await anext(pieces, None)
+            if first is None:
+                return
+            yield first
+            async for piece in pieces:
+                yield piece
+
+    async def aclose(self) -> None:
+        """Close the stage."""
+        await self._inner.aclose()

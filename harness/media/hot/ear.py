@@ -29,6 +29,7 @@ from harness.media.hot.onset import (
     gate_dbfs,
     onset_anew,
     onset_forget,
+    onset_gap,
     onset_learn,
     onset_packet,
     onset_pause,
@@ -206,6 +207,8 @@ def ear_packet(
     lost = _place(ear, extended, timestamp, ticks_per_ms)
     if lost < 0:
         return 0
+    if lost > 0:
+        onset_gap(ear)
     first_at_ns = arrived_at_ns
     if 1 < lost <= _MOST_GUESSED:
         back_ns = lost // 2 * (ear.last_ticks // ticks_per_ms) * _NS_PER_MS

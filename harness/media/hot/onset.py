@@ -11,9 +11,11 @@ A window over the gate opens a *candidate*; it becomes an onset when 60 ms of wi
 with no hole of more than 40 ms. The onset is then the packet of the candidate's first window, looked back to: its
 kernel receive time, not the time of the decision. A click, or a hole-ridden crackle, never becomes one.
 
-Codecs let a short, loud sound ring on for 50 ms and more, 15 to 35 dB under it. So there is a peak that falls by 1 dB a
-window: windows 12 dB under it do not count towards the 60 ms. A candidate of at most 15 ms of sound that is followed by
-20 ms more than 20 dB under the peak was a click: it is dropped, and its ringing opens none.
+Codecs let a short, loud sound ring on, 10 to 35 dB under it. So there is a peak that falls by half a dB a window:
+windows 10 dB under it do not count towards the 60 ms. A syllable may fade like that, too, before a closure, as in
+"I think"; but a burst of 40 ms and its ringing are over the gate for less than 80 ms, so what is for longer is speech.
+A candidate of at most 15 ms of sound that is followed by 20 ms more than 20 dB under the peak was a click: it is
+dropped, and its ringing opens none.
 
 Comfort noise may begin between two answers. A candidate that never rises over -40 dBFS and moves by less than 6 dB is
 no onset yet; when it goes on like that for 200 ms, it is the background, and what the floor is from then on.
@@ -37,6 +39,7 @@ WINDOW_MS = 5
 MINIMUM_GATE_DBFS = -50.0
 GATE_OVER_FLOOR_DB = 10.0
 SUSTAINED_MS = 60
+WITH_RINGING_MS = 80
 LONGEST_HOLE_MS = 40
 FLOOR_HISTORY_MS = 1500
 # Steady sound, faint enough, is the background once it has lasted this long.
@@ -246,7 +249,7 @@ def _window(row: Any, level: float, window_at_ns: int, arrived_at_ns: int) -> in
     row.hole_ms = 0
     if level > peak - RINGING_DB:
         row.voiced_ms += WINDOW_MS
-    if row.voiced_ms < SUSTAINED_MS or _is_background(row):
+    if not _is_sustained(row) or _is_background(row):
         return 0
     return _speak(row, arrived_at_ns)
 
@@ -270,7 +273,13 @@ def onset_voiced(row: Any, window_at_ns: int, arrived_at_ns: int) -> int:
     _note(row, 0.0, 0.0, window_at_ns)
     row.hole_ms = 0
     row.voiced_ms += WINDOW_MS
-    return 0 if row.voiced_ms < SUSTAINED_MS else _speak(row, arrived_at_ns)
+    return _speak(row, arrived_at_ns) if _is_sustained(row) else 0
+
+
+@compiled
+def _is_sustained(row: Any) -> bool:
+    """Tell whether a candidate has lasted, not counting what may be ringing, or for longer than a burst rings on."""
+    return bool(row.voiced_ms >= SUSTAINED_MS or row.candidate * WINDOW_MS >= WITH_RINGING_MS)
 
 
 @compiled
@@ -287,7 +296,7 @@ def _is_background(row: Any) -> bool:
 
 @compiled
 def _speak(row: Any, arrived_at_ns: int) -> int:
-    onset_at_ns = _first_audible_at(row)
+    onset_at_ns = row.first_at_ns[_first_audible(row, _FIRST)]
     row.is_speaking = 1
     row.last_voiced_at_ns = arrived_at_ns
     row.decided_at_ns = arrived_at_ns
@@ -315,13 +324,24 @@ def _note(row: Any, level: float, mean: float, at_ns: int) -> None:
 
 
 @compiled
-def _first_audible_at(row: Any) -> int:
-    """Return the arrival of the candidate's first window that is not pre-echo."""
+def _first_audible(row: Any, known: int) -> int:
+    """Return the place of the candidate's first window that is not pre-echo of those behind it, `known` in all."""
     levels = row.first_levels
     for i in range(PRE_ECHO_WINDOWS):
-        if levels[i] >= max(levels[i + 1], levels[i + 2]) - PRE_ECHO_DB:
-            return row.first_at_ns[i]
-    return row.first_at_ns[PRE_ECHO_WINDOWS]
+        loudest = SILENCE_DBFS
+        for k in range(i + 1, min(i + 1 + PRE_ECHO_WINDOWS, known)):
+            loudest = max(loudest, levels[k])
+        if levels[i] >= loudest - PRE_ECHO_DB:
+            return i
+    return PRE_ECHO_WINDOWS
+
+
+@compiled
+def onset_gap(row: Any) -> None:
+    """Take note of lost packets: what comes behind them tells nothing of pre-echo before them."""
+    if 0 < row.candidate < _FIRST:
+        row.first_at_ns[0] = row.first_at_ns[_first_audible(row, row.candidate)]
+        row.first_levels[0] = 0.0
 
 
 @compiled

@@ -29,19 +29,16 @@ ENCODERS = {
 GATE_DBFS = -50.0
 
 
-SPEECH = (
-    *(f"american-{name}" for name in ("late-order", "reschedule", "double-charge", "account-number", "name-change")),
-    *(f"british-{name}" for name in ("cancel", "broadband", "refund", "order-number", "new-address")),
-)
+# What begins nearer to the gate begins a packet later for whom the codec, or noise, has taken a dB.
+CLEARLY_DB = 6.0
 
 
-def speech(count=10, length_ms=900):
-    """Beginnings of Kokoro's utterances in the corpus, with the 10 ms before each."""
-    corpus = load_corpus(verify=False)
+def speech(count=10, length_ms=900, gate_dbfs=GATE_DBFS):
+    """Beginnings of Kokoro's utterances in the corpus, from where each is clearly over the gate."""
     answers = []
-    for utterance in [corpus.utterances[name] for name in SPEECH[:count]]:
+    for utterance in [u for u in load_corpus(verify=False).utterances.values() if u.is_clean][:count]:
         pcm = read_pcm(utterance, RATE)
-        start = int((utterance.speech_start_ms - 10) * RATE / 1000)
+        start = int(np.argmax(np.array(window_levels_dbfs(pcm, RATE)) > gate_dbfs + CLEARLY_DB)) * RATE // 200
         answers.append(pcm[start : start + length_ms * RATE // 1000])
     return answers
 
@@ -125,11 +122,8 @@ def test_loss_moves_an_onset_by_one_packet_at_most(encoder, silence, loss_ratio)
     answers = [*speech(10), *[voiced(620 + 35 * i, RATE) for i in range(8)]]
     found, runs = errors(agent(answers, silence, encoder=ENCODERS[encoder]), loss_ratio, SEEDS)
     assert len(found) >= (500 if SEEDS > 20 else 50)
-    # Of several packets lost on end any can have been the onset. An answer whose first packet holds 5 ms of speech is
-    # told from its second packet on, and where the decoder missed one shortly before, now and then from its third.
-    late = np.abs(found) - np.maximum(1, (runs + 1) // 2)
-    assert late.max() <= 1, (found[late > 1], runs[late > 1])
-    assert (late > 0).mean() < 0.01, (found[late > 0], runs[late > 0])
+    # Of several packets lost on end any can have been the onset.
+    assert (np.abs(found) <= np.maximum(1, (runs + 1) // 2)).all(), (found[np.abs(found) > 1], runs[np.abs(found) > 1])
     assert (np.abs(found) <= 1).mean() > 0.99
     assert (found == 0).mean() > 0.75
 
@@ -138,8 +132,8 @@ def test_loss_moves_an_onset_by_one_packet_at_most(encoder, silence, loss_ratio)
 @pytest.mark.parametrize("encoder", ["voip", "celt"])
 def test_comfort_noise(encoder, noise_dbfs):
     gate_dbfs = max(GATE_DBFS, noise_dbfs + 10)
-    # The first one opens with a breath hardly louder than the loudest of these noises: where it begins is not defined.
-    line = agent(speech(7)[1:], "encoded", encoder=ENCODERS[encoder], noise_dbfs=noise_dbfs, gate_dbfs=gate_dbfs)
+    answers = speech(6, gate_dbfs=gate_dbfs)
+    line = agent(answers, "encoded", encoder=ENCODERS[encoder], noise_dbfs=noise_dbfs, gate_dbfs=gate_dbfs)
     found, _runs = errors(line, 0.02, 3)
     assert np.abs(found).max() <= 1
 

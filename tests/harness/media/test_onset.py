@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from harness.media.hot.onset import onset_gap
 from harness.media.onset import AgentOnset, OnsetDetector, window_levels_dbfs
 
 pytestmark = pytest.mark.unit
@@ -29,6 +30,14 @@ def onsets(packets, **kwargs):
     return [e.at_ns // (20 * MS) for _i, e in run(packets, **kwargs) if isinstance(e, AgentOnset)]
 
 
+SYLLABLE = [SILENT] * 20 + [
+    (-35.0, -31.0, -29.0, -23.0),
+    (-19.0, -14.0, -14.0, -15.0),
+    (-17.0, -22.0, -33.0, -30.0),
+    (-29.0, -33.0, -37.0, -42.0),
+]
+
+
 @pytest.mark.parametrize(
     ("packets", "expected"),
     [
@@ -51,6 +60,13 @@ def onsets(packets, **kwargs):
         ([SILENT] * 20 + [(SILENT, SILENT, SILENT, -30.0)] + [VOICE] * 5, [20]),
         # Pre-echo of a transform codec is not speech.
         ([SILENT] * 20 + [(SILENT, SILENT, SILENT, -45.0)] + [VOICE] * 5, [21]),
+        # A syllable that fades over 80 ms and a closure of 60, as in "I think": it began with the syllable.
+        (SYLLABLE + [SILENT] * 3 + [VOICE] * 5, [20]),
+        # A burst of 40 ms that rings on for 30 more, 20 dB under it: none.
+        (
+            [SILENT] * 20 + [VOICE] * 2 + [(-40.0, -40.0, -42.0, -44.0), (-46.0, -48.0, *[-60.0] * 2)] + [SILENT] * 20,
+            [],
+        ),
         # A soft consonant is.
         ([SILENT] * 20 + [-38.0] * 3 + [VOICE] * 5, [20]),
     ],
@@ -63,6 +79,17 @@ def test_first_audible_packet(packets, expected):
 def test_an_agent_may_open_with_speech_however_steady(packets):
     """Nothing was sent before it."""
     assert onsets(packets, start_ms=1000) == [50]
+
+
+def test_what_comes_behind_a_lost_packet_makes_no_pre_echo_of_what_came_before():
+    soft = (SILENT, SILENT, SILENT, -43.0)
+    for is_lost, at_ns in ((False, 420 * MS), (True, 400 * MS)):
+        detector = OnsetDetector(300)
+        run([SILENT] * 20 + [soft], detector=detector)
+        if is_lost:
+            onset_gap(detector._row)
+        events = run([VOICE] * 4, start_ms=420 + 20 * is_lost, detector=detector)
+        assert [event.at_ns for _, event in events] == [at_ns]
 
 
 def test_the_decision_comes_later_than_the_onset_it_looks_back_to():

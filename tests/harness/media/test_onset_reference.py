@@ -59,6 +59,17 @@ def events(detector, steps):
     return [(e.at_ns, getattr(e, "decided_at_ns", None)) if hasattr(e, "at_ns") else e for e in told]
 
 
+# Each has, behind a pause, a syllable of 45 to 65 ms that nothing tells from a burst of 40 ms and its ringing, and a
+# closure behind it.
+BURST_LIKE = {
+    "japanese-l1-reschedule",
+    "japanese-l1-broken-phone-phone",
+    "spanish-l1-invoice-phone",
+    "hindi-l1-invoice-phone",
+    "japanese-l1-invoice-phone",
+}
+
+
 @given(steps, st.sampled_from([100, 300, 600]))
 @settings(max_examples=60 if INTERPRETED else 300, deadline=None)
 def test_the_same_as_the_reference(steps, quiet_ms):
@@ -70,13 +81,12 @@ def test_the_same_onsets_as_the_reference_in_the_corpus():
     # Not of clips made so quiet that they barely pass the gate, nor of noise cut to a telephone's band, which is
     # steady: there the two are meant to differ.
     clips = [
-        u for u in load_corpus(verify=False).utterances.values() if u.channel == "wideband" and u.distortion == "none"
+        u
+        for u in load_corpus(verify=False).utterances.values()
+        if u.distortion == "none" and (u.noise == "clean" or u.channel == "wideband")
     ]
-    clips = clips[:: 20 if INTERPRETED else 4]
-    # A first syllable of some 50 ms and a closure behind it, as in "I think": the reference begins with it, the other
-    # takes it for a burst and its ringing (hot/onset.py) and begins with what follows.
-    differing = [utterance.id for utterance in clips if differs(utterance)]
-    assert len(differing) <= 0.03 * len(clips), differing
+    differing = {utterance.id for utterance in clips[:: 20 if INTERPRETED else 2] if differs(utterance)}
+    assert differing <= BURST_LIKE
 
 
 def differs(utterance):

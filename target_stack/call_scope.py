@@ -6,6 +6,13 @@ calls at once (a batch) runs outside any scope.
 
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Literal
+
+from target_stack.context.memory import CallMemory
+
+# What a request is for. final: the turn is over and waits for it. draft: the user paused, and may be done. part: the
+# user speaks on, a stretch of what was said can be settled. partial: words for who reads along; worth no wait.
+Work = Literal["final", "draft", "part", "partial"]
 
 
 @dataclass(slots=True)
@@ -16,6 +23,9 @@ class CallScope:
     turn: int
     # Since when the caller has been waiting; in the future where he still hears what was said before.
     waiting_since_ns: int
+    work: Work = "final"
+    # What the language model is told of earlier turns; None outside of calls.
+    memory: CallMemory | None = None
 
 
 _scope: ContextVar[CallScope | None] = ContextVar("callquake_call_scope", default=None)

@@ -6,18 +6,16 @@ The agent has the floor from the end of the user's turn until its reply is drain
   drops what it has not sent, the history keeps what was heard.
 - the same before anything was heard means that the user had not finished: the turn is cancelled, its audio is put in
   front of what follows, and both halves are answered as one turn under the same number.
+While the user has it, answering.py recognises, and drafts replies ahead of the turn's end.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from harness.model.clock import monotonic_ns
-from target_stack.call_scope import CallScope, enter_scope
 from target_stack.frames import (
     AgentEvent,
     BotStartedSpeaking,
@@ -30,17 +28,18 @@ from target_stack.frames import (
     UserStartedSpeaking,
     UserStoppedSpeaking,
 )
+from target_stack.pipeline.answering import Answering, Stages
 from target_stack.pipeline.listening import HeardEvent, Listening, UtteranceEnded
-from target_stack.pipeline.reply import NO_SAMPLES, Reply, ReplyRules, StageError
+from target_stack.pipeline.recognition import SttRules
+from target_stack.pipeline.reply import NO_SAMPLES, ReplyRules, StageError
 from target_stack.pipeline.turn import Turn, heard_text
-from target_stack.stages.endpointing import EndpointRules, SpeechStarted, SpeechSustained
-from target_stack.stages.llm import LanguageModel
+from target_stack.pipeline.turn_trace import trace_turn
+from target_stack.stages.endpointing import EndpointRules, SpeechPaused, SpeechResumed, SpeechStarted, SpeechSustained
 from target_stack.stages.prompt import Message
-from target_stack.stages.stt import SpeechToText
-from target_stack.stages.tts import TextToSpeech
-from target_stack.stages.vad import VoiceActivity
 from target_stack.telemetry.events import BargedIn, CallEnded, CallStarted, DigitHeard, Outcome, TurnFinished
 from target_stack.telemetry.record import Telemetry
+
+__all__ = ["Greeting", "Session", "SessionRules", "Stages"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,21 +57,12 @@ class Greeting:
 
 
 @dataclass(frozen=True, slots=True)
-class Stages:
-    """What every call shares; only the VAD is made anew for each."""
-
-    new_vad: Callable[[], VoiceActivity]
-    stt: SpeechToText
-    llm: LanguageModel
-    tts: TextToSpeech
-
-
-@dataclass(frozen=True, slots=True)
 class SessionRules:
-    """How the agent behaves in every call."""
+    """How the agent behaves in every call. Drafts are made where `endpointing` tells pauses and `reply` overlaps."""
 
     endpointing: EndpointRules
     reply: ReplyRules
+    stt: SttRules = field(default_factory=SttRules)
 
 
 class Session:
@@ -91,12 +81,20 @@ class Session:
     ) -> None:
         self._call_id = call_id
         self._sink = sink
-        self._stages = stages
-        self._rules = rules
         self._greeting = greeting
         self._telemetry = telemetry
         self._now = now
         self._listening = Listening(stages.new_vad(), rules.endpointing)
+        self._answering = Answering(
+            call_id,
+            stages,
+            rules.reply,
+            rules.stt,
+            stats=telemetry.stats,
+            play=sink.play,
+            tell=self._tell,
+            now=now,
+        )
         self._audio: deque[tuple[Pcm, int]] = deque(maxlen=AUDIO_PACKETS_AHEAD)
         self._audio_came = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -105,16 +103,16 @@ class Session:
         # The turn that has the floor and the task that answers it; the greeting has no task.
         self._floor: Turn | None = None
         self._reply_task: asyncio.Task[None] | None = None
-        # The first half of a turn that the user went on with.
-        self._unfinished: Turn | None = None
+        # The user went on before a reply was heard: what comes belongs to the turn before.
+        self._is_unfinished = False
 
     async def start(self) -> None:
         """Queue the greeting and begin to listen."""
         self._telemetry.call_started(CallStarted(self._call_id, self._now()))
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._watch_gaps())]
         if self._greeting.text:
-            self._floor = Turn(0, NO_SAMPLES)
-            self._floor.add_speech(self._greeting.text, self._greeting.samples)
+            self._floor = Turn(0)
+            self._floor.add_speech(self._greeting.text, self._greeting.samples, self._now())
             self._sink.play(SpeechOut(0, self._greeting.text, self._greeting.samples, is_last=True))
 
     def push_audio(self, samples: Pcm, arrived_at_ns: int) -> None:
@@ -134,9 +132,11 @@ class Session:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._floor is not None and self._floor.number:
-            self._report(self._floor, "cancelled")
-        self._floor = None
+        await self._answering.aclose()
+        floor, self._floor = self._floor, None
+        if floor is not None and floor.number:
+            self._report(floor, "cancelled")
+            self._trace(floor)
         self._telemetry.call_ended(CallEnded(self._call_id, self._now(), self._turns))
 
     def playout_started(self, turn: int, at_ns: int) -> None:
@@ -145,6 +145,7 @@ class Session:
         if floor is None or floor.number != turn or floor.playing_ns:
             return
         floor.playing_ns = at_ns
+        self._answering.let_go()
         self._sink.tell(BotStartedSpeaking(turn))
         if turn:
             self._sink.tell(floor.timing())
@@ -161,6 +162,7 @@ class Session:
             self._report(floor, "failed")
         self._remember(floor, floor.reply)
         self._floor = None
+        self._trace(floor)
         self._sink.tell(BotStoppedSpeaking(turn))
 
     async def _listen(self) -> None:
@@ -170,6 +172,8 @@ class Session:
                 while self._audio:
                     samples, arrived_at_ns = self._audio.popleft()
                     await self._react(self._listening.feed(samples, arrived_at_ns))
+                    if self._floor is None and self._listening.is_user_speaking:
+                        self._answering.follow(self._listening, self._number)
                     # A backlog must not keep the other calls from the loop.
                     await asyncio.sleep(0)
                 self._audio_came.clear()
@@ -189,36 +193,30 @@ class Session:
                     self._sink.tell(UserStartedSpeaking(event.onset_ns))
                 case SpeechSustained() if self._floor is not None:
                     await self._interrupt(self._floor)
+                case SpeechPaused() if self._floor is None:
+                    self._answering.paused(self._listening, self._number, event, self._history)
+                case SpeechResumed() if self._floor is None:
+                    await self._answering.resumed()
                 case UtteranceEnded():
                     self._sink.tell(UserStoppedSpeaking(event.ended.at_ns))
                     self._end_turn(event)
+
+    @property
+    def _number(self) -> int:
+        """The number of the turn that the user is in."""
+        return self._turns if self._is_unfinished else self._turns + 1
 
     def _end_turn(self, heard: UtteranceEnded) -> None:
         if self._floor is not None:
             # Long enough to interrupt would have taken the floor already: this was a backchannel.
             return
-        before, self._unfinished = self._unfinished, None
-        if before is None:
-            self._turns += 1
-        samples = heard.samples if before is None else np.concatenate((before.utterance, heard.samples))
-        turn = Turn(self._turns, samples, heard.ended.last_voiced_ns, heard.ended.at_ns)
-        self._floor = turn
+        self._turns, self._is_unfinished = self._number, False
+        self._floor = turn = self._answering.turn_ended(heard, self._turns)
         self._reply_task = asyncio.create_task(self._answer(turn))
 
     async def _answer(self, turn: Turn) -> None:
-        enter_scope(CallScope(self._call_id, turn.number, turn.last_voiced_ns))
-        reply = Reply(
-            turn,
-            self._stages.stt,
-            self._stages.llm,
-            self._stages.tts,
-            self._rules.reply,
-            play=self._sink.play,
-            tell=self._tell,
-            now=self._now,
-        )
         try:
-            await reply.run(tuple(self._history))
+            await self._answering.answer(turn, tuple(self._history))
         except StageError as error:
             self._give_up(turn, error.stage, str(error))
         except Exception as error:
@@ -235,6 +233,7 @@ class Session:
         self._report(turn, "failed")
         if self._floor is turn:
             self._floor = None
+        self._trace(turn)
 
     def _tell(self, event: AgentEvent) -> None:
         if isinstance(event, StageFailed):
@@ -256,15 +255,26 @@ class Session:
         if turn.playing_ns or turn.number == 0:
             self._barge_in(turn, played_s)
         else:
-            self._unfinished = turn
+            self._is_unfinished = True
+            self._answering.goes_on()
             self._telemetry.stats.merged_turns += 1
             self._report(turn, "merged")
+        self._trace(turn)
 
     def _barge_in(self, turn: Turn, played_s: float) -> None:
         heard = heard_text(turn.spoken, played_s)
         self._remember(turn, heard)
         self._sink.tell(Interrupted(turn.number, heard))
-        self._telemetry.barged_in(BargedIn(self._call_id, self._now(), turn.number, played_s * 1000))
+        self._telemetry.barged_in(
+            BargedIn(
+                self._call_id,
+                self._now(),
+                turn.number,
+                played_s * 1000,
+                heard_words=len(heard.split()),
+                said_words=len(turn.reply.split()),
+            )
+        )
 
     def _remember(self, turn: Turn, heard: str) -> None:
         if turn.user_text:
@@ -277,16 +287,22 @@ class Session:
         if turn.is_reported:
             return
         turn.is_reported = True
-        timing = turn.timing() if turn.playing_ns else None
         self._telemetry.turn_finished(
             TurnFinished(
                 call_id=self._call_id,
                 at_ns=self._now(),
                 turn=turn.number,
                 outcome=outcome,
-                timing=timing,
+                timing=turn.timing() if turn.playing_ns else None,
                 user_audio_ms=turn.user_audio_ms,
-                transcript_words=len(turn.user_text.split()),
+                transcript_words=0 if turn.is_emulated else len(turn.user_text.split()),
                 failed_stage=turn.failed_stage,
+                spent_ms=turn.spent_ms() if turn.playing_ns else {},
             )
         )
+
+    def _trace(self, turn: Turn) -> None:
+        """Record the spans of a turn of the user's that is over."""
+        if turn.number:
+            self._telemetry.stats.speech_gaps += turn.gap_ms > 0
+            self._telemetry.turn_traced(trace_turn(turn, self._call_id, self._now()))

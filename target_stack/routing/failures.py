@@ -2,7 +2,7 @@
 
 from harness.model.errors import CallquakeError
 from target_stack.routing.router import Ending
-from target_stack.stages.worker import QueueFullError
+from target_stack.stages.worker import GivesWayError, QueueFullError
 
 # What is wrong with the request is wrong with it everywhere (RFC 9110 15.5.1, 15.5.14, 15.5.21).
 OWN_FAULT = frozenset({400, 413, 422})
@@ -26,7 +26,7 @@ def ending_of(error: Exception) -> Ending:
     status = getattr(error, "status", 0)
     if status == 429 or isinstance(error, QueueFullError):
         return Ending.LIMITED
-    if status in OWN_FAULT or isinstance(error, ValueError):
+    if status in OWN_FAULT or isinstance(error, ValueError | GivesWayError):
         return Ending.WITHDRAWN
     return Ending.FAILED
 

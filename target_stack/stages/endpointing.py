@@ -2,8 +2,9 @@
 
     probability   __|######|_|####|______________
     voiced chunks   ########  ####
-    events           S                      E
-                     |                      `- TurnEnded: `stop_after_ms` of audio without voice
+    events           S              P       E
+                     |              |       `- TurnEnded: `stop_after_ms` of audio without voice
+                     |              `- SpeechPaused: `pause_ms` without voice; SpeechResumed where voice comes after all
                      `- SpeechStarted: `min_speech_ms` voiced
 
 Silence is counted in audio, not on the clock: packets held up by the network and then arriving in a burst are not a
@@ -28,8 +29,12 @@ class EndpointRules:
     # Speaking over the agent for this long interrupts it; less is a backchannel ("mm-hm").
     barge_in_ms: float = 250.0
     stop_after_ms: float = 500.0
-    # A turn is cut here: the recogniser's window is 30 s.
-    max_turn_ms: float = 28_000.0
+    # So much silence may be the turn's end, and is told as SpeechPaused; 0: is not told.
+    pause_ms: float = 0.0
+    # So much voice after it is speech again; less was a breath or a click.
+    resume_ms: float = 90.0
+    # A turn is cut here, so that what is kept of it is bounded.
+    max_turn_ms: float = 120_000.0
     gap_after_ms: float = 1000.0
 
 
@@ -43,6 +48,21 @@ class SpeechStarted:
 @dataclass(frozen=True, slots=True)
 class SpeechSustained:
     """The speech has lasted `barge_in_ms`: it is meant to be heard."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechPaused:
+    """The user may be done. `last_voiced_ns`: when the last voiced audio arrived."""
+
+    last_voiced_ns: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechResumed:
+    """The user was not done: it had been a pause."""
 
     at_ns: int
 
@@ -63,7 +83,7 @@ class SpeechDiscarded:
     at_ns: int
 
 
-EndpointEvent = SpeechStarted | SpeechSustained | TurnEnded | SpeechDiscarded
+EndpointEvent = SpeechStarted | SpeechSustained | SpeechPaused | SpeechResumed | TurnEnded | SpeechDiscarded
 
 
 class Endpointer:
@@ -82,6 +102,8 @@ class Endpointer:
         self._last_audio_ns = 0
         self._started = False
         self._sustained = False
+        # Voice since the last pause that was told; None while there was none.
+        self._since_pause_ms: float | None = None
 
     @property
     def is_hearing_voice(self) -> bool:
@@ -114,7 +136,7 @@ class Endpointer:
         self._turn_ms += duration_ms
         self._unvoiced_ms = 0.0
         self._last_voiced_ns = at_ns
-        events = self._milestones(at_ns)
+        events = [*self._resumed(duration_ms, at_ns), *self._milestones(at_ns)]
         if self._turn_ms >= self.rules.max_turn_ms:
             events += self._end(at_ns)
         return events
@@ -131,8 +153,22 @@ class Endpointer:
 
     def _unvoiced(self, duration_ms: float, at_ns: int) -> list[EndpointEvent]:
         self._turn_ms += duration_ms
-        self._unvoiced_ms += duration_ms
-        return self._end(at_ns) if self._unvoiced_ms >= self.rules.stop_after_ms else []
+        before_ms, self._unvoiced_ms = self._unvoiced_ms, self._unvoiced_ms + duration_ms
+        if self._unvoiced_ms >= self.rules.stop_after_ms:
+            return self._end(at_ns)
+        if self._started and before_ms < self.rules.pause_ms <= self._unvoiced_ms:
+            self._since_pause_ms = 0.0
+            return [SpeechPaused(self._last_voiced_ns, at_ns)]
+        return []
+
+    def _resumed(self, duration_ms: float, at_ns: int) -> list[EndpointEvent]:
+        if self._since_pause_ms is None:
+            return []
+        self._since_pause_ms += duration_ms
+        if self._since_pause_ms < self.rules.resume_ms:
+            return []
+        self._since_pause_ms = None
+        return [SpeechResumed(at_ns)]
 
     def _end(self, at_ns: int) -> list[EndpointEvent]:
         ended = TurnEnded(self._last_voiced_ns, at_ns, self._voiced_ms)

@@ -25,6 +25,9 @@ ABBREVIATIONS = frozenset(
 )
 ENDS = ".!?"
 CLOSERS = "\"')]\u2019\u201d"
+CLAUSE_ENDS = ",;:\u2014"
+# "Of course," and "Thank you," are the shortest openings worth their own breath; "Yes," is over before more can follow.
+CLAUSE_LETTERS = 8
 
 
 class SentenceSplitter:
@@ -52,6 +55,11 @@ class SentenceSplitter:
             position = 0
         return [sentence for sentence in sentences if sentence]
 
+    def take_clause(self) -> str:
+        """Return the first clause of the sentence that is being written and keep the rest; "" while there is none."""
+        clause, self._pending = split_clause(self._pending)
+        return clause
+
     def flush(self) -> str:
         """Return what is left, "" when nothing is; the splitter is empty afterwards."""
         left, self._pending = self._pending.strip(), ""
@@ -77,6 +85,19 @@ class SentenceSplitter:
         words = self._pending[:full_stop].split()
         word = words[-1].lower() if words else ""
         return word in ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word != "i")
+
+
+def split_clause(text: str) -> tuple[str, str]:
+    """Return the first clause, with its mark, and the rest; ("", text) where none has ended.
+
+    A mark ends one only when a space follows, as in no number, and when enough was said before it.
+    """
+    for position, character in enumerate(text):
+        if character in CLAUSE_ENDS and text[position + 1 : position + 2].isspace():
+            clause = text[: position + 1].strip()
+            if sum(map(str.isalpha, clause)) >= CLAUSE_LETTERS:
+                return clause, text[position + 1 :].lstrip()
+    return "", text
 
 
 def is_speakable(sentence: str) -> bool:

@@ -20,6 +20,8 @@ class Transcription:
     text: str
     queue_ms: float
     work_ms: float
+    # The words stand for those that were said, which nobody knows: no transcript to tell a client, or to score.
+    is_emulated: bool = False
 
 
 class SpeechToText(Protocol):

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from harness.model.clock import monotonic_ns, ms_between
 from harness.model.errors import CallquakeError
+from target_stack.call_scope import call_scope
 from target_stack.telemetry.stats import Stats
 
 # A load generator on the same cores must keep its 20 ms ticks; models can wait.
@@ -21,6 +22,10 @@ T = TypeVar("T")
 
 class QueueFullError(CallquakeError):
     """More jobs wait than the stage's bound allows; the job was refused, not delayed."""
+
+
+class GivesWayError(CallquakeError):
+    """A request that is worth no wait found every thread busy; it was not queued, and nothing is wrong."""
 
 
 def lower_priority() -> None:
@@ -42,6 +47,7 @@ class ModelWorker:
     """`threads` low-priority threads with at most `waiting` jobs queued behind them.
 
     A full queue refuses (QueueFullError) rather than waits: a voice turn answered ten seconds late is no answer.
+    A call's partial (call_scope.Work) is never queued: where no thread is free it gives way (GivesWayError).
     A cancelled caller withdraws its job; one already running finishes and its result is dropped.
     """
 
@@ -55,7 +61,7 @@ class ModelWorker:
         stats.queue_depths[name] = 0
 
     async def run(self, job: Callable[..., T], *arguments: object) -> Done[T]:
-        """Run `job(*arguments)` on a worker thread. Raises QueueFullError, and whatever the job raises."""
+        """Run `job(*arguments)` on a worker thread. Raises QueueFullError, GivesWayError, and what the job raises."""
         queued_at = monotonic_ns()
         await self._take_thread()
         waited_ms = ms_between(queued_at, monotonic_ns())
@@ -68,6 +74,8 @@ class ModelWorker:
         if not self._free.locked():
             await self._free.acquire()
             return
+        if (scope := call_scope()) is not None and scope.work == "partial":
+            raise GivesWayError(f"{self.name}: every thread is busy, and a partial does not wait")
         if self._waiting >= self._bound:
             self._stats.refused[self.name] += 1
             raise QueueFullError(f"{self.name}: {self._waiting} jobs wait already, the bound is {self._bound}")

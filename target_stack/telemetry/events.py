@@ -3,11 +3,12 @@
 import json
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
 from target_stack.frames import TurnTiming
+from target_stack.telemetry.spans import Trace, rows
 
 # answered: the model's reply was heard. reprompted: nothing was understood. fallback: the stock sentence stood in for
 # the model. failed: a stage gave up. merged: the user went on speaking first. cancelled: the call ended first.
@@ -36,16 +37,44 @@ class TurnFinished:
     transcript_words: int
     # The stage that failed, "" for none.
     failed_stage: str = ""
+    # The wait by the budget's shares (telemetry/budget.py); empty for a turn whose reply was never heard.
+    spent_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class BargedIn:
-    """The user interrupted turn `turn` after `heard_ms` of it."""
+    """The user interrupted turn `turn` after `heard_ms` of it: `heard_words` of the `said_words` queued till then."""
 
     call_id: str
     at_ns: int
     turn: int
     heard_ms: float
+    heard_words: int = 0
+    said_words: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetExceeded:
+    """A turn took longer than the whole latency budget; `over_ms`: the stages that took more than their share."""
+
+    call_id: str
+    at_ns: int
+    turn: int
+    total_ms: float
+    budget_ms: float
+    over_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetAlert:
+    """The P95 of a stage over the last minutes went over its budget (`is_over`), or came back under it."""
+
+    at_ns: int
+    stage: str
+    p95_ms: float
+    budget_ms: float
+    turns: int
+    is_over: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +119,24 @@ class CallCosted:
     usd: Mapping[str, float]
 
 
-Event = CallStarted | TurnFinished | BargedIn | DigitHeard | StageRouted | CallCosted | CallEnded
+Event = (
+    CallStarted
+    | TurnFinished
+    | BargedIn
+    | BudgetExceeded
+    | BudgetAlert
+    | DigitHeard
+    | StageRouted
+    | CallCosted
+    | CallEnded
+)
 
 NAMES: dict[type, str] = {
     CallStarted: "call_started",
     TurnFinished: "turn_finished",
     BargedIn: "barged_in",
+    BudgetExceeded: "budget_exceeded",
+    BudgetAlert: "budget_alert",
     DigitHeard: "digit_heard",
     StageRouted: "stage_routed",
     CallCosted: "call_costed",
@@ -107,6 +148,8 @@ def to_json(event: Event) -> str:
     """Return the line, without its newline; `timing` is laid flat beside the other fields."""
     fields = asdict(event)
     timing = fields.pop("timing", None) or {}
+    if not fields.get("spent_ms", True):
+        del fields["spent_ms"]
     rounded = {
         name: round(value, 2) if isinstance(value, float) else value for name, value in (timing | fields).items()
     }
@@ -133,6 +176,11 @@ class EventLog:
         self.recent.append(event)
         if self._file is not None:
             self._file.write(to_json(event) + "\n")
+
+    def write_spans(self, trace: Trace) -> None:
+        """Record a turn's spans, in the file only."""
+        if self._file is not None:
+            self._file.writelines(json.dumps(row) + "\n" for row in rows(trace))
 
     def close(self) -> None:
         """Close the file."""

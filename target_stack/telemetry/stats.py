@@ -53,6 +53,13 @@ class Stats:
     digits: int = 0
     # Replies that are the stock sentence because the language model gave nothing usable or failed.
     llm_fallbacks: int = 0
+    # Replies begun before the turn was over, by what became of them: kept, cancelled.
+    drafts: Counter[str] = field(default_factory=Counter)
+    # Requests to the recogniser, and those given up after the time-out, by purpose: final, draft, part, partial.
+    stt_requests: Counter[str] = field(default_factory=Counter)
+    stt_timeouts: Counter[str] = field(default_factory=Counter)
+    # Replies in which a later piece of speech came after the one before had been heard.
+    speech_gaps: int = 0
     # Work refused because a bounded queue was full, by queue: audio, stt, tts.
     refused: Counter[str] = field(default_factory=Counter)
     # Stage that gave up on a turn.

@@ -73,6 +73,9 @@ def add_options(up: argparse.ArgumentParser) -> None:
 
 def emulation_from(options: argparse.Namespace) -> EmulationConfig:
     """Return the checked configuration. Raises ScenarioError."""
+    if options.llm_url or options.llm != "real":
+        given = "--llm-url" if options.llm_url else f"--llm {options.llm}"
+        raise ScenarioError(f"{given}: not with --profile emulated, which has no language model but its own")
     if options.cold_start not in COLD_STARTS:
         raise ScenarioError(f"--cold-start {options.cold_start}: legal: {', '.join(COLD_STARTS)}")
     if not 0 <= options.llm_slots <= 4096:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from harness.model.clock import monotonic_ns, ms_between
+from harness.model.clock import NS_PER_MS, NS_PER_S, monotonic_ns, ms_between
 from target_stack.emulation.admission import Admission, AdmissionRules
 from target_stack.emulation.conditions import Conditions, Fate
 from target_stack.emulation.lines import Lateness
@@ -79,14 +79,15 @@ class Writer:
         number = self._numbers = self._numbers + 1
         try:
             await self._start(number, tokens)
-            fate = await self._timed(self._read(job))
+            pace = _Pace(self._now, self._lateness)
+            fate = await self._timed(self._read(job, pace))
             if fate is Fate.FAILED:
                 raise LlmError(f"{NAME}: failed, as it was told to", status=self.conditions.error_status)
             words = job.text.split() if fate is Fate.DONE else []
             for place, word in enumerate(words):
                 piece = f" {word}" if place else word
                 if place:
-                    await self._timed(self._token(job, piece))
+                    await self._timed(self._token(job, piece, pace))
                 yield piece
         finally:
             self._turns.pop(number, None)
@@ -126,28 +127,25 @@ class Writer:
         except TimeoutError as error:
             raise LlmError(f"{NAME}: silent for {self._timeout_s:g} s") from error
 
-    async def _read(self, job: Job) -> Fate:
+    async def _read(self, job: Job, pace: "_Pace") -> Fate:
         """Take the time until the first token."""
         conditions = self.conditions
         await conditions.wait(conditions.begin(self._now()))
+        pace.begin()
         share = uniform(self._seed, *job.key, "first")
-        await self._take(
-            conditions.lengthened_ms(work_ms(self._times.levels, job.units, self._admission.running, share))
-        )
+        first_ms = work_ms(self._times.levels, job.units, self._admission.running, share)
+        await pace.take(conditions.lengthened_ms(first_ms))
         return conditions.fate(uniform(self._seed, *job.key, "fate"))
 
-    async def _token(self, job: Job, piece: str) -> Fate:
+    async def _token(self, job: Job, piece: str, pace: "_Pace") -> Fate:
         """Take the time of one word's tokens."""
-        await self.conditions.wait(0)
+        if self.conditions.is_stalled:
+            await self.conditions.wait(0)
+            pace.begin()
         share = uniform(self._seed, *job.key, "token")
         token_ms = work_ms(self._times.token_levels, tokens_of(piece), self._admission.running, share)
-        await self._take(token_ms * self.conditions.slow_factor)
+        await pace.take(token_ms * self.conditions.slow_factor)
         return Fate.DONE
-
-    async def _take(self, drawn_ms: float) -> None:
-        began_ns = self._now()
-        await asyncio.sleep(drawn_ms / 1000)
-        self._lateness.note(drawn_ms, ms_between(began_ns, self._now()))
 
     def _wake(self, numbers: list[int]) -> None:
         for number in numbers:
@@ -161,3 +159,22 @@ class Writer:
         self.stats.running, self.stats.waiting = admission.running, admission.waiting
         self.stats.kv_ratio = admission.kv_ratio
         self._depths[NAME] = admission.waiting
+
+
+class _Pace:
+    """A reply's clock: its words are due one after another from its beginning, so that no lateness adds up."""
+
+    def __init__(self, now: Callable[[], int], lateness: Lateness) -> None:
+        self._now = now
+        self._lateness = lateness
+        self._due_ns = now()
+
+    def begin(self) -> None:
+        """Count from here."""
+        self._due_ns = self._now()
+
+    async def take(self, drawn_ms: float) -> None:
+        """Sleep until `drawn_ms` after what was due before."""
+        self._due_ns += round(drawn_ms * NS_PER_MS)
+        await asyncio.sleep(max(0, self._due_ns - self._now()) / NS_PER_S)
+        self._lateness.note(0.0, ms_between(self._due_ns, self._now()))

@@ -1,4 +1,4 @@
-"""`python -m target_stack up | models | compliance`; `callquake` runs exactly this for commands of these names."""
+"""`python -m target_stack up | models | stages | compliance`; `callquake` runs exactly this for commands of these names."""
 
 import argparse
 import asyncio
@@ -11,10 +11,13 @@ from dataclasses import astuple
 from pathlib import Path
 
 from harness.model.errors import CallquakeError, ScenarioError
-from target_stack import config, sip_config, tts_config
+from target_stack import config, emulation_config, sip_config, tts_config
 from target_stack.compliance import cli as compliance_cli
+from target_stack.emulation import cli as stages_cli
 from target_stack.models import cli as models_cli
 from target_stack.priority import yield_to_other_sessions
+from target_stack.servers import config as servers_config
+from target_stack.profiles import PROFILES
 from target_stack.stages.tts import DEFAULT_VOICE
 
 # As `callquake` exits: harness/exit_codes.py.
@@ -35,6 +38,8 @@ loaded and calls are taken.
   callquake up --llm-url http://host:8000      your own OpenAI-compatible server (key in CALLQUAKE_LLM_API_KEY)
   callquake up --port 0 --events turns.jsonl   any free port; one JSON line a turn with every stage's time
   callquake up --sip-port 5060                 SIP calls as well, over UDP and TCP; a trunk of 16 (--sip-trunk-calls)
+  callquake up --sip-port 5060 --media-servers 3  3 processes of 100 calls each behind a front (docs/media-servers.md)
+  callquake up --profile emulated              no models: measured service times before real queues, for thousands of calls
 
 Call it at http://HOST:PORT/api/offer (WebRTC; also /whip, /v1/realtime/calls), ws://HOST:PORT/twilio (media streams)
 and sip:agent@HOST:PORT, or open http://HOST:PORT/ in a browser and talk. Ctrl-C stops it. Every option can also be set
@@ -45,25 +50,37 @@ in the environment as CALLQUAKE_<OPTION>, for example CALLQUAKE_PORT=9000. docs/
 def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     """Return the command line; defaults come from the environment."""
     root = argparse.ArgumentParser(prog="callquake", description=__doc__)
-    commands = root.add_subparsers(required=True, metavar="up | models | compliance")
+    commands = root.add_subparsers(required=True, metavar="up | models | stages | compliance")
     up = commands.add_parser(
         "up", help="start the agent", description=UP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    _add_edge_options(up)
-    sip_config.add_options(up)
-    _add_llm_options(up)
-    _add_model_options(up)
-    tts_config.add_options(up)
-    _add_turn_options(up)
-    _read_environment(up, environment)
+    _add_up_options(up, environment)
     up.set_defaults(run=run_up)
     models_cli.add_parser(commands)
+    stages_cli.add_parser(commands, lambda measuring: _add_up_options(measuring, environment))
     compliance_cli.add_parser(commands)
     return root
 
 
+def _add_up_options(up: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    _add_edge_options(up)
+    sip_config.add_options(up)
+    servers_config.add_options(up)
+    _add_llm_options(up)
+    _add_model_options(up)
+    tts_config.add_options(up)
+    emulation_config.add_options(up)
+    _add_turn_options(up)
+    _read_environment(up, environment)
+
+
 def _add_edge_options(up: argparse.ArgumentParser) -> None:
-    up.add_argument("--profile", default="cpu", metavar="NAME", help="cpu (the only one yet)")
+    up.add_argument(
+        "--profile",
+        default="cpu",
+        metavar="NAME",
+        help=f"{', '.join(PROFILES)}: real models, or service times in their place (docs/emulated.md)",
+    )
     up.add_argument("--host", default="127.0.0.1", metavar="HOST", help="address to listen on (%(default)s)")
     up.add_argument(
         "--port", type=int, default=8080, metavar="N", help="TCP port for HTTP, 0 for any free one (%(default)s)"
@@ -89,6 +106,12 @@ def _add_edge_options(up: argparse.ArgumentParser) -> None:
         help="providers that STT, LLM and TTS overflow to, with limits and prices (docs/target-stack.md)",
     )
     up.add_argument(
+        "--admin-token",
+        default="",
+        metavar="TOKEN",
+        help="what /admin asks for; without one it is for this machine alone (better set as CALLQUAKE_ADMIN_TOKEN)",
+    )
+    up.add_argument(
         "--log-level", default="warning", metavar="WORD", help="debug, info, warning or error (%(default)s)"
     )
 
@@ -105,12 +128,6 @@ def _add_llm_options(up: argparse.ArgumentParser) -> None:
     )
     up.add_argument("--llm-log", type=Path, metavar="FILE", help="log of the local model's process")
 
-    up.add_argument(
-        "--admin-token",
-        default="",
-        metavar="TOKEN",
-        help="what /admin asks for; without one it is for this machine alone (better set as CALLQUAKE_ADMIN_TOKEN)",
-    )
 
 def _add_model_options(up: argparse.ArgumentParser) -> None:
     up.add_argument("--models", type=Path, metavar="DIR", help="cache of weights (see `callquake models --help`)")
@@ -119,11 +136,13 @@ def _add_model_options(up: argparse.ArgumentParser) -> None:
     up.add_argument("--llm-model", type=Path, metavar="FILE", help="a GGUF base model of your own")
     up.add_argument("--no-fetch", action="store_true", help="fail rather than download weights")
     up.add_argument(
-        "--stt-workers", type=int, default=1, metavar="N", help="utterances recognised at once (%(default)s)"
+        "--stt-workers", type=int, metavar="N", help="utterances recognised at once (1; emulated: the file's slots)"
     )
-    up.add_argument("--tts-workers", type=int, default=1, metavar="N", help="sentences spoken at once (%(default)s)")
     up.add_argument(
-        "--waiting", type=int, default=16, metavar="N", help="jobs that may wait for each before refusal (%(default)s)"
+        "--tts-workers", type=int, metavar="N", help="sentences spoken at once (1; emulated: the file's slots)"
+    )
+    up.add_argument(
+        "--waiting", type=int, metavar="N", help="jobs that may wait for each before refusal (16; emulated: the file's)"
     )
     up.add_argument(
         "--model-threads", type=int, default=2, metavar="N", help="CPU threads of STT and TTS each (%(default)s)"
@@ -138,6 +157,9 @@ def _add_turn_options(up: argparse.ArgumentParser) -> None:
         help="said when a call begins; empty for none",
     )
     up.add_argument("--voice", default=DEFAULT_VOICE, metavar="NAME", help="Kokoro voice (%(default)s)")
+    up.add_argument(
+        "--vad", metavar="WORD", help="who hears that the user speaks: silero, or level (silero; emulated: level)"
+    )
     up.add_argument(
         "--stop-ms", type=float, default=500.0, metavar="MS", help="silence that ends the user's turn (%(default)g)"
     )
@@ -164,7 +186,13 @@ def run_up(options: argparse.Namespace) -> int:
         raise ScenarioError(f"--log-level {options.log_level}: legal: debug, info, warning, error")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     yield_to_other_sessions()
-    return asyncio.run(_serve(config.config_from(options, os.environ)))
+    settings = config.config_from(options, os.environ)
+    if settings.servers.is_on:
+        # Needed by who asks for it.
+        from target_stack.servers.serve import serve_front  # noqa: PLC0415
+
+        return asyncio.run(serve_front(settings))
+    return asyncio.run(_serve(settings))
 
 
 async def _serve(settings: config.StackConfig) -> int:

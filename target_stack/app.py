@@ -13,8 +13,11 @@ from target_stack.chaos.chaos import Chaos
 from target_stack.compliance.office import Office
 from target_stack.compliance.session import GuardedSession
 from target_stack.config import StackConfig
+from target_stack.edge.behind import Behind
 from target_stack.edge.server import EdgeServer
 from target_stack.edge.sip_edge import SipAddresses, SipEdge
+from target_stack.emulation.emulated import EmulatedModels
+from target_stack.emulation.level_vad import LevelVad
 from target_stack.frames import AgentSession, EdgeSink
 from target_stack.loading import Loading
 from target_stack.models.catalogue import GEMMA, KOKORO, WHISPER, Model
@@ -27,11 +30,11 @@ from target_stack.readiness import Readiness
 from target_stack.routing.billing import BillingTelemetry
 from target_stack.routing.routing_stats import RoutingStats
 from target_stack.routing.switchboard import Switchboard
-from target_stack.stages.llm import LlmOptions, OpenAiClient
+from target_stack.stages.llm import LanguageModel, LlmOptions, OpenAiClient
 from target_stack.stages.llm_server import LocalLlmServer
 from target_stack.stages.prompt import Message
 from target_stack.stages.scripted_llm import ScriptedLlmServer
-from target_stack.stages.stt import FasterWhisper
+from target_stack.stages.stt import FasterWhisper, SpeechToText
 from target_stack.stages.tts import KokoroOnnx, KokoroTts, TextToSpeech, Voice
 from target_stack.stages.vad import SileroVad
 from target_stack.stages.worker import ModelWorker
@@ -48,21 +51,29 @@ LLM_SLOTS = 2
 class Stack:
     """The whole agent in this process. `start()` returns with HTTP up; `load()` ends when calls can be taken."""
 
-    def __init__(self, config: StackConfig) -> None:
+    def __init__(self, config: StackConfig, behind: Behind | None = None) -> None:
         self._config = config
+        # The front that callers come through, where there is one.
+        self._behind = behind
         self.stats = Stats()
+        self.chaos = Chaos()
         routing = RoutingStats()
         self._telemetry = BillingTelemetry(self.stats, EventLog(config.events), routing, config.routes.throughout)
         self._switchboard = Switchboard(config.routes, self._telemetry, routing)
         self._store = ModelStore(config.models.cache)
         self._stop_fetching = threading.Event()
-        self.chaos = Chaos()
-        self._loading = Loading(_descriptions(config), _simulated(config) + self._switchboard.simulated())
+        simulated = _simulated(config) + self._switchboard.simulated()
+        self._loading = Loading(_descriptions(config), simulated, config.profile)
         self._server: LocalLlmServer | ScriptedLlmServer | None = None
-        self._llm: OpenAiClient | None = None
-        self._stt: FasterWhisper | None = None
+        self._llm: LanguageModel | None = None
+        self._stt: SpeechToText | None = None
         self._tts: TextToSpeech | None = None
         self._batches: dict[str, BatchStats] = {}
+        self._emulated = (
+            EmulatedModels(config.emulation, self.stats, self._batches) if config.emulation is not None else None
+        )
+        if self._emulated is not None:
+            self._loading.watch("stt", self._emulated.fault)
         self._stages: Stages | None = None
         self._greeting = Greeting("", NO_SAMPLES)
         self._rules = SessionRules(config.endpointing, ReplyRules())
@@ -74,6 +85,8 @@ class Stack:
             readiness=self.readiness,
             metrics=self._metrics,
             max_calls=config.max_calls,
+            extra_routes=Admin(self.chaos, config.admin_token).routes(),
+            behind=behind,
         )
         self._http_port = 0
         self._sip = self._new_sip_edge() if config.sip.is_on else None
@@ -85,19 +98,22 @@ class Stack:
             readiness=self.readiness,
             names=self._edge.names,
             streams=self._edge.streams,
-            extra_routes=Admin(self.chaos, config.admin_token).routes(),
-            behind=behind,
             events_base=self._events_base,
+            new_sockets=SipEndpoint if self._behind is None else self._behind.new_sip_sockets,
         )
 
     def _events_base(self, our_host: str) -> str:
         """Return where a caller that reached us at `our_host` finds the HTTP edge."""
-        host = our_host if ipaddress.ip_address(self._config.host).is_unspecified else self._config.host
-        return f"ws://{host_port((host, self._http_port))}"
+        listening, port = self._config.host, self._http_port
+        if self._behind is not None:
+            listening, port = self._behind.front_host, self._behind.front_port
+        host = our_host if ipaddress.ip_address(listening).is_unspecified else listening
+        return f"ws://{host_port((host, port))}"
 
     def _metrics(self) -> str:
         sip = render_sip(self._sip.take_counts()) if self._sip else ""
         own = render_stats(self.stats) + render_batches(self._batches) + self._switchboard.metrics()
+        own += self._emulated.metrics() if self._emulated else ""
         return own + sip + (render_compliance(self._office.counts) if self._office else "")
 
     async def start(self) -> int:
@@ -123,11 +139,38 @@ class Stack:
                 group.create_task(self._loading.load("tts", self._load_tts()))
         except ExceptionGroup as group_error:
             raise group_error.exceptions[0] from None
+        own_stt, own_llm, own_tts = self.own_stages()
+        board, chaos = self._switchboard, self.chaos
+        # Faults are our own provider's: routing sees them, and may go around them.
+        stt, llm, tts = chaos.stt(own_stt), chaos.llm(own_llm), chaos.tts(own_tts)
+        self._stages = Stages(_vad(self._config), board.stt(stt), board.llm(llm), board.tts(tts))
+        if self._emulated is not None:
+            self._emulated.settle()
+
+    def own_stages(self) -> tuple[SpeechToText, LanguageModel, TextToSpeech]:
+        """Return our own models as they are, with nothing before them; only after `load`."""
         assert self._stt is not None
         assert self._llm is not None
         assert self._tts is not None
-        board = self._switchboard
-        self._stages = Stages(SileroVad, board.stt(self._stt), board.llm(self._llm), board.tts(self._tts))
+        return self._stt, self._llm, self._tts
+
+    @property
+    def load_ms(self) -> dict[str, float]:
+        """How long each stage took to load."""
+        return self._loading.load_ms
+
+    @property
+    def edge(self) -> EdgeServer:
+        """Where HTTP comes in."""
+        return self._edge
+
+    def calls_by_kind(self) -> dict[str, int]:
+        """Return the calls there are now, by what they came by."""
+        return {
+            "webrtc": self._edge.counts.active_calls,
+            "stream": self._edge.media_streams.counts.active_calls,
+            "sip": self._sip.counts.active_calls if self._sip is not None else 0,
+        }
 
     def readiness(self) -> Readiness:
         """Return the state of start-up, and later whether the language model's process still lives."""
@@ -139,16 +182,6 @@ class Stack:
             raise RuntimeError("a session was asked for before the stages were loaded")
         if self._office is None:
             return self._new_agent(call_id, sink)
-        own_stt, own_llm, own_tts = self.own_stages()
-        board, chaos = self._switchboard, self.chaos
-        # Faults are our own provider's: routing sees them, and may go around them.
-        stt, llm, tts = chaos.stt(own_stt), chaos.llm(own_llm), chaos.tts(own_tts)
-        self._stages = Stages(_vad(self._config), board.stt(stt), board.llm(llm), board.tts(tts))
-        if self._emulated is not None:
-            self._emulated.settle()
-
-    def own_stages(self) -> tuple[SpeechToText, LanguageModel, TextToSpeech]:
-        """Return our own models as they are, with nothing before them; only after `load`."""
         return GuardedSession(
             call_id,
             sink,
@@ -167,12 +200,15 @@ class Stack:
     async def aclose(self) -> None:
         """Hang up, stop every thread and process, close the event log."""
         self._stop_fetching.set()
+        await self.chaos.aclose()
         if self._sip is not None:
             await self._sip.aclose()
         await self._edge.aclose()
         await self._switchboard.aclose()
         if self._llm is not None:
             await self._llm.aclose()
+        if self._emulated is not None:
+            await self._emulated.aclose()
         closing = [stage.aclose() for stage in (self._server, self._stt, self._tts) if stage is not None]
         await asyncio.gather(*closing)
         if self._office is not None:
@@ -181,10 +217,13 @@ class Stack:
 
     async def _load_vad(self) -> None:
         # Made anew for each call; this one only proves that it can be.
-        await asyncio.to_thread(SileroVad)
+        await asyncio.to_thread(_vad(self._config))
 
     async def _load_stt(self) -> None:
         config = self._config
+        if self._emulated is not None:
+            self._stt = await self._emulated.load_stt()
+            return
         weights = await self._weights(WHISPER, config.models.stt)
         worker = ModelWorker("stt", self.stats, threads=config.stt_workers, waiting=config.waiting)
         self._stt = FasterWhisper(weights, worker, cpu_threads=config.model_threads)
@@ -192,15 +231,19 @@ class Stack:
 
     async def _load_tts(self) -> None:
         config = self._config
-        weights = await self._weights(KOKORO, config.models.tts)
-        self._tts = self._new_batched_tts(weights) if config.tts.is_batched else self._new_plain_tts(weights)
-        await self._tts.load()
+        self._tts = await (self._emulated.load_tts() if self._emulated is not None else self._load_kokoro())
         if config.greeting:
             self._greeting = Greeting(config.greeting, (await self._tts.synthesise(config.greeting)).samples)
         if self._office is not None:
             await self._office.prepare(self._tts)
 
-        await self.chaos.aclose()
+    async def _load_kokoro(self) -> TextToSpeech:
+        config = self._config
+        weights = await self._weights(KOKORO, config.models.tts)
+        tts = self._new_batched_tts(weights) if config.tts.is_batched else self._new_plain_tts(weights)
+        await tts.load()
+        return tts
+
     def _new_plain_tts(self, weights: Path) -> TextToSpeech:
         config = self._config
         worker = ModelWorker("tts", self.stats, threads=config.tts_workers, waiting=config.waiting)
@@ -222,9 +265,12 @@ class Stack:
         return KokoroTorch(weights, device=config.tts.device, voice=config.voice, cpu_threads=config.model_threads)
 
     async def _load_llm(self) -> None:
-        self._llm = OpenAiClient(await self._llm_options(), _descriptions(self._config)["llm"])
+        if self._emulated is not None:
+            self._llm = await self._emulated.load_llm()
+            return
+        self._llm = llm = OpenAiClient(await self._llm_options(), _descriptions(self._config)["llm"])
         # At once, so that each of the server's slots reads the prompt into its cache; it also proves that it answers.
-        await asyncio.gather(*(_exhaust(self._llm) for _ in range(LLM_SLOTS)))
+        await asyncio.gather(*(_exhaust(llm) for _ in range(LLM_SLOTS)))
 
     async def _llm_options(self) -> LlmOptions:
         config = self._config.llm
@@ -256,16 +302,24 @@ async def _exhaust(llm: OpenAiClient) -> None:
             pass
 
 
+def _vad(config: StackConfig) -> type[SileroVad | LevelVad]:
+    return LevelVad if config.vad == "level" else SileroVad
+
+
 def _simulated(config: StackConfig) -> tuple[str, ...]:
     """Return the parts that are not real, as /healthz tells and every report repeats."""
+    if config.emulation is not None:
+        return config.emulation.marks
     return ("llm: scripted replies, no language model",) if config.llm.kind == "scripted" else ()
 
 
 def _descriptions(config: StackConfig) -> dict[str, str]:
     """Return stage -> model and backend, as /healthz shows it."""
+    if config.emulation is not None:
+        return {"vad": _vad(config).description, **config.emulation.descriptions}
     llm = {"real": f"{GEMMA.name} base, Q4_K_M (llama.cpp, CPU)", "scripted": "scripted replies"}[config.llm.kind]
     return {
-        "vad": SileroVad.description,
+        "vad": _vad(config).description,
         "stt": f"faster-whisper {'tiny.en' if config.models.stt is None else config.models.stt.name} int8 (CPU)",
         "llm": f"{config.llm.model} at {config.llm.url}" if config.llm.url else llm,
         "tts": _tts_description(config),

@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import Literal, cast
 
 from harness.model.errors import ScenarioError
-from target_stack import sip_config, tts_config
+from target_stack import emulation_config, sip_config, tts_config
 from target_stack.compliance.settings import Settings, read_settings
 from target_stack.edge.sip_options import SipOptions
+from target_stack.emulation_config import EmulationConfig
 from target_stack.models.store import default_cache
+from target_stack.profiles import settle
 from target_stack.routing.routes import Routes, read_routes
+from target_stack.servers.config import ServersConfig, servers_from
 from target_stack.stages.endpointing import EndpointRules
-from target_stack.stages.llm import Style
+from target_stack.stages.prompt import Style
 from target_stack.stages.tts import DEFAULT_VOICE, VOICES
 from target_stack.tts_config import TtsConfig
 
 LlmKind = Literal["real", "scripted"]
 
-PROFILES = ("cpu",)
-PLANNED_PROFILES = ("gpu", "emulated")
+VADS = ("silero", "level")
 DEFAULT_GREETING = "Hello, thank you for calling. How can I help you today?"
 
 
@@ -75,8 +77,6 @@ class StackConfig:
     events: Path | None = None
     # None: no disclosure, no consent, no recording.
     compliance: Settings | None = None
-
-
     profile: str = "cpu"
     vad: str = "silero"
     # None: real models.
@@ -85,12 +85,19 @@ class StackConfig:
     admin_token: str = ""
     # Processes that serve the calls, behind a front; none: this one does.
     servers: ServersConfig = field(default_factory=ServersConfig)
+
+
 def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> StackConfig:
     """Return the checked configuration. Raises ScenarioError naming the option and its legal values."""
-    _check_profile(options.profile)
+    options = settle(options)
+    is_emulated = options.profile == emulation_config.PROFILE
     cache = options.models or default_cache(environment)
     _within("--port", options.port, 0, 65_535)
-    for name in ("max_calls", "stt_workers", "tts_workers", "model_threads", "llm_threads", "waiting"):
+    # Under emulated 0 stands for what the file of service times says.
+    least = 0 if is_emulated else 1
+    for name in ("stt_workers", "tts_workers", "waiting"):
+        _within(f"--{name.replace('_', '-')}", getattr(options, name), least, 64)
+    for name in ("max_calls", "model_threads", "llm_threads"):
         _within(f"--{name.replace('_', '-')}", getattr(options, name), 1, 10_000 if name == "max_calls" else 64)
     return StackConfig(
         models=ModelPaths(cache, options.stt_model, options.tts_model, options.llm_model, not options.no_fetch),
@@ -99,7 +106,7 @@ def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         port=options.port,
         max_calls=options.max_calls,
         sip=sip_config.options_from(options),
-        tts=tts_config.tts_from(options),
+        tts=TtsConfig() if is_emulated else tts_config.tts_from(options),
         routes=read_routes(options.routes),
         greeting=" ".join(options.greeting.split()),
         voice=_voice(options.voice),
@@ -110,20 +117,18 @@ def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         model_threads=options.model_threads,
         events=options.events,
         compliance=read_settings(options.compliance, environment) if options.compliance is not None else None,
-    )
-
-
-def _check_profile(profile: str) -> None:
-    legal = ", ".join(PROFILES)
-    if profile in PLANNED_PROFILES:
-        raise ScenarioError(f"--profile {profile}: not built yet; legal: {legal}")
         profile=options.profile,
         vad=_vad(options.vad),
         emulation=emulation_config.emulation_from(options) if is_emulated else None,
         admin_token=options.admin_token,
         servers=servers_from(options),
-    if profile not in PROFILES:
-        raise ScenarioError(f"--profile {profile}: no such profile; legal: {legal}")
+    )
+
+
+def _vad(name: str) -> str:
+    if name not in VADS:
+        raise ScenarioError(f"--vad {name}: legal: {', '.join(VADS)}")
+    return name
 
 
 def _llm(options: argparse.Namespace, environment: Mapping[str, str], cache: Path) -> LlmConfig:

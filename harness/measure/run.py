@@ -61,6 +61,7 @@ def measure(
     """Return the figures of a run; without `answer_timeout_ms` the longest wait of the run stands for it.
 
     `targets` are the names of the targets called, in the order in which they are to be told, () for an only one.
+    `not_heard` says of targets, by name, why their transcripts are none: nothing of theirs is scored.
     `sampling` is how many turns are scored for WER; None = the default. `worker_faults` says of each worker that came
     to no planned end what was lost with it; `why_engine_died` is what the run noted of an engine's end.
     """
@@ -69,7 +70,7 @@ def measure(
     counts = call_metrics.count(calls, n_open if engine_died or locust_died else 0)
     timeout = answer_timeout_ms if answer_timeout_ms is not None else _longest_wait(turns)
     turns = with_load(turns, calls)
-    words = wer.measure(turns, timeout, seed, sampling)
+    words = wer.measure(turns, timeout, seed, sampling, not_heard)
     return Measured(
         calls=calls,
         turns=turns,
@@ -88,10 +89,10 @@ def measure(
         ),
         sip=sip_metrics.measure(calls),
         by_target=target_metrics.measure(
-            targets, calls, turns, words.scored, expects_greeting=expects_greeting, seed=seed
+            targets, calls, turns, words.scored, expects_greeting=expects_greeting, seed=seed, not_heard=not_heard
         ),
-    )
         faults=faults,
+    )
 
 
 def find_answer_timeout_ms(scenario: Mapping[str, Any]) -> float | None:

@@ -12,6 +12,7 @@ from harness.measure.run import (
     measure,
 )
 from harness.report.calibration_words import MeasurementError, error_words, measurement_error
+from harness.report.emulated import not_heard
 from harness.report.impairment_notes import onset_words
 from harness.report.notes import notes_of
 from harness.report.store import StoredRun
@@ -64,9 +65,9 @@ def analyse(run: StoredRun) -> Analysis:
         seed=info.seed,
         targets=[target.name for target in info.targets],
         sampling=find_sampling(info.scenario),
-    )
         not_heard=not_heard(info),
         faults=run.faults,
+    )
     impaired = onset_words(run.calls)
     results = [evaluate(threshold, measured) for threshold in thresholds]
     book = load_runbook()

@@ -33,6 +33,8 @@ class TargetInfo:
     name: str
     target: Mapping[str, Any]
     calibration: Calibration | None = None
+    # What it says of itself; None = nothing.
+    info: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,10 @@ class StoredRun:
     notes: list[str] = field(default_factory=list)
     # How well the agent's own speech was understood; None = not measured.
     intelligibility: Intelligibility | None = None
-
-
     # What was broken on purpose, in the order in which the run told of it.
     faults: list[Injection] = field(default_factory=list)
+
+
 def read_run(run_dir: Path) -> StoredRun:
     """Read `run_dir`; raises ScenarioError when it holds no readable run.json, or a record file is none."""
     info = read_info(run_dir / "run.json")
@@ -106,10 +108,10 @@ def read_run(run_dir: Path) -> StoredRun:
     calls = read_records(run_dir / "calls.jsonl", CallRecord, notes, lambda c: c.call_id)
     turns = read_records(run_dir / "turns.jsonl", TurnRecord, notes, lambda t: (t.call_id, t.turn, t.attempt))
     health = read_records(run_dir / "health.jsonl", HealthSample, notes)
-    shifts = shifts_of(info.workers, info.first_due_monotonic_ns)
-    worker_of = {call.call_id: call.worker for call in calls}
     # On the master's clock already.
     faults = injections_of(read_records(run_dir / "faults.jsonl", FaultEvent, notes))
+    shifts = shifts_of(info.workers, info.first_due_monotonic_ns)
+    worker_of = {call.call_id: call.worker for call in calls}
     return StoredRun(
         directory=run_dir,
         info=dataclasses.replace(info, workers=with_counts(info.workers, calls)),
@@ -118,9 +120,9 @@ def read_run(run_dir: Path) -> StoredRun:
         health=on_one_axis(health, shifts, worker_of),
         notes=notes,
         intelligibility=read_intelligibility(run_dir, notes),
+        faults=faults,
     )
 
-        faults=faults,
 
 def read_info(path: Path) -> RunInfo:
     """Read run.json; raises ScenarioError naming the file and what is wrong with it."""
@@ -152,7 +154,12 @@ def read_info(path: Path) -> RunInfo:
 def _targets(raw: Any) -> tuple[TargetInfo, ...]:
     told = ((str(name), _mapping(value) or {}) for name, value in (_mapping(raw) or {}).items())
     return tuple(
-        TargetInfo(name, _mapping(value.get("target")) or {}, _calibration(value.get("calibration")))
+        TargetInfo(
+            name,
+            _mapping(value.get("target")) or {},
+            _calibration(value.get("calibration")),
+            _mapping(value.get("info")),
+        )
         for name, value in told
     )
 

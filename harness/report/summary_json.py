@@ -87,6 +87,7 @@ def verdict_of(analysis: Analysis) -> dict[str, Any]:
         "exit_code_name": analysis.verdict.exit_code.name,
         "deciding": analysis.verdict.deciding,
         "reasons": list(analysis.verdict.reasons),
+        "simulated": list(analysis.run.info.simulated),
         "thresholds": [threshold_row(r) for r in analysis.thresholds],
     }
 

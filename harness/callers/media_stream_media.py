@@ -20,6 +20,7 @@ from harness.callers.media_stream_ticker import StreamTicker
 from harness.media.clips import Clip
 from harness.media.codecs import Codec
 from harness.media.events import MediaLost, SpeechEnded, SpeechStarted
+from harness.media.onset import AgentOnset, AgentStopped
 from harness.media.recorder import Recorder
 from harness.model.clock import NS_PER_MS, NS_PER_S, monotonic_ns
 from harness.model.records import Cause, MediaStats, StreamFacts
@@ -218,7 +219,12 @@ class StreamMedia:
         if self._is_caller_speaking:
             self._has_cleared = False
         if not self._is_over:
-            self._post(edge)
+            self._tell(edge)
+
+    def _tell(self, event: SpeechStarted | SpeechEnded | AgentOnset | AgentStopped) -> None:
+        if self._spec.recorder is not None:
+            self._spec.recorder.told(event)
+        self._post(event)
 
     def _play_out(self, now_ns: int) -> None:
         for heard in self._playout.heard(now_ns):
@@ -229,13 +235,13 @@ class StreamMedia:
             if self._is_caller_speaking and self._has_cleared:
                 self._counts.talk_over_ns += self._ear.voiced_ns()
             if onset is not None and not self._is_over:
-                self._post(onset)
+                self._tell(onset)
         for mark in self._playout.marks_reached(now_ns):
             self._counts.marks_reached += 1
             self._tell_mark(mark.name, is_cleared=False)
         stopped = self._ear.poll(now_ns)
         if stopped is not None and not self._is_over:
-            self._post(stopped)
+            self._tell(stopped)
 
     def _record(self, heard: Heard[Speech], recorder: Recorder) -> None:
         """Keep what was heard, as it was heard: a clear may cut a message anywhere."""

@@ -9,26 +9,28 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.media import events, sockaddr
-from harness.media.call_counts import CallCounts, Sums
+from harness.media.call_counts import CallCounts, Impaired, Sums
 from harness.media.clip_table import ClipTable
 from harness.media.clips import Clip
 from harness.media.codecs import OPUS
 from harness.media.events import MediaEvent
 from harness.media.hot.aside import NO_CHANGE
 from harness.media.hot.ear import EAR, ear_start
+from harness.media.hot.impair import INCOMING, OUTGOING
 from harness.media.hot.jit import address_of, clear_row
 from harness.media.hot.layout import CALL, RECEPTION, Command, Event, Media
 from harness.media.hot.opus_spoken import OPUS_MEMORY_BYTES
 from harness.media.hot.packet import NOTHING
 from harness.media.hot.rare import ASIDE
 from harness.media.hot.senders import address_key, ssrc_key
-from harness.media.impairment import fill_row
+from harness.media.impairment import StagedRows, fill_row, stage_row
 from harness.media.media_call import MediaCall
 from harness.media.onset import AgentOnset, AgentStopped
 from harness.media.port import MediaPort
 from harness.media.redirects import Redirects, event_types, fill_speech, key_streams, put_name, remote_id
 from harness.media.spec import MediaSpec
 from harness.model.errors import GeneratorError
+from harness.model.impairment import Direction, Impairment
 from harness.model.records import MediaStats
 from harness.protocols.dtmf import DIGITS
 
@@ -78,6 +80,15 @@ class _Row:
     def stats(self) -> MediaStats:
         return self.table.stats_of(self.index)
 
+    def impair(self, direction: Direction, impairment: Impairment | None) -> bool:
+        return self.table.impair(self.index, direction, impairment)
+
+    def tap(self, on: bool) -> None:
+        self.table.command(Command.TAP, self.index, int(on), 0)
+
+    def impaired(self) -> Impaired:
+        return self.table.impaired_of(self.index)
+
     def remove(self) -> None:
         self.table.command(Command.REMOVE_CALL, self.index, 0, 0)
 
@@ -101,6 +112,7 @@ class CallTable:
         self._key_of: dict[int, int] = {}
         self._port_of: dict[int, MediaPort] = {}
         self._redirects = Redirects(media, clips)
+        self._staged = StagedRows(media.impair_staged)
         # One piece, of which the system gives what is written to, in large pages where it has them: a decoder is cold
         # when its packet comes, and small pages would each have to be looked up as well.
         self._opus: npt.NDArray[np.uint8] = np.zeros((len(media.calls), OPUS_MEMORY_BYTES), np.uint8)
@@ -149,6 +161,19 @@ class CallTable:
         if call is not None and taken.recorder is not None:
             taken.recorder.change_codec(taken.codec)
 
+    def impair(self, index: int, direction: Direction, impairment: Impairment | None) -> bool:
+        """Have the call in row `index` go through another network; False where too many changes wait for the loop."""
+        staged = self._staged.take()
+        if staged < 0:
+            return False
+        stage_row(self._media.impair_staged[staged], impairment)
+        self.command(Command.IMPAIR, index, staged, INCOMING if direction == "incoming" else OUTGOING)
+        return True
+
+    def impaired_of(self, index: int) -> Impaired:
+        """Return what the emulated network has done to the call in row `index`."""
+        return self._counts.impaired(index)
+
     def stats_of(self, index: int) -> MediaStats:
         """Return the counts of the call in row `index`."""
         return self._counts.of(index)
@@ -160,7 +185,7 @@ class CallTable:
     def drop_all(self) -> None:
         """Let go of every call, the loop having stopped."""
         for index, call in list(self._calls.items()):
-            call.removed(self._counts.of(index))
+            call.removed(self._counts.of(index), self._counts.impaired(index))
         self._gone = self.sums()
         self._calls.clear()
 
@@ -256,7 +281,10 @@ class CallTable:
         else:
             if kind == Event.DIGIT_SENT:
                 call.digit_sent()
-            call.spec.post(self._event(call.spec, kind, at_ns, value))
+            event = self._event(call.spec, kind, at_ns, value)
+            if call.spec.recorder is not None:
+                call.spec.recorder.told(event)
+            call.spec.post(event)
 
     def _event(self, spec: MediaSpec, kind: int, at_ns: int, value: int) -> MediaEvent:
         if kind == Event.AGENT_ONSET:
@@ -272,13 +300,13 @@ class CallTable:
         raise GeneratorError(f"the media loop told {Event(kind)!r}, which is no event of a call")
 
     def on_agent_audio(self, index: int, generation: int, payload: bytes, timestamp: int, at_ns: int) -> None:
-        """Pass one packet of a recorded call to its recorder."""
+        """Pass one packet of a call that is recorded or listened to on to it."""
         call = self._calls.get(index)
-        if call is not None and generation == self._generations[index] and call.spec.recorder is not None:
-            call.spec.recorder.agent_payload(payload, timestamp, at_ns)
+        if call is not None and generation == self._generations[index]:
+            call.heard(payload, timestamp, at_ns)
 
     def _removed(self, index: int, call: MediaCall) -> None:
-        last = self._counts.of(index)
+        last, impaired = self._counts.of(index), self._counts.impaired(index)
         self._gone = self._counts.sums([index], self._gone)
         row = self._media.calls[index]
         self._keys.discard(self._key_of.pop(index))
@@ -290,4 +318,4 @@ class CallTable:
         key_streams(self._media, index, None)
         del self._calls[index]
         self._free.append(index)
-        call.removed(last)
+        call.removed(last, impaired)

@@ -1,10 +1,12 @@
 """Both directions of a call as one stereo file: left the caller, right the agent, on the call's own time line.
 
-The caller's side is laid down from what was sent, the agent's from what arrived: by RTP time, anchored at the
-earliest arrival. So the distance between the two in the file is the distance that was measured, but for how late a
-packet was after that, and for where in its packet a sound lies: the file's comment has both (call_log.py).
+The caller's side is laid down as it was sent, with its encoder's delay, the agent's as it arrived: by RTP time, each
+talkspurt from its arrival (talkspurts.py). So the distance between the two in the file is the distance that was
+measured, but for where in its packet a sound lies. When each packet came, and what the call's ear told of them, is in
+the file's comment (call_log.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +17,11 @@ import numpy as np
 from harness.media.call_log import COMMENT, CallLog, HeardPacket, SpokenClip
 from harness.media.clips import Clip, Pcm
 from harness.media.codecs import OPUS, PACKET_MS, Codec
+from harness.media.events import MediaEvent, SpeechEnded, SpeechStarted
+from harness.media.onset import AgentOnset, AgentStopped
 from harness.media.payload_decoder import PayloadDecoder
+from harness.media.talkspurts import Talkspurt, placed
+from harness.model.clock import ms_between
 from harness.protocols.rtp import timestamp_delta
 
 FILE_RATE = 16_000
@@ -48,6 +54,9 @@ class Recorder:
         self._longest = MAX_SECONDS * codec.sample_rate
         self._clips: list[tuple[int, Clip, int]] = []
         self._runs: list[_Run] = []
+        # What the call was told: edges of the caller's speech, by utterance; the agent's onsets and last packets.
+        self._edges: list[SpeechStarted | SpeechEnded] = []
+        self._heard: list[AgentOnset | AgentStopped] = []
 
     def _position(self, at_ns: int) -> int:
         return (at_ns - self._started_at_ns) * self._rate // 1_000_000_000
@@ -56,6 +65,13 @@ class Recorder:
         """Take note that the first packet of `clip` left at `at_ns`."""
         length = len(clip.samples) * self._rate // clip.codec.sample_rate
         self._clips.append((max(0, self._position(at_ns)), clip, length))
+
+    def told(self, event: MediaEvent) -> None:
+        """Take note of an event of the call: its figures go by what it was told, so the recording's may, too."""
+        if isinstance(event, SpeechStarted | SpeechEnded):
+            self._edges.append(event)
+        elif isinstance(event, AgentOnset | AgentStopped):
+            self._heard.append(event)
 
     def change_codec(self, codec: Codec) -> None:
         """Take what comes from now on for this codec's."""
@@ -88,35 +104,65 @@ class Recorder:
                 if run.origin + offset >= 0:
                     samples = at_rate(decoder.decode(payload), run.codec.sample_rate, self._rate)
                     pieces.append((run.origin + offset, samples, arrived))
-        return pieces
+        at, arrivals = (np.array([piece[i] for piece in pieces], np.int64) for i in (0, 2))
+        moved = placed(at, arrivals, self._spurts(), self._rate).tolist()
+        return [(place, samples, arrival) for place, (_, samples, arrival) in zip(moved, pieces, strict=True)]
+
+    def _spurts(self) -> list[Talkspurt]:
+        spurts: list[Talkspurt] = []
+        for event in self._heard:
+            position = self._position(event.at_ns)
+            if isinstance(event, AgentOnset):
+                spurts.append(Talkspurt(position, None))
+            elif spurts and spurts[-1].last is None:
+                spurts[-1] = Talkspurt(spurts[-1].onset, position)
+        return spurts
 
     def write(self, path: Path) -> None:
         """Write a 16 kHz stereo FLAC file."""
         pieces = self._agent_pieces()
-        ends = [start + length for start, _clip, length in self._clips]
+        spoken = [self._spoken(*clip) for clip in self._clips]
+        ends = [start + len(samples) for start, samples in spoken]
         end = max([*ends, *(position + len(samples) for position, samples, _ in pieces)], default=0)
         stereo = np.zeros((2, min(end, self._longest)), np.int16)
-        for start, clip, length in self._clips:
-            room = max(0, min(length, stereo.shape[1] - start))
-            stereo[0, start : start + room] = at_rate(clip.samples, clip.codec.sample_rate, self._rate)[:room]
-        for start, samples, _ in pieces:
-            room = max(0, min(len(samples), stereo.shape[1] - start))
-            stereo[1, start : start + room] = samples[:room]
+        for side, laid in ((0, spoken), (1, [(place, samples) for place, samples, _ in pieces])):
+            for start, samples in laid:
+                room = max(0, min(len(samples), stereo.shape[1] - start))
+                stereo[side, start : start + room] = samples[:room]
         _write_flac(path, stereo, self._rate, self._log(pieces))
 
-    def _log(self, pieces: list[tuple[int, Pcm, int]]) -> CallLog:
+    def _spoken(self, start: int, clip: Clip, length: int) -> tuple[int, Pcm]:
+        """Return where a clip's samples lie: as its packets have them, which is later than in the clip."""
+        delay = clip.codec.delay * self._rate // clip.codec.sample_rate
+        return start + delay, at_rate(clip.samples, clip.codec.sample_rate, self._rate)[:length]
+
+    def _log(self, pieces: Sequence[tuple[int, Pcm, int]]) -> CallLog:
         ms = 1000 / self._rate
-        clips = [
-            SpokenClip(
-                clip.utterance_id,
-                start * ms,
-                start * ms + clip.first_voiced_packet * PACKET_MS,
-                start * ms + clip.last_voiced_packet * PACKET_MS,
-            )
-            for start, clip, _ in self._clips
-        ]
         packets = [HeardPacket(at * ms, arrived * ms, len(samples) * ms) for at, samples, arrived in pieces]
-        return CallLog(tuple(clips), tuple(packets))
+        onsets, stops = (
+            tuple(ms_between(self._started_at_ns, event.at_ns) for event in self._heard if isinstance(event, kind))
+            for kind in (AgentOnset, AgentStopped)
+        )
+        return CallLog(tuple(self._log_clips()), tuple(packets), onsets, stops)
+
+    def _log_clips(self) -> list[SpokenClip]:
+        """Return the clips whose speech was said to its end, with its edges as the call was told them."""
+        clips: list[SpokenClip] = []
+        for index, (start, clip, _) in enumerate(self._clips):
+            at_ms = start * 1000 / self._rate
+            first, last = (at_ms + packet * PACKET_MS for packet in (clip.first_voiced_packet, clip.last_voiced_packet))
+            if not self._edges:
+                clips.append(SpokenClip(clip.utterance_id, at_ms, first, last))
+                continue
+            until = self._clips[index + 1][0] if index + 1 < len(self._clips) else self._longest
+            its = [edge for edge in self._edges if start <= self._position(edge.at_ns) < until]
+            started, ended = (
+                [ms_between(self._started_at_ns, edge.at_ns) for edge in its if isinstance(edge, kind)]
+                for kind in (SpeechStarted, SpeechEnded)
+            )
+            if ended:
+                clips.append(SpokenClip(clip.utterance_id, at_ms, started[0] if started else first, ended[0]))
+        return clips
 
 
 def at_rate(samples: Pcm, rate: int, wanted: int) -> Pcm:

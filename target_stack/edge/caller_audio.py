@@ -5,13 +5,11 @@ more after one lost packet). So a packet in order goes through at once, one out 
 HELD_PACKETS others, and what is lost becomes silence of its length.
 """
 
-from typing import cast
-
-import av
 import numpy as np
 
-from harness.media.codecs import G722, L16_8K, L16_16K, OPUS, PCMA, PCMU, Codec
+from harness.media.codecs import OPUS, Codec
 from harness.protocols.rtp import sequence_delta, timestamp_delta
+from target_stack.edge.decoders import clock_ticks, new_decoder
 from target_stack.frames import INPUT_RATE, Pcm
 
 HELD_PACKETS = 3
@@ -20,7 +18,6 @@ MAX_CONCEALED_S = 0.2
 # A jump of the sequence number beyond this is a new stream.
 MAX_JUMP = 1000
 _NOTHING = np.zeros(0, np.int16)
-_NAMES = {OPUS: "libopus", PCMU: "pcm_mulaw", PCMA: "pcm_alaw", G722: "g722", L16_8K: "pcm_s16le", L16_16K: "pcm_s16le"}
 
 
 class CallerAudio:
@@ -28,8 +25,7 @@ class CallerAudio:
 
     def __init__(self, codec: Codec = OPUS) -> None:
         self._codec = codec
-        self._resampler = av.AudioResampler(format="s16", layout="mono", rate=INPUT_RATE)
-        self._decoder = _decoder(codec)
+        self._decoder = new_decoder(codec)
         # Extended position: the sequence number due next, and the timestamp it should have.
         self._next: tuple[int, int] | None = None
         self._held: dict[int, tuple[int, bytes]] = {}
@@ -80,21 +76,9 @@ class CallerAudio:
     def _decode(self, payload: bytes) -> tuple[Pcm, int]:
         """Return 16 kHz samples and the packet's length in the RTP clock; an undecodable packet is 20 ms of silence."""
         codec = self._codec
-        try:
-            frames = self._decoder.decode(av.Packet(payload)) if payload else []
-        except av.FFmpegError:
+        if not payload:
+            return _NOTHING, 0
+        samples = self._decoder.decode(payload)
+        if samples is None:
             return np.zeros(codec.packet_samples * INPUT_RATE // codec.sample_rate, np.int16), codec.ticks_per_packet
-        parts = [part.to_ndarray().reshape(-1) for frame in frames for part in self._resampler.resample(frame)]
-        length = sum(frame.samples for frame in frames) * codec.clock_rate // codec.sample_rate
-        return cast("Pcm", np.concatenate(parts)) if parts else _NOTHING, length
-
-
-def _decoder(codec: Codec) -> av.AudioCodecContext:
-    decoder = av.CodecContext.create(_NAMES[codec], "r")
-    if not isinstance(decoder, av.AudioCodecContext):
-        raise TypeError(f"PyAV's {_NAMES[codec]} is not an audio decoder")
-    decoder.sample_rate = codec.sample_rate
-    decoder.layout = "mono"
-    if codec is OPUS:
-        decoder.format = "s16"
-    return decoder
+        return samples, clock_ticks(codec, payload, samples)

@@ -1,4 +1,4 @@
-"""`python -m target_stack up | models | stages | compliance`; `callquake` runs exactly this for commands of these names."""
+"""`python -m target_stack up | models | stages | compliance`; `callquake` runs this for commands of these names."""
 
 import argparse
 import asyncio
@@ -16,8 +16,8 @@ from target_stack.compliance import cli as compliance_cli
 from target_stack.emulation import cli as stages_cli
 from target_stack.models import cli as models_cli
 from target_stack.priority import yield_to_other_sessions
-from target_stack.servers import config as servers_config
 from target_stack.profiles import PROFILES
+from target_stack.servers import config as servers_config
 from target_stack.stages.tts import DEFAULT_VOICE
 
 # As `callquake` exits: harness/exit_codes.py.
@@ -39,7 +39,7 @@ loaded and calls are taken.
   callquake up --port 0 --events turns.jsonl   any free port; one JSON line a turn with every stage's time
   callquake up --sip-port 5060                 SIP calls as well, over UDP and TCP; a trunk of 16 (--sip-trunk-calls)
   callquake up --sip-port 5060 --media-servers 3  3 processes of 100 calls each behind a front (docs/media-servers.md)
-  callquake up --profile emulated              no models: measured service times before real queues, for thousands of calls
+  callquake up --profile emulated              no models: service times before real queues, for thousands of calls
 
 Call it at http://HOST:PORT/api/offer (WebRTC; also /whip, /v1/realtime/calls), ws://HOST:PORT/twilio (media streams)
 and sip:agent@HOST:PORT, or open http://HOST:PORT/ in a browser and talk. Ctrl-C stops it. Every option can also be set

@@ -23,7 +23,6 @@ def parsed(*arguments, environment=None):
     ("arguments", "message"),
     [
         (["--profile", "gpu"], "--profile gpu: not built yet; legal: cpu"),
-        (["--profile", "emulated"], "--profile emulated: not built yet; legal: cpu"),
         (["--profile", "tpu"], "no such profile; legal: cpu"),
         (["--port", "70000"], "--port 70000: must be 0 to 65535"),
         (["--llm", "big"], "--llm big: legal: real, scripted"),

@@ -87,6 +87,7 @@ class Stack:
             max_calls=config.max_calls,
             extra_routes=Admin(self.chaos, config.admin_token).routes(),
             behind=behind,
+            webrtc=config.webrtc,
         )
         self._http_port = 0
         self._sip = self._new_sip_edge() if config.sip.is_on else None

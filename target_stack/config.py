@@ -10,11 +10,12 @@ from harness.model.errors import ScenarioError
 from target_stack import emulation_config, sip_config, tts_config
 from target_stack.compliance.settings import Settings, read_settings
 from target_stack.edge.sip_options import SipOptions
+from target_stack.edge.webrtc_kinds import WebRtc
 from target_stack.emulation_config import EmulationConfig
 from target_stack.models.store import default_cache
 from target_stack.profiles import settle
 from target_stack.routing.routes import Routes, read_routes
-from target_stack.servers.config import ServersConfig, servers_from
+from target_stack.servers.config import ServersConfig, servers_from, webrtc_from
 from target_stack.stages.endpointing import EndpointRules
 from target_stack.stages.prompt import Style
 from target_stack.stages.tts import DEFAULT_VOICE, VOICES
@@ -85,6 +86,8 @@ class StackConfig:
     admin_token: str = ""
     # Processes that serve the calls, behind a front; none: this one does.
     servers: ServersConfig = field(default_factory=ServersConfig)
+    # What WebRTC calls are made of.
+    webrtc: WebRtc = "aiortc"
 
 
 def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> StackConfig:
@@ -122,6 +125,7 @@ def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         emulation=emulation_config.emulation_from(options) if is_emulated else None,
         admin_token=options.admin_token,
         servers=servers_from(options),
+        webrtc=webrtc_from(options),
     )
 
 

@@ -7,8 +7,8 @@ from harness.model.errors import ScenarioError
 
 # By profile: each option's default. 0 under emulated: what the file of service times says.
 PROFILES: Mapping[str, Mapping[str, object]] = {
-    "cpu": {"stt_workers": 1, "tts_workers": 1, "tts_batch": 1, "waiting": 16, "vad": "silero"},
-    "emulated": {"stt_workers": 0, "tts_workers": 0, "tts_batch": 0, "waiting": 0, "vad": "level"},
+    "cpu": {"stt_workers": 1, "tts_workers": 1, "tts_batch": 1, "waiting": 16, "vad": "silero", "webrtc": "aiortc"},
+    "emulated": {"stt_workers": 0, "tts_workers": 0, "tts_batch": 0, "waiting": 0, "vad": "level", "webrtc": "light"},
 }
 PLANNED_PROFILES = ("gpu",)
 

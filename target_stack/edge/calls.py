@@ -2,16 +2,17 @@
 
 import asyncio
 import secrets
+from typing import Protocol
 
 from harness.model.errors import CallquakeError
-from harness.protocols.small_webrtc import Answer, Candidates, Offer
+from harness.protocols.small_webrtc import Answer, Candidate, Candidates, Offer
 from target_stack.edge.agent_call import CallLimits, EndReason
 from target_stack.edge.call_facts import facts_from_parameters
 from target_stack.edge.call_names import CALL_NAME, CallNames
 from target_stack.edge.counts import EdgeCounts
 from target_stack.edge.rtvi_channel import RtviChannel
 from target_stack.edge.webrtc import WebRtcCall
-from target_stack.frames import SessionFactory
+from target_stack.frames import CallFacts, SessionFactory
 
 MAX_CALLS = 16
 
@@ -22,6 +23,41 @@ class RequestRefusedError(CallquakeError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class PeerCall(Protocol):
+    """One WebRTC call, whatever it is made of. `answer` once, then `run` until it is over."""
+
+    call_id: str
+    pc_id: str
+
+    async def answer(self, sdp: str, local_host: str) -> str:
+        """Return the answer to an offer that came in on our address `local_host`; RemoteProtocolError."""
+
+    async def add_candidate(self, candidate: Candidate) -> None:
+        """Take a late candidate; RemoteProtocolError when it cannot be read."""
+
+    def hang_up(self, reason: EndReason = EndReason.HUNG_UP) -> None:
+        """End the call."""
+
+    async def run(self) -> EndReason:
+        """Serve the call to its end and release everything; return why it ended."""
+
+
+class NewCall(Protocol):
+    """Makes a call that has no offer yet."""
+
+    def __call__(
+        self,
+        call_id: str,
+        pc_id: str,
+        sessions: SessionFactory,
+        limits: CallLimits,
+        channel: type[RtviChannel],
+        facts: CallFacts,
+        /,
+    ) -> PeerCall:
+        """Return it."""
 
 
 class Calls:
@@ -36,6 +72,7 @@ class Calls:
         limits: CallLimits,
         *,
         prefix: str = "",
+        new_call: NewCall = WebRtcCall,
     ) -> None:
         self._sessions = sessions
         self._counts = counts
@@ -44,7 +81,8 @@ class Calls:
         self._limits = limits
         # In every pc_id, behind our name.
         self._prefix = prefix
-        self._calls: dict[str, WebRtcCall] = {}
+        self._new_call = new_call
+        self._calls: dict[str, PeerCall] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._is_closing = False
 
@@ -60,7 +98,7 @@ class Calls:
         call_id = self._names.take(name)
         facts = facts_from_parameters(offer.request_data)
         pc_id = f"callquake-{self._prefix}{secrets.token_hex(8)}"
-        call = WebRtcCall(call_id, pc_id, self._sessions, self._limits, channel, facts)
+        call = self._new_call(call_id, pc_id, self._sessions, self._limits, channel, facts)
         # Taken before the first await: two offers at once must not share the last place.
         self._calls[call.pc_id] = call
         self._counts.active_calls = len(self._calls)
@@ -125,14 +163,14 @@ class Calls:
         if len(self._calls) >= self._max_calls:
             raise RequestRefusedError(503, f"{len(self._calls)} calls are active, which is the limit")
 
-    async def _serve(self, call: WebRtcCall) -> None:
+    async def _serve(self, call: PeerCall) -> None:
         try:
             reason = await call.run()
             self._counts.calls_ended[reason.value] += 1
         finally:
             self._forget(call)
 
-    def _forget(self, call: WebRtcCall) -> None:
+    def _forget(self, call: PeerCall) -> None:
         self._calls.pop(call.pc_id, None)
         self._names.release(call.call_id)
         self._tasks.pop(call.pc_id, None)

@@ -27,7 +27,8 @@ def _between() -> npt.NDArray[np.float32]:
     """Return the taps that give the sample half way between the middle two of 2 * _HALF samples."""
     places = np.arange(-_HALF, _HALF) + 0.5
     taps = np.sinc(places) * np.kaiser(2 * _HALF, 8.0)
-    return (taps / taps.sum()).astype(np.float32)
+    halves: npt.NDArray[np.float32] = (taps / taps.sum()).astype(np.float32)
+    return halves
 
 
 _BETWEEN = _between()

@@ -30,13 +30,16 @@ from harness.protocols.json_fields import Fields, load_object
 from target_stack.edge.agent_call import CallLimits
 from target_stack.edge.behind import Behind
 from target_stack.edge.call_names import CallNames
-from target_stack.edge.calls import MAX_CALLS, Calls, RequestRefusedError
+from target_stack.edge.calls import MAX_CALLS, Calls, NewCall, RequestRefusedError
 from target_stack.edge.counts import EdgeCounts
 from target_stack.edge.event_streams import EventStreams
 from target_stack.edge.health import health_of
+from target_stack.edge.light.call import LightGround
 from target_stack.edge.media_stream import StreamEdge
 from target_stack.edge.rtvi_channel import RtviChannel
 from target_stack.edge.sdp_offers import SdpOffers
+from target_stack.edge.webrtc import WebRtcCall
+from target_stack.edge.webrtc_kinds import WebRtc
 from target_stack.frames import SessionFactory
 from target_stack.readiness import Readiness
 from target_stack.telemetry.metrics import render_edge, render_streams
@@ -55,7 +58,8 @@ _Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class EdgeServer:
     """Takes calls on `host`:`port` (0 = any free port). `metrics` gives the pipeline's part of /metrics.
 
-    `names`: shared with the other edges, where there are any. `behind`: callers come through a front.
+    `names`: shared with the other edges, where there are any. `behind`: callers come through a front. `webrtc`: what
+    WebRTC calls are made of: aiortc's peer connection, a dozen calls a core, or our own, some hundreds.
     """
 
     def __init__(
@@ -71,7 +75,10 @@ class EdgeServer:
         names: CallNames | None = None,
         extra_routes: Sequence[web.RouteDef] = (),
         behind: Behind | None = None,
+        webrtc: WebRtc = "aiortc",
     ) -> None:
+        self._webrtc = webrtc
+        self._ground: LightGround | None = None
         self._behind = behind
         # Stands in every name that callers are given, so that a front finds whose session it is.
         self._prefix = f"{behind.name}-" if behind is not None else ""
@@ -108,7 +115,15 @@ class EdgeServer:
 
     async def start(self) -> int:
         """Listen; return the bound port. OSError when the address cannot be bound."""
-        self._calls = Calls(self._sessions, self.counts, self.names, self._max_calls, self._limits, prefix=self._prefix)
+        self._calls = Calls(
+            self._sessions,
+            self.counts,
+            self.names,
+            self._max_calls,
+            self._limits,
+            prefix=self._prefix,
+            new_call=self._call_maker(),
+        )
         self._media_streams = StreamEdge(
             self._sessions,
             self.names,
@@ -134,10 +149,18 @@ class EdgeServer:
         """Hang up every call, then stop listening."""
         if self._calls is not None:
             await self._calls.aclose()
+        if self._ground is not None:
+            await self._ground.aclose()
         if self._media_streams is not None:
             await self._media_streams.aclose()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    def _call_maker(self) -> NewCall:
+        if self._webrtc == "aiortc":
+            return WebRtcCall
+        self._ground = LightGround()
+        return self._ground.new_call
 
     async def adopt(self, sock: socket.socket, data: bytes) -> None:
         """Go on with a connection that was accepted elsewhere, of which `data` was read. OSError when it is gone."""

@@ -2,8 +2,10 @@
 
 import argparse
 from dataclasses import dataclass, field
+from typing import cast
 
 from harness.model.errors import ScenarioError
+from target_stack.edge.webrtc_kinds import WEBRTC, WebRtc
 from target_stack.servers.registry import Rules
 
 
@@ -33,6 +35,11 @@ class ServersConfig:
 
 def add_options(up: argparse.ArgumentParser) -> None:
     """Add the options."""
+    up.add_argument(
+        "--webrtc",
+        metavar="WORD",
+        help="what WebRTC calls are made of: aiortc, a dozen a core; light, some hundreds (aiortc; emulated: light)",
+    )
     up.add_argument(
         "--media-servers",
         type=int,
@@ -86,6 +93,13 @@ def servers_from(options: argparse.Namespace) -> ServersConfig:
         drain_s=options.drain_s,
         trunk_calls=options.sip_trunk_calls,
     )
+
+
+def webrtc_from(options: argparse.Namespace) -> WebRtc:
+    """Return what WebRTC calls are made of. Raises ScenarioError."""
+    if options.webrtc not in WEBRTC:
+        raise ScenarioError(f"--webrtc {options.webrtc}: legal: {', '.join(WEBRTC)}")
+    return cast("WebRtc", options.webrtc)
 
 
 def _within(option: str, value: float, low: float, high: float) -> None:

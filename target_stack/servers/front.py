@@ -22,6 +22,7 @@ from target_stack.servers.member_config import MemberConfig, stack_of_member
 from target_stack.servers.overview import Overview
 from target_stack.servers.registry import Load, Registry, State
 from target_stack.servers.routing import Desk
+from target_stack.servers.shared_stages import SharedStages
 
 _log = logging.getLogger(__name__)
 _WATCH_S = 0.1
@@ -35,6 +36,7 @@ class Front:
     def __init__(self, config: StackConfig) -> None:
         self._config = config
         servers = config.servers
+        self._shared = SharedStages(config)
         self.counts = FrontCounts()
         self.registry = Registry(servers.rules)
         limits = {} if servers.trunk_calls is None else {"sip": servers.trunk_calls}
@@ -46,7 +48,9 @@ class Front:
             on_frame=self._frame_arrived,
             on_gone=self._gone,
         )
-        self._overview = Overview(self.registry, self._desk, self.counts, config.sip.retry_after_s)
+        self._overview = Overview(
+            self.registry, self._desk, self.counts, config.sip.retry_after_s, self._shared.metrics
+        )
         self._admin = Admin(
             self._desk, self._children, self._overview, drain_s=servers.drain_s, token=config.admin_token
         )
@@ -66,6 +70,7 @@ class Front:
 
     async def start(self) -> tuple[int, SipAddresses]:
         """Listen and begin the processes; return the HTTP port and where SIP is. OSError, ScenarioError."""
+        self._config = await self._shared.start()
         self._http_port = await self._http.start()
         addresses = await self._sip.start() if self._sip is not None else SipAddresses()
         self._children.start()
@@ -100,6 +105,7 @@ class Front:
             await self._sip.aclose()
         await self._http.aclose()
         await self._overview.aclose()
+        await self._shared.aclose()
 
     def _config_of(self, name: str) -> MemberConfig:
         return MemberConfig(

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 # By what stands in the family's name, behind "callquake_".
 _LARGEST = re.compile(
-    r"_p\d+_ms$|_alert$|budget_ms$|breaker$|overflowing$|_up$|_is_|context_limit|cold_start|utilisation|temperature|_ratio$"
+    r"_p\d+_ms$|_alert$|budget_ms$|breaker$|overflowing$|_up$|_is_|context_limit|cold_start|emulated$|kv_ratio|utilisation|temperature|_ratio$"
 )
 
 

@@ -24,13 +24,17 @@ _Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Overview:
     """Pages over all servers. `http_ports`: server -> where it can be asked; `cpu_s`: its CPU time so far."""
 
-    def __init__(self, registry: Registry, desk: Desk, counts: FrontCounts, retry_after_s: int) -> None:
+    def __init__(
+        self, registry: Registry, desk: Desk, counts: FrontCounts, retry_after_s: int, shared: Callable[[], str]
+    ) -> None:
         self.http_ports: dict[str, int] = {}
         self.cpu_s: dict[str, float] = {}
         self._registry = registry
         self._desk = desk
         self._counts = counts
         self._retry_after_s = retry_after_s
+        # Metrics of what the servers share.
+        self._shared = shared
         self._client: aiohttp.ClientSession | None = None
         # What a server said of its stages, the last time one was asked.
         self._described: dict[str, Any] = {}
@@ -99,7 +103,7 @@ class Overview:
         text = render_front(self._registry, self._counts) + counter(
             "server_cpu_seconds", "CPU time of a media server's process.", by("server", self.cpu_s)
         )
-        text += merged(page for status, page in pages.values() if status == 200)
+        text += merged([*(page for status, page in pages.values() if status == 200), self._shared()])
         return web.Response(body=text.encode(), headers={"Content-Type": _METRICS_TYPE})
 
     async def _describe(self) -> None:

@@ -3,19 +3,27 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from harness.media.codecs import Codec
 from harness.media.peer.connected import DtlsError, IceError, PeerMedia, SetupError
-from harness.media.peer.dtls import DtlsSession, SrtpKeys
+from harness.media.peer.dtls import DtlsIdentity, DtlsSession, SrtpKeys
 from harness.media.peer.gathering import Gathered
-from harness.media.peer.host import PeerHost
 from harness.media.peer.ice import IceAgent, Pair
 from harness.media.peer.ice_port import MediaPath, Port
 from harness.media.peer.relay_port import RelayPort
+from harness.media.timers import Timers
 from harness.protocols.webrtc_sdp import Section, Transport
 
 # DTLS that comes before our own check was answered; a handshake's first flight is one datagram.
 _MOST_EARLY = 8
+
+
+class Ground(Protocol):
+    """What the links of a process share; a PeerHost has it, and whoever has ports of its own."""
+
+    identity: DtlsIdentity
+    timers: Timers
 
 
 class PeerLink:
@@ -23,7 +31,7 @@ class PeerLink:
 
     def __init__(
         self,
-        host: PeerHost,
+        host: Ground,
         ports: Sequence[Port],
         *,
         is_controlling: bool,

@@ -118,6 +118,11 @@ class DataChannel:
         """Whether `send` works."""
         return self._channel is not None and self._channel.readyState == "open"
 
+    @property
+    def buffered_bytes(self) -> int:
+        """How much of what was sent waits for the peer."""
+        return 0 if self._channel is None else int(self._channel.bufferedAmount)
+
     def send(self, text: str) -> None:
         """Send one message, on an open channel."""
         if self._channel is not None:

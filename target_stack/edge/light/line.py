@@ -1,0 +1,130 @@
+"""One WebRTC call's RTP: the caller's packets to its agent, the agent's speech to the caller, a packet every 20 ms.
+
+port ─► SRTP ─► audio ─► CallerAudio ─► AgentCall.hear          Ticker ─► playout ─► SpeechEncoder ─► SRTP ─► port
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+
+from pylibsrtp import Error as SrtpError
+
+from harness.media.codecs import Codec
+from harness.media.peer.dtls import SrtpKeys
+from target_stack.edge.agent_call import AgentCall
+from target_stack.edge.caller_audio import CallerAudio
+from target_stack.edge.rtp import packet as rtp
+from target_stack.edge.rtp import rtcp
+from target_stack.edge.rtp.line import LineCounts
+from target_stack.edge.rtp.ticker import Ticker
+from target_stack.edge.speech_encoder import SpeechEncoder
+
+_log = logging.getLogger(__name__)
+CNAME = "agent"
+_REPORT_TICKS = 250
+
+
+class WebRtcLine:
+    """`begin` once there are keys, `arrived` for what comes, `close` at the end; all on the event loop."""
+
+    def __init__(self, call: AgentCall, ticker: Ticker, codec: Codec, payload_type: int, ssrc: int) -> None:
+        self.counts = LineCounts()
+        self._call = call
+        self._ticker = ticker
+        self._codec = codec
+        self._payload_type = payload_type
+        self._ssrc = ssrc
+        self._keys: SrtpKeys | None = None
+        self._send: Callable[[bytes], None] = _nowhere
+        self._encoder = SpeechEncoder(codec)
+        self._audio = CallerAudio(codec)
+        self._reception: rtcp.Reception | None = None
+        self._sequence = secrets.randbits(15)
+        self._first_timestamp = self._timestamp = secrets.randbits(31)
+        self._first_tick: int | None = None
+        self._is_speaking = False
+        self._octets = 0
+
+    def begin(self, keys: SrtpKeys, send: Callable[[bytes], None]) -> None:
+        """Send a packet every 20 ms from now on, by `send`."""
+        self._keys, self._send = keys, send
+        self._ticker.add(self._tick)
+
+    def close(self) -> LineCounts:
+        """Say goodbye by RTCP and fall silent; return the counts."""
+        self._ticker.remove(self._tick)
+        if self.counts.sent:
+            self._send_rtcp(rtcp.goodbye)
+        self._keys, self._send = None, _nowhere
+        self.counts.lost += self._audio.lost
+        self.counts.late += self._audio.late
+        self._audio.lost = self._audio.late = 0
+        return self.counts
+
+    # --- out ---
+
+    def _tick(self, number: int) -> None:
+        if self._keys is None:
+            return
+        if self._first_tick is None:
+            self._first_tick = number
+        elapsed = number - self._first_tick
+        frame = self._call.playout.next_frame()
+        payload = self._encoder.encode(frame.samples)
+        is_first = frame.samples is not None and not self._is_speaking
+        self._is_speaking = frame.samples is not None
+        self._timestamp = (self._first_timestamp + elapsed * self._codec.ticks_per_packet) & 0xFFFFFFFF
+        data = rtp.build(rtp.Packet(self._payload_type, is_first, self._sequence, self._timestamp, self._ssrc, payload))
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        self._send(self._keys.outgoing.protect(data))
+        self.counts.sent += 1
+        self._octets += len(payload)
+        if frame.started is not None or frame.drained:
+            self._call.announce(frame, time.monotonic_ns())
+        if elapsed % _REPORT_TICKS == _REPORT_TICKS // 10:
+            self._send_rtcp(rtcp.report)
+
+    def _send_rtcp(self, compound: Callable[..., bytes]) -> None:
+        if self._keys is None:
+            return
+        sent = rtcp.Sent(self._ssrc, self._timestamp, self.counts.sent, self._octets)
+        data = compound(sent, self._reception, CNAME, time.time(), time.monotonic_ns())
+        self._send(self._keys.outgoing.protect_rtcp(data))
+
+    # --- in ---
+
+    def arrived(self, data: bytes, at_ns: int) -> None:
+        """Take a datagram from the caller's address; `at_ns`: when it was read."""
+        if self._keys is None:
+            return
+        try:
+            if rtp.is_rtcp(data):
+                self._hear_report(rtcp.parse(self._keys.incoming.unprotect_rtcp(data)))
+                return
+            packet = rtp.parse(self._keys.incoming.unprotect(data))
+        except SrtpError:
+            self.counts.srtp_failures += 1
+            return
+        if packet is None or packet.payload_type != self._payload_type:
+            self.counts.strays += 1
+            return
+        self._take(packet, at_ns)
+
+    def _take(self, packet: rtp.Packet, at_ns: int) -> None:
+        self._call.note_media(at_ns)
+        self.counts.heard += 1
+        if self._reception is None or self._reception.ssrc != packet.ssrc:
+            self._reception = rtcp.Reception(packet.ssrc, self._codec.clock_rate)
+        self._reception.take(packet.sequence, packet.timestamp, at_ns)
+        if self._call.listening is not None:
+            self._call.hear(self._audio.take(packet.sequence, packet.timestamp, packet.payload), at_ns)
+
+    def _hear_report(self, told: rtcp.Told | None) -> None:
+        heard = self._reception
+        if told is not None and told.ntp_middle and heard is not None and told.sender_ssrc == heard.ssrc:
+            heard.last_sr, heard.last_sr_at_ns = told.ntp_middle, time.monotonic_ns()
+
+
+def _nowhere(_data: bytes) -> None:
+    """Be where packets go before there are keys, and after the call."""

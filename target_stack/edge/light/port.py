@@ -1,0 +1,95 @@
+"""One UDP socket for the WebRTC calls of a local address: whose datagram is whose, by its first byte and its sender.
+
+Read in batches: one wake-up of the event loop takes what all calls sent since the last one.
+"""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+
+from harness.media.peer.ice_port import MediaPath, Port, ignore
+from harness.media.port import MediaPort
+from harness.media.spec import Address
+
+_BATCH = 256
+_LARGEST = 2048
+_BUFFER_BYTES = 4 << 20
+# linux/asm-generic/socket.h: beyond net.core.rmem_max for who may.
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+
+# Called with a datagram and when it was read.
+OnMedia = Callable[[bytes, int], None]
+
+
+class SharedPort(Port):
+    """`media`: remote address -> who has its RTP and RTCP; STUN and DTLS go to the peers that claim an address."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__()
+        self._sock = _bound(host)
+        name = self._sock.getsockname()
+        self.address = (name[0], name[1])
+        self.media: dict[Address, OnMedia] = {}
+        # RTP of nobody's: late, or of a call that is over.
+        self.strays = 0
+        # Datagrams that the kernel would not take.
+        self.unsent = 0
+        self._path = MediaPort(0, self._sock, ignore, lambda _index: None)
+        asyncio.get_running_loop().add_reader(self._sock, self._readable)
+
+    def send(self, data: bytes, to: Address) -> None:
+        """Send one datagram; what the kernel refuses is lost, as on any network."""
+        try:
+            self._sock.sendto(data, to)
+        except OSError:
+            self.unsent += 1
+
+    async def path(self, remote: Address) -> MediaPath:
+        """Return the straight way."""
+        return MediaPath(self._path, remote)
+
+    def close(self) -> None:
+        """Close the socket; its calls must be over."""
+        if self._sock.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._sock)
+            self._sock.close()
+
+    def _readable(self) -> None:
+        at_ns = time.monotonic_ns()
+        for _ in range(_BATCH):
+            try:
+                data, name = self._sock.recvfrom(_LARGEST)
+            except BlockingIOError:
+                return
+            except OSError:
+                # An earlier datagram's ICMP error: its call notices by silence.
+                continue
+            source = (name[0], name[1])
+            # RFC 7983: RTP and RTCP are 128 to 191.
+            if data and 128 <= data[0] < 192:
+                take = self.media.get(source)
+                if take is None:
+                    self.strays += 1
+                else:
+                    take(data, at_ns)
+            else:
+                self.arrived(data, source)
+
+
+def _bound(host: str) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        for forced, plain in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, forced, _BUFFER_BYTES)
+            except PermissionError:
+                with contextlib.suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, plain, _BUFFER_BYTES)
+        sock.bind((host, 0))
+    except OSError:
+        sock.close()
+        raise
+    return sock

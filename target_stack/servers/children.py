@@ -109,8 +109,7 @@ class Children:
         """End a process that says nothing."""
         child = self._children[name]
         if child.process is not None and child.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                child.process.kill()
+            _kill(child.process)
 
     async def aclose(self) -> None:
         """Order all to end, insist after a while, wait for all."""
@@ -123,8 +122,7 @@ class Children:
             for process in alive if late else ():
                 if process.returncode is None:
                     _log.warning("the media server with pid %d did not stop in %.0f s: killed", process.pid, _STOP_S)
-                    with contextlib.suppress(ProcessLookupError):
-                        process.kill()
+                    _kill(process)
             if late:
                 await asyncio.wait(late)
         for task in self._tasks:
@@ -201,6 +199,12 @@ class Children:
     def failures(self) -> dict[str, str]:
         """Why those that never were ready could not start, by name."""
         return {c.name: c.failure for c in self._children.values() if c.failure and not c.has_been_ready}
+
+
+def _kill(process: Process) -> None:
+    """Kill at once. Not by Process.kill: that looks whether it has ended, and takes its exit status from asyncio."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)
 
 
 def _in_words(code: int) -> str:

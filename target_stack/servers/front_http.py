@@ -20,6 +20,7 @@ from aiohttp import web
 
 from target_stack.servers.counts import FrontCounts
 from target_stack.servers.handover import is_upgrade, let_go, request_bytes, take_descriptor
+from target_stack.servers.registry import State
 from target_stack.servers.routing import Desk
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ _SESSIONS = {
 }
 # A name that a server gave out: the server's own stands in it (edge/behind.py).
 _NAMED = re.compile(r"(?:^|/|=|callquake-)(s[0-9]{1,3})[-.]")
+_SERVING = (State.READY, State.DRAINING)
 _SESSION_OFFER = re.compile(r"/sessions/[^/]+/api/offer")
 
 _Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -104,7 +106,10 @@ class FrontHttp:
         return None if found is None or found[1] not in self._desk.registry else found[1]
 
     def _to_named(self, request: web.Request, body: bytes, server: str, kind: str | None) -> web.StreamResponse:
-        if self._desk.is_lost(server):
+        state = self._desk.registry[server].state
+        if state is State.LOST:
+            return _error(503, f"media server {server} does not answer", self._retry())
+        if state not in _SERVING:
             return _error(404, f"this session was on media server {server}, which has ended", {})
         if kind is not None and self._desk.registry[server].is_draining:
             return self._refused(kind, f"media server {server} takes no new calls")
@@ -116,9 +121,8 @@ class FrontHttp:
 
     def _to_any(self, request: web.Request, body: bytes) -> web.StreamResponse:
         registry = self._desk.registry
-        first = registry.choose()
-        names = [*([first] if first else []), *(n for n in self._desk.names() if n != first)]
-        for name in names:
+        serving = [server.name for server in registry.all() if server.state in _SERVING]
+        for name in sorted(serving, key=lambda name: name != registry.choose()):
             if self._hand_over(request, body, name, is_given=False):
                 return self._gone(request)
         return _error(503, registry.why_not() or "no media server can be reached", self._retry())

@@ -16,6 +16,9 @@ from enum import StrEnum
 
 from harness.model.clock import NS_PER_MS
 
+# 0.57 of 100 places are 57 places, whatever floating point makes of it.
+_ROUNDING = 1e-9
+
 
 class State(StrEnum):
     """What a server is to the registry."""
@@ -197,8 +200,8 @@ class Registry:
         left_out = set(without)
         open_ones = [s for s in self._servers.values() if s.state is State.READY and s.name not in left_out]
         for limit in (self.rules.spread_at, self.rules.refuse_at):
-            # A place, not a share: with 3 places and a limit of 0.8 the third is still one over the limit.
-            having_room = [s for s in open_ones if s.in_use + 1 <= limit * s.capacity]
+            # The place to be taken counts: of 3 places, two lie below a limit of 0.8.
+            having_room = [s for s in open_ones if s.in_use + 1 <= limit * s.capacity + _ROUNDING]
             if having_room:
                 return min(having_room, key=lambda s: (s.in_use / s.capacity, s.name)).name
         return None
@@ -224,9 +227,9 @@ class Registry:
         return self._level(sum(s.in_use for s in ready), sum(s.capacity for s in ready))
 
     def _level(self, in_use: int, capacity: int) -> Level:
-        if in_use + 1 > self.rules.refuse_at * capacity:
+        if in_use + 1 > self.rules.refuse_at * capacity + _ROUNDING:
             return Level.FULL
-        return Level.STRAINED if in_use + 1 > self.rules.spread_at * capacity else Level.NORMAL
+        return Level.STRAINED if in_use + 1 > self.rules.spread_at * capacity + _ROUNDING else Level.NORMAL
 
     def why_not(self) -> str:
         """Say why no session can be taken now; "" when one can."""

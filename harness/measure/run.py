@@ -1,18 +1,21 @@
 """Everything measured of one run, in one object: records in, figures out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from harness.measure import by_target as target_metrics
 from harness.measure import calls as call_metrics
-from harness.measure import drop_off, generator_health, stages, ttfb, wer
+from harness.measure import drop_off, drop_off_curve, generator_health, stages, ttfb, wer
 from harness.measure import sip as sip_metrics
 from harness.measure.distribution import Sample
 from harness.measure.injections import Injection
 from harness.measure.load_level import with_load
 from harness.measure.sampling import Sampling
+from harness.measure.target_series import Series, series_of
+from harness.measure.windows import Window, fault_windows, phase_windows
 from harness.model.records import CallRecord, HealthSample, TurnRecord
+from harness.model.target_sample import TargetSample
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,12 @@ class Measured:
     by_target: target_metrics.ByTarget | None = None
     # What was broken on purpose.
     faults: Sequence[Injection] = ()
+    # Stretches of the run that thresholds may name: faults and stages of the load.
+    windows: Sequence[Window] = ()
+    # What is known of the target itself, by metric; what nobody told is absent.
+    target_series: Series = field(default_factory=dict)
+    # Who left early, by how long they had to wait; None = nobody was asked for it.
+    curve: drop_off_curve.DropOffCurve | None = None
 
 
 def measure(
@@ -57,6 +66,10 @@ def measure(
     sampling: Sampling | None = None,
     faults: Sequence[Injection] = (),
     not_heard: Mapping[str, str] | None = None,
+    scenario: Mapping[str, Any] | None = None,
+    first_due_ns: int | None = None,
+    target_info: Mapping[str, Any] | None = None,
+    target_samples: Sequence[TargetSample] = (),
 ) -> Measured:
     """Return the figures of a run; without `answer_timeout_ms` the longest wait of the run stands for it.
 
@@ -64,6 +77,8 @@ def measure(
     `not_heard` says of targets, by name, why their transcripts are none: nothing of theirs is scored.
     `sampling` is how many turns are scored for WER; None = the default. `worker_faults` says of each worker that came
     to no planned end what was lost with it; `why_engine_died` is what the run noted of an engine's end.
+    `scenario`, and the first instant at which one of its calls could be due, tell its phases; `target_info` and
+    `target_samples` are the target's own words before and during the run.
     """
     n_open = len({t.call_id for t in turns} - {c.call_id for c in calls})
     # In any other run the record of such a call may stand in a damaged line, or be yet to come.
@@ -71,6 +86,9 @@ def measure(
     timeout = answer_timeout_ms if answer_timeout_ms is not None else _longest_wait(turns)
     turns = with_load(turns, calls)
     words = wer.measure(turns, timeout, seed, sampling, not_heard)
+    own_health = generator_health.measure(
+        health, calls, counts, engine_died, locust_died, turns, worker_faults, why_engine_died
+    )
     return Measured(
         calls=calls,
         turns=turns,
@@ -84,14 +102,15 @@ def measure(
         setup_queue=call_metrics.setup_queue_sample(calls),
         greeting=call_metrics.greeting_sample(calls, turns, expects_greeting),
         expects_greeting=expects_greeting,
-        health=generator_health.measure(
-            health, calls, counts, engine_died, locust_died, turns, worker_faults, why_engine_died
-        ),
+        health=own_health,
         sip=sip_metrics.measure(calls),
         by_target=target_metrics.measure(
             targets, calls, turns, words.scored, expects_greeting=expects_greeting, seed=seed, not_heard=not_heard
         ),
         faults=faults,
+        windows=[*fault_windows(faults), *phase_windows(scenario or {}, first_due_ns)],
+        target_series=series_of(target_samples, own_health.timeline, target_info),
+        curve=drop_off_curve.measure(calls, turns, seed),
     )
 
 

@@ -18,7 +18,7 @@ from harness.report.notes import notes_of
 from harness.report.store import StoredRun
 from harness.report.workers import faults_of
 from harness.verdict import runbook
-from harness.verdict.evaluate import ThresholdResult, evaluate
+from harness.verdict.evaluate import ThresholdResult, evaluate_all
 from harness.verdict.thresholds import parse_entry
 from harness.verdict.verdict import RunStatus, Verdict, decide
 
@@ -67,9 +67,13 @@ def analyse(run: StoredRun) -> Analysis:
         sampling=find_sampling(info.scenario),
         not_heard=not_heard(info),
         faults=run.faults,
+        scenario=info.scenario,
+        first_due_ns=first_due_ns(run),
+        target_info=info.target_info,
+        target_samples=run.target_samples,
     )
     impaired = onset_words(run.calls)
-    results = [evaluate(threshold, measured) for threshold in thresholds]
+    results = [result for threshold in thresholds for result in evaluate_all(threshold, measured)]
     book = load_runbook()
     return Analysis(
         run=run,
@@ -82,6 +86,14 @@ def analyse(run: StoredRun) -> Analysis:
         error=measurement_error(info.calibration, measured.health, impaired),
         errors={one.name: measurement_error(one.calibration, measured.health, impaired) for one in info.targets},
     )
+
+
+def first_due_ns(run: StoredRun) -> int | None:
+    """Return the first instant at which a call could be due; of a run that does not say, when its first one was."""
+    if run.info.first_due_monotonic_ns is not None:
+        return run.info.first_due_monotonic_ns
+    begun = [call.started_at_ns if call.due_at_ns is None else call.due_at_ns for call in run.calls]
+    return min(begun, default=run.info.started_monotonic_ns)
 
 
 def load_runbook() -> runbook.Runbook:

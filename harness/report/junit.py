@@ -1,4 +1,4 @@
-"""junit.xml as Jenkins and GitLab read it: one test case per threshold, one for the generator, one for the run's data.
+"""junit.xml as Jenkins and GitLab read it: a test case per threshold and segment, one for generator and data each.
 
 Only a FAILED threshold is a `failure`. NO DATA and VOID are an `error`: the test could not tell, and CI must not go
 green on it.
@@ -10,6 +10,7 @@ from harness.measure.injections import Injection
 from harness.measure.normaliser import identity
 from harness.measure.wer import WerResult
 from harness.report.analysis import Analysis
+from harness.verdict.chosen import segment_tags
 from harness.verdict.evaluate import ThresholdResult
 from harness.verdict.thresholds import ThresholdVerdict
 from harness.verdict.verdict import VerdictKind
@@ -77,8 +78,8 @@ def _case(suite: str, name: str) -> ET.Element:
 
 def _threshold_case(suite: str, result: ThresholdResult) -> ET.Element:
     # CI groups test cases by their class: what is asked of one target stands together.
-    target = result.threshold.tags.get("target")
-    case = _case(f"{suite}.{target}" if target else suite, result.threshold.expression)
+    target = result.threshold.tags.get("target") or segment_tags(result.segment).get("target")
+    case = _case(f"{suite}.{target}" if target else suite, result.title)
     if result.verdict is ThresholdVerdict.FAILED:
         _reason(case, "failure", "threshold", result.detail)
     elif result.verdict is ThresholdVerdict.NO_DATA:

@@ -18,8 +18,9 @@ from harness.model.errors import ScenarioError
 from harness.model.fault import FaultEvent
 from harness.model.histogram import Histogram
 from harness.model.records import CallRecord, HealthSample, TurnRecord
+from harness.model.target_sample import TargetSample
 
-T = TypeVar("T", CallRecord, TurnRecord, HealthSample, FaultEvent)
+T = TypeVar("T", CallRecord, TurnRecord, HealthSample, FaultEvent, TargetSample)
 # Half of 64 bits, as CLOCK_MONOTONIC counts; no time, count or ratio of a run is beyond it.
 _LARGEST = 2**63
 _SHOWN = 5

@@ -19,6 +19,7 @@ from harness.model.codec import from_json
 from harness.model.errors import ScenarioError
 from harness.model.fault import FaultEvent
 from harness.model.records import CallRecord, HealthSample, TurnRecord
+from harness.model.target_sample import TargetSample
 from harness.report.intelligibility import Intelligibility
 from harness.report.intelligibility import read as read_intelligibility
 from harness.report.record_lines import read_records
@@ -99,6 +100,8 @@ class StoredRun:
     intelligibility: Intelligibility | None = None
     # What was broken on purpose, in the order in which the run told of it.
     faults: list[Injection] = field(default_factory=list)
+    # What the target told of itself while the run went.
+    target_samples: list[TargetSample] = field(default_factory=list)
 
 
 def read_run(run_dir: Path) -> StoredRun:
@@ -121,6 +124,7 @@ def read_run(run_dir: Path) -> StoredRun:
         notes=notes,
         intelligibility=read_intelligibility(run_dir, notes),
         faults=faults,
+        target_samples=read_records(run_dir / "target.jsonl", TargetSample, notes),
     )
 
 

@@ -68,6 +68,7 @@ def threshold_row(result: Any) -> dict[str, Any]:
     """Return one threshold as summary.json and verdict.json write it."""
     return {
         "expression": result.threshold.expression,
+        "segment": result.segment or None,
         "value": _round(result.value, 6),
         "is_lower_bound": result.is_lower_bound,
         "n": result.n,

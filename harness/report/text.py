@@ -70,7 +70,7 @@ def _thresholds(analysis: Analysis) -> list[str]:
     lines = ["Thresholds"]
     for result in analysis.thresholds:
         mark = f"  {_MARKS[result.verdict]:<8}"
-        lines += _wrap(f"{result.threshold.expression:<34} {result.detail}", " " * 10, mark)
+        lines += _wrap(f"{result.title:<34} {result.detail}", " " * 10, mark)
     return lines
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.corpus.manifest import Corpus, load_corpus
+from harness.measure.windows import FAULT, PHASE, phase_windows
 from harness.model.errors import ScenarioError
 from harness.model.plan import TargetSpec
 from harness.scenario.actions import problem_with
 from harness.scenario.faults import problems_of_faults, problems_with_admin
 from harness.scenario.loader import LoadedScenario, load_scenario
 from harness.scenario.plans import Planner, by_accent, utterances_of
-from harness.scenario.schema import Caller
+from harness.scenario.schema import Caller, Scenario
 from harness.scenario.target.address import TRANSPORTS
 from harness.scenario.target.block import NO_PACKETS, Target
 from harness.scenario.target.several import called, chosen, in_words, specs
@@ -191,9 +192,10 @@ def _threshold_problems(loaded: LoadedScenario, corpus: Corpus) -> Iterator[str]
     legal["target"] = [name for name in loaded.scenario.named_targets if name]
     # An address of the command line may have another transport than the file's.
     legal["transport"] = sorted({transport for legal in TRANSPORTS.values() for transport in legal})
+    windows = window_names(loaded.scenario)
     for i, entry in enumerate(loaded.scenario.thresholds):
         try:
-            threshold = parse(entry.expr)
+            threshold = parse(entry.expr, entry.min_samples, windows)
         except ScenarioError as error:
             yield loaded.problem(("thresholds", i), str(error))
             continue
@@ -201,6 +203,14 @@ def _threshold_problems(loaded: LoadedScenario, corpus: Corpus) -> Iterator[str]
             if name in legal and value not in legal[name]:
                 message = f"{entry.expr!r}: no turn will have {name}:{value}; legal: {', '.join(legal[name]) or 'none'}"
                 yield loaded.problem(("thresholds", i), message)
+
+
+def window_names(scenario: Scenario) -> dict[str, list[str]]:
+    """Return what thresholds may call stretches of this run, by kind."""
+    return {
+        FAULT: [fault.name for fault in scenario.faults],
+        PHASE: [name for window in phase_windows(scenario.model_dump(), None) for name in window.names],
+    }
 
 
 def _tag_value(value: Any) -> str:

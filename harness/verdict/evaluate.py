@@ -1,29 +1,17 @@
-"""Thresholds against a measured run."""
+"""Thresholds against a measured run: of the whole, of a stretch of it, of each segment, or stretch by stretch."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.measure import calls as call_metrics
-from harness.measure import drop_off, entities, sip, stages, ttfb
-from harness.measure.distribution import Estimate, Sample
+from harness.measure.distribution import Estimate
+from harness.measure.rolling import Breach
 from harness.measure.run import Measured
-from harness.measure.segments import call_tags, turn_tags
-from harness.model.records import CallRecord, Outcome, TurnRecord
+from harness.model.clock import NS_PER_S
+from harness.verdict.chosen import Chosen, choose
+from harness.verdict.readings import figure_of
+from harness.verdict.stretches import Course, course_of
 from harness.verdict.thresholds import Threshold, ThresholdVerdict
-
-_SIP_DELAYS: Mapping[str, Callable[[Sequence[CallRecord]], Sample]] = {
-    "sip_rrd_ms": sip.registration_delay,
-    "sip_srd_ms": sip.request_delay,
-    "sip_sdd_ms": sip.disconnect_delay,
-    "sip_sdt_ms": sip.session_duration,
-}
-_SIP_RATIOS: Mapping[str, Callable[[Sequence[CallRecord]], sip.Ratio]] = {
-    "sip_ira": sip.ira,
-    "sip_ser": sip.ser,
-    "sip_seer": sip.seer,
-    "sip_isa": sip.isa,
-    "sip_scr": sip.scr,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +26,55 @@ class ThresholdResult:
     verdict: ThresholdVerdict
     # Why, in one sentence for people.
     detail: str
+    # "accent:british" of a threshold by accent, else "".
+    segment: str = ""
+    # Of a threshold that is judged stretch by stretch: where it was broken.
+    breaches: tuple[Breach, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The threshold as reports write it, with its segment."""
+        return self.threshold.expression + (f" [{self.segment}]" if self.segment else "")
 
 
 def evaluate(threshold: Threshold, run: Measured) -> ThresholdResult:
-    """Return what `threshold` says of `run`."""
-    estimate, n = _measure(threshold, run)
-    verdict, detail = _decide(threshold, estimate, n, run.wer.reason)
+    """Return what `threshold` says of `run`; of one that is taken apart by a tag, its worst segment."""
+    order = (ThresholdVerdict.FAILED, ThresholdVerdict.NO_DATA, ThresholdVerdict.PASSED)
+    return min(evaluate_all(threshold, run), key=lambda result: order.index(result.verdict))
+
+
+def evaluate_all(threshold: Threshold, run: Measured) -> list[ThresholdResult]:
+    """Return what `threshold` says of each segment of `run` that it is about; at least one result."""
+    return [_judge(threshold, chosen, run) for chosen in choose(threshold, run)]
+
+
+def _judge(threshold: Threshold, chosen: Chosen, run: Measured) -> ThresholdResult:
+    if threshold.clauses.window_ms is not None and not chosen.why:
+        return _judge_course(threshold, chosen, course_of(threshold, chosen))
+    estimate, n = figure_of(threshold.metric, threshold.measure.aggregate)(chosen.readings)
+    if chosen.why:
+        estimate = None
+    verdict, detail = _decide(threshold, estimate, n, chosen.why or _why_not(threshold, run))
     value = estimate.value if estimate else None
-    return ThresholdResult(threshold, value, bool(estimate and estimate.is_lower_bound), n, verdict, detail)
+    return ThresholdResult(
+        threshold, value, bool(estimate and estimate.is_lower_bound), n, verdict, detail, chosen.segment
+    )
 
 
-def _decide(threshold: Threshold, estimate: Estimate | None, n: int, why_no_wer: str) -> tuple[ThresholdVerdict, str]:
+def _why_not(threshold: Threshold, run: Measured) -> str:
+    return run.wer.reason if threshold.metric.name in {"wer", "entity_accuracy"} else ""
+
+
+def _decide(threshold: Threshold, estimate: Estimate | None, n: int, why: str) -> tuple[ThresholdVerdict, str]:
     samples = threshold.metric.sample
     if estimate is None:
-        is_whole_run = threshold.metric.name in {"wer", "entity_accuracy"} and why_no_wer
-        why = why_no_wer if is_whole_run else f"no {samples} to measure it on"
-        return ThresholdVerdict.NO_DATA, f"not measured: {why}"
+        return ThresholdVerdict.NO_DATA, f"not measured: {why or f'no {samples} to measure it on'}"
     if n < threshold.min_samples:
         return ThresholdVerdict.NO_DATA, f"{n} {samples}, at least {threshold.min_samples} are needed"
-    upper = float("inf") if estimate.upper is None else estimate.upper
-    at_least, at_most = threshold.holds(estimate.value), threshold.holds(upper)
-    shown = show(threshold, estimate)
-    if at_least and at_most:
-        return ThresholdVerdict.PASSED, f"{shown} over {n} {samples}"
-    if not at_least and not at_most:
-        return ThresholdVerdict.FAILED, f"{shown} over {n} {samples}"
-    return ThresholdVerdict.NO_DATA, f"undecided: {shown} over {n} {samples}, some of them never answered"
+    shown, holds = show(threshold, estimate), threshold.decides(estimate)
+    if holds is None:
+        return ThresholdVerdict.NO_DATA, f"undecided: {shown} over {n} {samples}, some of them never answered"
+    return ThresholdVerdict.PASSED if holds else ThresholdVerdict.FAILED, f"{shown} over {n} {samples}"
 
 
 def show(threshold: Threshold, estimate: Estimate) -> str:
@@ -75,75 +86,59 @@ def show(threshold: Threshold, estimate: Estimate) -> str:
     return f"{sign}{estimate.value:.1%}" if unit == "ratio" else f"{sign}{estimate.value:g}"
 
 
-def _measure(threshold: Threshold, run: Measured) -> tuple[Estimate | None, int]:
-    """Return the metric on the records that the threshold's tags choose, and the number of samples behind it."""
-    if threshold.metric.scope == "call":
-        return _of_calls(threshold, run)
-    return _of_turns(threshold, run)
+# --- stretch by stretch --------------------------------------------------------------------------------------------
 
 
-def _of_turns(threshold: Threshold, run: Measured) -> tuple[Estimate | None, int]:
-    tags = {k.removeprefix("tag_"): v for k, v in threshold.tags.items() if k != "stage"}
-    turns = [t for t in run.turns if _matches(tags, turn_tags(t))]
-    match threshold.metric.name:
-        case "ttfb_ms":
-            return _aggregate(threshold, ttfb.sample_of(turns))
-        case "stage_ms":
-            return _aggregate(threshold, stages.stage_sample(turns, threshold.tags["stage"]))
-        case "wer":
-            chosen = [s for s in run.wer.scored if _matches(tags, turn_tags(s.turn))]
-            n_words = sum(s.n_words for s in chosen)
-            return _exact(sum(s.errors for s in chosen) / n_words if n_words else None), n_words
-        case "entity_accuracy":
-            rate = entities.rate_of(e for e in run.wer.entity_list if _matches(tags, e.tags))
-            return _exact(rate.accuracy), rate.n
-        case name:
-            return _turn_ratio(name, turns)
+def _judge_course(threshold: Threshold, chosen: Chosen, course: Course) -> ThresholdResult:
+    worst = course.worst
+    verdict, detail = _decide_course(threshold, course)
+    return ThresholdResult(
+        threshold,
+        worst.estimate.value if worst and worst.estimate else None,
+        bool(worst and worst.estimate and worst.estimate.is_lower_bound),
+        len(chosen.readings),
+        verdict,
+        detail,
+        chosen.segment,
+        tuple(course.breaches),
+    )
 
 
-def _turn_ratio(name: str, turns: list[TurnRecord]) -> tuple[Estimate | None, int]:
-    result = ttfb.measure(turns)
-    if name == "turns_answered":
-        return _exact(result.n_answered), result.n_answered
-    if name == "false_endpoint_ratio":
-        return _exact(result.false_endpoint_ratio), result.n_awaited
-    return _exact(result.sample.response_ratio), result.sample.n
+def _decide_course(threshold: Threshold, course: Course) -> tuple[ThresholdVerdict, str]:
+    samples, over_s = threshold.metric.sample, course.over_ns / NS_PER_S
+    sustained_ns = (threshold.clauses.sustained_ms or 0.0) * 1e6
+    windows = f"stretches of {over_s:g} s"
+    if course.worst is None or course.worst.estimate is None:
+        return ThresholdVerdict.NO_DATA, f"not measured: none of the {windows} had {course.min_samples} {samples}"
+    long = [breach for breach in course.breaches if breach.length_ns >= sustained_ns]
+    shown = f"{show(threshold, course.worst.estimate)} at worst in {windows}"
+    if long:
+        return ThresholdVerdict.FAILED, f"{shown}; broken {_spell(long, course.origin_ns, sustained_ns)}"
+    if course.covered_ns < sustained_ns:
+        reached = (
+            f"{course.covered_ns / NS_PER_S:.0f} s of them, shorter than the {sustained_ns / NS_PER_S:.0f} s asked for"
+        )
+        return ThresholdVerdict.NO_DATA, f"{shown}; {reached}"
+    if course.n_undecided and not course.n_decided:
+        return ThresholdVerdict.NO_DATA, f"undecided: {shown}, and turns without an answer in each of them"
+    longest = max((breach.length_ns for breach in course.breaches), default=None)
+    never = "never broken" if longest is None else f"broken for {longest / NS_PER_S:.0f} s at most"
+    return ThresholdVerdict.PASSED, f"{shown}; {never}"
 
 
-def _of_calls(threshold: Threshold, run: Measured) -> tuple[Estimate | None, int]:
-    calls: list[CallRecord] = [c for c in run.calls if _matches(threshold.tags, call_tags(c))]
-    match threshold.metric.name:
-        case "setup_ms":
-            return _aggregate(threshold, call_metrics.setup_sample(calls))
-        case "greeting_ms":
-            return _aggregate(threshold, call_metrics.greeting_sample(calls, run.turns, run.expects_greeting))
-        case "drop_off":
-            result = drop_off.measure(calls)
-            return _exact(result.ratio), result.n
-        case "error_rate":
-            rate, n = call_metrics.error_rate(calls)
-            return _exact(rate), n
-        case name if name in _SIP_DELAYS:
-            return _aggregate(threshold, _SIP_DELAYS[name](calls))
-        case name if name in _SIP_RATIOS:
-            ratio = _SIP_RATIOS[name](calls)
-            return _exact(ratio.value), ratio.n
-        case _:
-            completed = sum(c.outcome is Outcome.COMPLETED for c in calls)
-            return _exact(completed), completed
+def _spell(breaches: Sequence[Breach], origin_ns: float, sustained_ns: float) -> str:
+    if not sustained_ns:
+        first = breaches[0]
+        return f"at {_clock(first.start_ns, origin_ns)}" + (
+            f" and {len(breaches) - 1} times more" * (len(breaches) > 1)
+        )
+    longest = max(breaches, key=lambda breach: breach.length_ns)
+    span = f"{_clock(longest.start_ns, origin_ns)} to {_clock(longest.end_ns, origin_ns)}"
+    more = f", {len(breaches) - 1} more times" if len(breaches) > 1 else ""
+    return f"for {longest.length_ns / NS_PER_S:.0f} s ({span}{more})"
 
 
-def _matches(wanted: Mapping[str, str], tags: Mapping[str, str]) -> bool:
-    return all(tags.get(key) == value for key, value in wanted.items())
-
-
-def _exact(value: float | None) -> Estimate | None:
-    return None if value is None else Estimate(value, value)
-
-
-def _aggregate(threshold: Threshold, sample: Sample) -> tuple[Estimate | None, int]:
-    quantile = threshold.quantile
-    if quantile is not None:
-        return sample.percentile(quantile), sample.n
-    figures = {"min": sample.minimum, "max": sample.maximum, "mean": sample.mean}
-    return figures[threshold.aggregation](), sample.n
+def _clock(at_ns: float, origin_ns: float) -> str:
+    """Return an instant as minutes and seconds since the first reading."""
+    seconds = max(0, math.floor((at_ns - origin_ns) / NS_PER_S))
+    return f"{seconds // 60}:{seconds % 60:02d}"

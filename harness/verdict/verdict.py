@@ -112,4 +112,4 @@ def _undecided(results: Sequence[ThresholdResult]) -> list[str]:
 
 
 def _line(result: ThresholdResult) -> str:
-    return f"{result.threshold.expression}: {result.detail}"
+    return f"{result.title}: {result.detail}"

@@ -43,6 +43,8 @@ def test_the_good_one_is_good(tmp_path):
         ("thresholds: [turns_answered >= " + "9" * 400 + "]", 5, "beyond all measure"),
         ("thresholds: ['ttfb_ms{accent:scottish} p95 < 800']", 5, "legal: american"),
         ("thresholds: ['ttfb_ms{noise:rain} p95 < 800']", 5, "babble"),
+        ("thresholds: ['ttfb_ms p95 < 800 during fault:tts']", 5, "legal: none, the scenario has no faults"),
+        ("thresholds: ['ttfb_ms p95 < 800 sustained 60s during phase:7']", 5, "legal: phase:1"),
         ("thresholds: ['drop_off{caller:nobody} < 0.5']", 5, "legal: any"),
     ],
 )

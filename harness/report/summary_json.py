@@ -6,6 +6,7 @@ from harness.measure.bands import DROP_OFF, TTFB_MS, band_of
 from harness.measure.distribution import Estimate, Sample
 from harness.measure.ttfb import PERCENTILES, UNDECIDED
 from harness.model.codec import to_json
+from harness.report import drop_off_words
 from harness.report.analysis import Analysis
 from harness.report.by_target_json import by_target_json
 from harness.report.calibration_words import error_json
@@ -49,6 +50,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "wer": wer_json(measured.wer),
         "intelligibility": intelligibility_json(analysis.run.intelligibility),
         "drop_off": _drop_off(analysis),
+        "drop_off_by_ttfb": drop_off_words.to_json(measured.curve),
         "error_rate": _round(measured.error_rate, 6),
         "sip": sip_json(measured.sip),
         "by_target": by_target_json(measured.by_target, analysis.errors),

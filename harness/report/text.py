@@ -9,6 +9,7 @@ from harness.measure.ttfb import PERCENTILES
 from harness.report.analysis import Analysis
 from harness.report.by_target_words import text_lines as target_lines
 from harness.report.causes import remedy_of
+from harness.report.drop_off_words import text_lines as drop_off_lines
 from harness.report.fault_words import rows_of as fault_rows
 from harness.report.sip_words import text_lines as sip_lines
 from harness.report.wer_words import intelligibility_lines
@@ -30,6 +31,7 @@ def render(analysis: Analysis, report_path: str) -> str:
         _stages(analysis),
         wer_lines(analysis.measured.wer) + intelligibility_lines(analysis.run.intelligibility),
         _calls(analysis),
+        drop_off_lines(analysis.measured.curve),
         target_lines(analysis.measured.by_target),
         sip_lines(analysis.measured.sip),
         _faults(analysis),

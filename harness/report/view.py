@@ -9,9 +9,11 @@ from harness.measure.normaliser import identity
 from harness.measure.stages import STAGES
 from harness.measure.ttfb import UNDECIDED
 from harness.measure.wer import ENTITY_TAG
+from harness.report import drop_off_words
 from harness.report.analysis import Analysis
 from harness.report.by_target_words import difference_rows, rows_of, title_of
 from harness.report.causes import remedy_of
+from harness.report.charts import drop_off as drop_off_chart
 from harness.report.charts import health as health_chart
 from harness.report.charts import response, shares
 from harness.report.charts import targets as target_chart
@@ -62,6 +64,7 @@ def view_of(analysis: Analysis) -> dict[str, Any]:
         "health_rows": health_rows(analysis.measured.health),
         "by_target": _by_target(analysis),
         "sip": _sip(analysis),
+        "curve": _curve(analysis),
         "faults": fault_rows(analysis.run),
         "remedies": [(cause, remedy_of(cause)) for cause in analysis.measured.drop_off.by_cause if remedy_of(cause)],
         "calls": rows[:MAX_CALLS_SHOWN],
@@ -102,6 +105,24 @@ def _by_target(analysis: Analysis) -> dict[str, Any] | None:
         "chart": target_chart.distributions([(one.name, one.ttfb) for one in found.targets]),
         "stages": response.stage_bars([one.stages for one in found.targets if one.stages is not None]),
         "comparisons": [(title_of(one), difference_rows(one)) for one in found.comparisons],
+    }
+
+
+def _curve(analysis: Analysis) -> dict[str, Any] | None:
+    curve = analysis.measured.curve
+    if curve is None or not curve.n_left:
+        return None
+    return {
+        "n": curve.n,
+        "n_left": curve.n_left,
+        "chart": drop_off_chart.by_ttfb(curve),
+        "survival": drop_off_chart.survival(curve.survival),
+        "stayed": drop_off_words.survival_rows(curve),
+        "sentences": [
+            drop_off_words.inflection_words(curve.inflection),
+            drop_off_words.association_words(curve.association),
+            *drop_off_words.left_out_words(curve),
+        ],
     }
 
 

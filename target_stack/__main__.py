@@ -11,7 +11,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from harness.model.errors import CallquakeError, ScenarioError
-from target_stack import config, emulation_config, sip_config, tts_config
+from target_stack import config, emulation_config, sip_config, tts_config, turn_config
 from target_stack.compliance import cli as compliance_cli
 from target_stack.emulation import cli as stages_cli
 from target_stack.models import cli as models_cli
@@ -69,6 +69,7 @@ def _add_up_options(up: argparse.ArgumentParser, environment: Mapping[str, str])
     _add_llm_options(up)
     _add_model_options(up)
     tts_config.add_options(up)
+    turn_config.add_options(up)
     emulation_config.add_options(up)
     _add_turn_options(up)
     _read_environment(up, environment)

@@ -24,7 +24,7 @@ from target_stack.models.catalogue import GEMMA, KOKORO, WHISPER, Model
 from target_stack.models.fetch import fetch_model
 from target_stack.models.store import ModelError, ModelStore, find_model
 from target_stack.pipeline.batched_tts import BatchedTts
-from target_stack.pipeline.reply import NO_SAMPLES, ReplyRules
+from target_stack.pipeline.reply import NO_SAMPLES
 from target_stack.pipeline.session import Greeting, Session, SessionRules, Stages
 from target_stack.readiness import Readiness
 from target_stack.routing.billing import BillingTelemetry
@@ -42,7 +42,10 @@ from target_stack.telemetry.batch_stats import BatchStats, render_batches
 from target_stack.telemetry.compliance import render_compliance
 from target_stack.telemetry.events import EventLog
 from target_stack.telemetry.metrics import render_sip, render_stats
+from target_stack.telemetry.otel import OtelSpans
+from target_stack.telemetry.service_metrics import render_service
 from target_stack.telemetry.stats import Stats
+from target_stack.telemetry.turn_metrics import render_turns
 
 # Replies the local model writes at the same time.
 LLM_SLOTS = 2
@@ -57,7 +60,7 @@ class Stack:
         self._behind = behind
         self.stats = Stats()
         self.chaos = Chaos()
-        routing = RoutingStats()
+        self._routing = routing = RoutingStats()
         self._telemetry = BillingTelemetry(self.stats, EventLog(config.events), routing, config.routes.throughout)
         self._switchboard = Switchboard(config.routes, self._telemetry, routing)
         self._store = ModelStore(config.models.cache)
@@ -76,7 +79,9 @@ class Stack:
             self._loading.watch("stt", self._emulated.fault)
         self._stages: Stages | None = None
         self._greeting = Greeting("", NO_SAMPLES)
-        self._rules = SessionRules(config.endpointing, ReplyRules())
+        self._rules = SessionRules(config.turn.endpointing, config.turn.reply, config.turn.stt)
+        if config.turn.otlp:
+            self._telemetry.span_sinks.append(OtelSpans(config.turn.otlp))
         self._office = Office(config.compliance) if config.compliance is not None else None
         self._edge = EdgeServer(
             self.new_session,
@@ -113,7 +118,15 @@ class Stack:
 
     def _metrics(self) -> str:
         sip = render_sip(self._sip.take_counts()) if self._sip else ""
-        own = render_stats(self.stats) + render_batches(self._batches) + self._switchboard.metrics()
+        # What waits for a batch waits, too.
+        self.stats.queue_depths |= {name: batches.depth for name, batches in self._batches.items()}
+        own = (
+            render_stats(self.stats)
+            + render_service(self.stats, self.calls_by_kind(), self.capacity_by_kind(), self._routing)
+            + render_turns(self.stats, self._telemetry.budget)
+            + render_batches(self._batches)
+            + self._switchboard.metrics()
+        )
         own += self._emulated.metrics() if self._emulated else ""
         return own + sip + (render_compliance(self._office.counts) if self._office else "")
 
@@ -161,6 +174,11 @@ class Stack:
         return self._loading.load_ms
 
     @property
+    def events(self) -> EventLog:
+        """What has been recorded of calls."""
+        return self._telemetry.events
+
+    @property
     def edge(self) -> EdgeServer:
         """Where HTTP comes in."""
         return self._edge
@@ -172,6 +190,11 @@ class Stack:
             "stream": self._edge.media_streams.counts.active_calls,
             "sip": self._sip.counts.active_calls if self._sip is not None else 0,
         }
+
+    def capacity_by_kind(self) -> dict[str, int]:
+        """Return how many calls are taken at once, by what they come by."""
+        trunk = self._config.sip.trunk_calls if self._sip is not None else 0
+        return {"webrtc": self._config.max_calls, "stream": self._config.max_calls, "sip": trunk}
 
     def readiness(self) -> Readiness:
         """Return the state of start-up, and later whether the language model's process still lives."""
@@ -189,7 +212,7 @@ class Stack:
             office=self._office,
             sessions=self._new_agent,
             stages=self._stages,
-            rules=self._config.endpointing,
+            rules=self._config.turn.endpointing,
         )
 
     def _new_agent(self, call_id: str, sink: EdgeSink) -> AgentSession:
@@ -214,6 +237,9 @@ class Stack:
         await asyncio.gather(*closing)
         if self._office is not None:
             await self._office.aclose()
+        for sink in self._telemetry.span_sinks:
+            # It waits for its thread.
+            await asyncio.to_thread(sink.close)
         self._telemetry.events.close()
 
     async def _load_vad(self) -> None:
@@ -227,7 +253,13 @@ class Stack:
             return
         weights = await self._weights(WHISPER, config.models.stt)
         worker = ModelWorker("stt", self.stats, threads=config.stt_workers, waiting=config.waiting)
-        self._stt = FasterWhisper(weights, worker, cpu_threads=config.model_threads)
+        self._stt = FasterWhisper(
+            weights,
+            worker,
+            cpu_threads=config.model_threads,
+            device=config.turn.stt_device,
+            compute_type=config.turn.stt_compute,
+        )
         await self._stt.load()
 
     async def _load_tts(self) -> None:
@@ -321,7 +353,8 @@ def _descriptions(config: StackConfig) -> dict[str, str]:
     llm = {"real": f"{GEMMA.name} base, Q4_K_M (llama.cpp, CPU)", "scripted": "scripted replies"}[config.llm.kind]
     return {
         "vad": _vad(config).description,
-        "stt": f"faster-whisper {'tiny.en' if config.models.stt is None else config.models.stt.name} int8 (CPU)",
+        "stt": f"faster-whisper {'tiny.en' if config.models.stt is None else config.models.stt.name} "
+        f"{config.turn.stt_compute} ({'CPU' if config.turn.stt_device == 'cpu' else config.turn.stt_device})",
         "llm": f"{config.llm.model} at {config.llm.url}" if config.llm.url else llm,
         "tts": _tts_description(config),
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from harness.model.errors import ScenarioError
-from target_stack import emulation_config, sip_config, tts_config
+from target_stack import emulation_config, sip_config, tts_config, turn_config
 from target_stack.compliance.settings import Settings, read_settings
 from target_stack.edge.sip_options import SipOptions
 from target_stack.edge.webrtc_kinds import WebRtc
@@ -16,10 +16,10 @@ from target_stack.models.store import default_cache
 from target_stack.profiles import settle
 from target_stack.routing.routes import Routes, read_routes
 from target_stack.servers.config import ServersConfig, servers_from, webrtc_from
-from target_stack.stages.endpointing import EndpointRules
 from target_stack.stages.prompt import Style
 from target_stack.stages.tts import DEFAULT_VOICE, VOICES
 from target_stack.tts_config import TtsConfig
+from target_stack.turn_config import TurnConfig
 
 LlmKind = Literal["real", "scripted"]
 
@@ -69,7 +69,7 @@ class StackConfig:
     routes: Routes = field(default_factory=lambda: read_routes(None))
     greeting: str = DEFAULT_GREETING
     voice: str = DEFAULT_VOICE
-    endpointing: EndpointRules = field(default_factory=EndpointRules)
+    turn: TurnConfig = field(default_factory=TurnConfig)
     stt_workers: int = 1
     tts_workers: int = 1
     # Jobs that may wait for a busy model before new ones are refused.
@@ -113,7 +113,7 @@ def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         routes=read_routes(options.routes),
         greeting=" ".join(options.greeting.split()),
         voice=_voice(options.voice),
-        endpointing=_endpointing(options),
+        turn=turn_config.turn_from(options),
         stt_workers=options.stt_workers,
         tts_workers=options.tts_workers,
         waiting=options.waiting,
@@ -156,12 +156,6 @@ def _llm(options: argparse.Namespace, environment: Mapping[str, str], cache: Pat
         threads=options.llm_threads,
         log=options.llm_log or cache.parent / "logs" / "llm-server.log",
     )
-
-
-def _endpointing(options: argparse.Namespace) -> EndpointRules:
-    _within("--stop-ms", options.stop_ms, 100, 5000)
-    _within("--barge-in-ms", options.barge_in_ms, 50, 5000)
-    return EndpointRules(stop_after_ms=options.stop_ms, barge_in_ms=options.barge_in_ms)
 
 
 def _voice(name: str) -> str:

@@ -14,11 +14,11 @@ def render_servers(servers: LocalServers) -> str:
             gauge("emulated", "1: stages are emulated.", [({"service_times": servers.times.name}, 1)]),
             counter("emulated_work", "Pieces of work begun.", by("stage", seen)),
             counter("emulated_disturbed", "Of these, touched by a fault, stall or cold start.", by("stage", touched)),
-            durations("emulated_late", "By how much work outlasted its draw.", "of", {"work": servers.lateness.late}),
+            durations("emulated_late", "By how much work outlasted its draw.", "", {"": servers.lateness.late}),
             gauge("llm_server_slots", "Replies written at once.", [({}, writer.slots)]),
             gauge("llm_server_running", "Replies being written.", [({}, writer.running)]),
             gauge("llm_server_waiting", "Replies that wait.", [({}, writer.waiting)]),
             gauge("llm_server_kv_ratio", "Share of the KV cache taken.", [({}, round(writer.kv_ratio, 6))]),
-            durations("llm_server_wait", "From request to slot.", "of", {"reply": writer.waits}),
+            durations("llm_server_wait", "From request to slot.", "", {"": writer.waits}),
         )
     )

@@ -25,15 +25,29 @@ def counter(name: str, text: str, rows: Iterable[Row]) -> str:
 
 
 def durations(name: str, text: str, label: str, histograms: Mapping[str, DurationHistogram]) -> str:
-    """Return the histogram family `callquake_NAME_seconds`, one series an entry, its key the value of `label`."""
+    """Return the histogram family `callquake_NAME_seconds`, one series an entry, its key the value of `label`.
+
+    `label` "": an only series without one.
+    """
     samples: list[_Sample] = []
     for key, histogram in histograms.items():
+        labels = {label: key} if label else {}
         for bound_ms, count in histogram.cumulative():
             bound = "+Inf" if bound_ms == float("inf") else _number(bound_ms / 1e3)
-            samples.append(("_bucket", {label: key, "le": bound}, count))
-        samples.append(("_sum", {label: key}, histogram.sum_ms / 1e3))
-        samples.append(("_count", {label: key}, histogram.count))
+            samples.append(("_bucket", {**labels, "le": bound}, count))
+        samples.append(("_sum", labels, histogram.sum_ms / 1e3))
+        samples.append(("_count", labels, histogram.count))
     return _family(f"callquake_{name}_seconds", "histogram", text, samples)
+
+
+def values(name: str, text: str, counts: DurationHistogram) -> str:
+    """Return the histogram family `callquake_NAME` of values that are no durations: bounds and sum as they are."""
+    samples: list[_Sample] = [
+        ("_bucket", {"le": "+Inf" if bound == float("inf") else _number(bound)}, count)
+        for bound, count in counts.cumulative()
+    ]
+    samples += [("_sum", {}, counts.sum_ms), ("_count", {}, counts.count)]
+    return _family(f"callquake_{name}", "histogram", text, samples)
 
 
 def _family(name: str, kind: str, text: str, samples: Iterable[_Sample]) -> str:

@@ -61,7 +61,9 @@ class Telemetry:
             times = {name: ms for name, ms in asdict(event.timing).items() if name.endswith("_ms")}
             for name, ms in times.items():
                 self.stats.durations[name.removesuffix("_ms")].observe(ms)
-            self.stats.durations["total"].observe(sum(times[name] for name in CONSECUTIVE))
+            total_ms = sum(times[name] for name in CONSECUTIVE)
+            self.stats.durations["total"].observe(total_ms)
+            self.stats.ttfb.observe(total_ms)
         self.events.write(event)
         if event.spent_ms:
             self._hold_against_budget(event)

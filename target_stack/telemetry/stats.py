@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 # Upper bounds in ms: dense where a voice agent's stages live, up to the longest turn a caller would wait for.
 BOUNDS_MS = (5, 10, 25, 50, 100, 200, 300, 400, 500, 650, 800, 1000, 1250, 1500, 2000, 2500, 3000, 4000, 6000, 10_000)
 
+# Of TTFB: the runbook's marks (300, 400, 500, 600, 800 ms), the industry's median (1.4 to 1.7 s), and its slow tail.
+TTFB_BOUNDS_MS = (100, 200, 300, 400, 500, 600, 700, 800, 1000, 1400, 1700, 2000, 3000, 5000, 10_000)
+
 # The consecutive stages of a turn; their sum is "total". "llm_ttft" lies inside llm, "queue" inside all of them.
 STAGES = ("endpointing", "stt", "llm", "tts", "playout", "total", "llm_ttft", "queue")
 
@@ -69,3 +72,5 @@ class Stats:
     durations: dict[str, DurationHistogram] = field(
         default_factory=lambda: {name: DurationHistogram() for name in STAGES}
     )
+    # Of turns that were answered aloud.
+    ttfb: DurationHistogram = field(default_factory=lambda: DurationHistogram(TTFB_BOUNDS_MS))

@@ -1,7 +1,9 @@
 import pytest
 
 from target_stack.edge.counts import EdgeCounts
+from target_stack.routing.routing_stats import RoutingStats
 from target_stack.telemetry.metrics import render_edge, render_stats
+from target_stack.telemetry.service_metrics import render_service
 from target_stack.telemetry.stats import Stats
 
 pytestmark = pytest.mark.unit
@@ -43,3 +45,27 @@ def test_every_family_is_announced_once():
     names = [x.split()[2] for x in text.splitlines() if x.startswith("# TYPE")]
     assert len(names) == len(set(names))
     assert text.endswith("\n")
+
+
+def test_ttfb_is_told_with_the_runbooks_marks():
+    stats = Stats()
+    for ms in (300.0, 300.1, 801.0, 60_000.0):
+        stats.ttfb.observe(ms)
+    text = render_service(stats, {"sip": 3}, {"sip": 24}, RoutingStats())
+    bounds = [line.split('"')[1] for line in text.splitlines() if line.startswith("callquake_ttfb_seconds_bucket")]
+    assert {"0.3", "0.4", "0.5", "0.6", "0.8"} < set(bounds)
+    assert 'callquake_ttfb_seconds_bucket{le="0.3"} 1' in text
+    assert 'callquake_ttfb_seconds_bucket{le="0.8"} 2' in text
+    assert "callquake_ttfb_seconds_count 4" in text
+    assert 'callquake_calls{edge="sip"} 3' in text
+    assert 'callquake_call_capacity{edge="sip"} 24' in text
+
+
+def test_rate_limits_are_told_by_provider_and_nothing_else_is():
+    routing = RoutingStats()
+    routing.endings["tts", "flash", "limited"] += 4
+    routing.endings["tts", "flash", "ok"] += 9
+    lines = render_service(Stats(), {}, {}, routing).splitlines()
+    assert [line for line in lines if line.startswith("callquake_rate_limited_total")] == [
+        'callquake_rate_limited_total{stage="tts",provider="flash"} 4'
+    ]

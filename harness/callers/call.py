@@ -41,6 +41,7 @@ from harness.callers.webrtc import WebRtcCaller
 from harness.media.clips import Clip
 from harness.media.codecs import OPUS, Codec, codec_named
 from harness.media.loop import MediaLoop
+from harness.media.media_call import MediaCall
 from harness.media.peer.host import PeerHost
 from harness.media.timers import Timer, Timers
 from harness.model.clock import monotonic_ns, ms_between
@@ -78,6 +79,8 @@ class CallContext:
     streams: StreamHost | None = None
     # None: no SIP calls are placed.
     sip: SipHost | None = None
+    # Told of each call that is connected: what is broken on purpose meets it then.
+    on_up: Callable[["Call"], None] = lambda _call: None
 
 
 def codec_of(target: TargetSpec) -> Codec:
@@ -142,6 +145,17 @@ class Call:
         self._end: HangUp | None = None
         self._started_at_ns = 0
         self._connected_at_ns: int | None = None
+
+    @property
+    def plan(self) -> CallPlan:
+        """What the call is to do."""
+        return self._plan
+
+    @property
+    def media(self) -> MediaCall | None:
+        """Its part of the media loop; None before it is connected, and where it has none there."""
+        # What is not of the loop, as a media stream's, has no packets to break.
+        return self._caller.media if isinstance(self._caller.media, MediaCall) else None
 
     def _new_conversation(self) -> Conversation | Silence:
         plan, context = self._plan, self._context
@@ -241,6 +255,7 @@ class Call:
         setup_ms = self._caller.setup.total_ms
         if self._begun is None or not self._begun.is_connected_told:
             self._context.on_milestone(self._plan.call_id, Milestone("connected", connected_at_ns, setup_ms))
+        self._context.on_up(self)
         await self._hold_conversation(connected_at_ns)
 
     async def _connect(self) -> int:

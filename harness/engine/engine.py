@@ -26,6 +26,7 @@ from harness.corpus.manifest import load_corpus
 from harness.engine import headroom, wire
 from harness.engine.clip_store import ClipStore
 from harness.engine.due_calls import DueCalls
+from harness.engine.fault_desk import FaultDesk
 from harness.engine.health import HealthMeter, sleep_and_measure_lag
 from harness.engine.plan_reader import PlanReader
 from harness.media.codecs import Codec
@@ -37,6 +38,7 @@ from harness.media.priority import at_normal_priority
 from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.codec import from_json, to_json
 from harness.model.errors import CallquakeError, GeneratorError, LocalProtocolError, ScenarioError
+from harness.model.fault import Evidence, Fault
 from harness.model.needs import Needs
 from harness.model.plan import CallPlan
 from harness.model.records import Cause, Outcome, TurnRecord
@@ -58,6 +60,7 @@ class Engine:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._plans = PlanReader()
         self._due = DueCalls(self._begin)
+        self._faults = FaultDesk(self._calls, self._tell_fault)
         self._clips: ClipStore | None = None
         self._context: CallContext | None = None
         self._streams: StreamHost | None = None
@@ -154,6 +157,7 @@ class Engine:
             on_milestone=self._on_milestone,
             streams=self._streams,
             sip=self._sip,
+            on_up=self._faults.up,
         )
         if (
             needs is not None
@@ -177,10 +181,16 @@ class Engine:
             await self._add_alike(message)
         elif kind == "rows":
             self._place_rows(message["number"], message["calls"])
+        elif kind == "fault":
+            self._faults.begin(from_json(Fault, message["fault"]))
+        elif kind == "end_fault":
+            self._faults.end(str(message["name"]))
         elif kind == "hang_up":
             self._hang_up(message["call_id"], "hung up by the operator")
         else:
-            raise LocalProtocolError(f"unknown message '{kind}'; legal: hello, place, alike, rows, hang_up, stop")
+            raise LocalProtocolError(
+                f"unknown message '{kind}'; legal: hello, place, alike, rows, fault, end_fault, hang_up, stop"
+            )
 
     def _hang_up(self, call_id: str, why: str) -> None:
         end = (Outcome.INTERRUPTED.value, Cause.OPERATOR.value, why)
@@ -261,7 +271,7 @@ class Engine:
                 _logger.exception("call %s: the audio of '%s' cannot be read yet", plan.call_id, utterance_id)
         if due_at_ns is not None and (early_ns := due_at_ns - monotonic_ns()) > 0:
             await asyncio.sleep(early_ns / NS_PER_S)
-        call = Call(plan, due_at_ns, context)
+        call = Call(self._faults.vary(plan), due_at_ns, context)
         self._calls[plan.call_id] = call
         await self._run(plan.call_id, call)
 
@@ -271,7 +281,11 @@ class Engine:
         finally:
             del self._calls[call_id]
             del self._tasks[call_id]
+            self._faults.over(call_id)
         self._send("call", record=to_json(record))
+
+    def _tell_fault(self, name: str, evidence: Evidence, is_over: bool) -> None:
+        self._send("fault", name=name, evidence=to_json(evidence), is_over=is_over)
 
     def _on_turn(self, record: TurnRecord) -> None:
         self._send("turn", record=to_json(record))
@@ -283,6 +297,7 @@ class Engine:
 
     async def _drain(self, why: str) -> None:
         self._due.clear()
+        await self._faults.drain()
         if self._plain is not None:
             self._plain.interrupt_all((Outcome.INTERRUPTED.value, Cause.OPERATOR.value, why))
         for call in list(self._calls.values()):
@@ -308,6 +323,7 @@ class Engine:
                     # Ends `serve`: an engine without media must die loudly, not report silence as the agent's.
                     self._reader.feed_eof()
                     return
+                self._faults.report()
                 self._send("health", sample=to_json(meter.sample(self._active, lag_ms)))
 
 

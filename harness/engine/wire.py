@@ -6,7 +6,9 @@ To the engine                                   From the engine
   place   plan, due_at_ns | null                  milestone  call_id, name, at_ns, value_ms | null
   alike   number, plan                            turn       record (TurnRecord)
   rows    number, calls: a list of lists          call       record (CallRecord): always the call's last message
-  hang_up call_id
+  hang_up call_id                                 fault      name, evidence (Evidence), is_over
+  fault   fault (Fault), for all calls it is for
+  end_fault name
   stop    (end every call, then exit)
                                                   health     sample (HealthSample)
                                                   error      message, fault ("scenario" | "generator"): fatal

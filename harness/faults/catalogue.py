@@ -3,10 +3,10 @@
 import difflib
 from collections.abc import Mapping
 
-from harness.faults.families import stage
+from harness.faults.families import network, stage
 from harness.faults.kind import Kind
 
-_FAMILIES = (stage,)
+_FAMILIES = (network, stage)
 KINDS: Mapping[str, Kind] = {kind.name: kind for family in _FAMILIES for kind in family.KINDS}
 
 

@@ -138,6 +138,14 @@ class EngineClient:
         if call_id in self.open_calls:
             self._send("hang_up", call_id=call_id)
 
+    def begin_fault(self, fault: dict[str, Any]) -> None:
+        """Have the engine put a fault, as JSON, on its calls; to be said again is harmless."""
+        self._send("fault", fault=fault)
+
+    def end_fault(self, name: str) -> None:
+        """Have the engine let go of a fault."""
+        self._send("end_fault", name=name)
+
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """End every call and the engine; True when it went by itself, False when it had to be killed."""
         self._is_stopping, self._stop_sent_ns = True, monotonic_ns()
@@ -234,6 +242,8 @@ class EngineClient:
         elif kind == "milestone":
             self._note_milestone(message)
             self._on_message(kind, message)
+        elif kind == "fault":
+            self._on_message("fault_evidence", message)
         elif kind in _RECORDS:
             row = message[_RECORDS[kind]]
             self._on_message(kind, row)

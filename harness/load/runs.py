@@ -22,6 +22,7 @@ from harness.load.cluster.fingerprint import fingerprint
 from harness.load.cluster.master import Cluster
 from harness.load.cluster.preparation import description_of
 from harness.load.cluster.seats import Seats
+from harness.load.engine_faults import RunEngines
 from harness.load.faults import RunFaults
 from harness.load.live import Live
 from harness.load.options import DEFAULT_REPORTS_DIR, RunOptions
@@ -56,6 +57,7 @@ class Runs:
         self.live = Live(prepared.loaded.scenario.limits.answer_timeout_s * 1000)
         self.writer: RunWriter | None = None
         self.faults: RunFaults | None = None
+        self._engine_faults = RunEngines(lambda: self.session)
         self.last_run_dir: Path | None = None
         self._infos = infos
         self._requests = RequestEvents(environment.events.request.fire)
@@ -201,6 +203,7 @@ class Runs:
         scenario = prepared.loaded.scenario
         means = Means(
             admin=admin_of(scenario, [target.url for target in prepared.targets.values()], os.environ),
+            engines=self._engine_faults,
             environ=dict(os.environ),
             folder=str(prepared.loaded.path.parent.resolve()),
         )
@@ -303,6 +306,9 @@ class Runs:
         self._receive(kind, row)
 
     def _receive(self, kind: str, row: dict[str, Any]) -> None:
+        if kind == "fault_evidence":
+            self._engine_faults.take(row)
+            return
         if self.writer is not None and kind in FILES:
             try:
                 self.writer.write(kind, row)

@@ -40,6 +40,7 @@ class Session:
     def __init__(self, prepared: Prepared, run_dir: Path, worker: str, schedule: Schedule, deliver: Deliver) -> None:
         self.prepared, self.run_dir, self.schedule = prepared, run_dir, schedule
         self.ready, self.finished = Event(), Event()
+        self.worker = worker
         self.status = "finished"
         self.notes: list[str] = []
         self.started_ns = monotonic_ns()
@@ -133,6 +134,19 @@ class Session:
         self._deliver("placed", {"call_id": plan.call_id, "index": plan.index, "at_ns": monotonic_ns()})
         return self.engine.place(plan, call.due_at_ns)
 
+    def begin_fault(self, fault: dict[str, Any]) -> None:
+        """Have the engine put a fault, as JSON, on its calls."""
+        self.engine.begin_fault(fault)
+
+    def end_fault(self, name: str) -> None:
+        """Have the engine let go of a fault."""
+        self.engine.end_fault(name)
+
+    @property
+    def engines(self) -> list[str]:
+        """Whose word on a fault is awaited."""
+        return [] if self.is_ending or not self.ready.is_set() else [self.worker]
+
     def end_early(self, status: str, note: str) -> None:
         """Place no more calls and end those in progress; the first reason is the run's status."""
         if self._ends_early or self._is_finishing:
@@ -194,6 +208,8 @@ class Session:
         return self.ready.is_set() and self.schedule.is_exhausted and not (self._taken or self.engine.open_calls)
 
     def _on_message(self, kind: str, row: dict[str, Any]) -> None:
+        if kind == "fault_evidence":
+            row = {**row, "worker": self.worker}
         self._deliver(kind, row)
         if kind == "call":
             self._watch_target(row)

@@ -1,7 +1,7 @@
 """What the loop has counted of its calls, read from its tables while it goes on counting."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,17 @@ _NS_PER_MS = 1_000_000
 
 # Sent packets, received packets and refused ones.
 Sums = tuple[int, int, int]
+
+
+class Impaired(NamedTuple):
+    """RTP packets that passed the emulated network, and what became of them; `queue_lost` is part of `lost`."""
+
+    packets: int = 0
+    lost: int = 0
+    queue_lost: int = 0
+    delayed: int = 0
+    duplicated: int = 0
+    reordered: int = 0
 
 
 def _fields_of(table: Any, row: np.dtype[Any], *names: str) -> Callable[[int], tuple[Any, ...]]:
@@ -38,6 +49,8 @@ class CallCounts:
         )  # fmt: skip
         self._sums = _fields_of(media.calls, CALL, "packets_sent", "packets_received", "send_errors")
         self._drops = _fields_of(media.ports, PORT, "drops")
+        self._impaired_out = _fields_of(media.impair_out, IMPAIR, *Impaired._fields)
+        self._impaired_in = _fields_of(media.impair_in, IMPAIR, *Impaired._fields)
         self._lost_outgoing = _fields_of(media.impair_out, IMPAIR, "lost")
         self._lost_incoming = _fields_of(media.impair_in, IMPAIR, "lost")
 
@@ -58,6 +71,11 @@ class CallCounts:
             impaired_lost_outgoing=self._lost_outgoing(index)[0],
             impaired_lost_incoming=self._lost_incoming(index)[0],
         )
+
+    def impaired(self, index: int) -> Impaired:
+        """Return what the emulated network has done to the call in row `index`, both directions together."""
+        out, incoming = self._impaired_out(index), self._impaired_in(index)
+        return Impaired(*(a + b for a, b in zip(out, incoming, strict=True)))
 
     def sums(self, indices: Iterable[int], begin: Sums = (0, 0, 0)) -> Sums:
         """Return the sums over the calls in these rows, added to `begin`."""

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from harness.media.hot import impair
+from harness.media.hot import impair, reimpair
 from harness.media.hot.jit import clear_row
 from harness.model.impairment import Bandwidth, BurstLoss, Impairment, Jitter
 
-__all__ = ["Bandwidth", "BurstLoss", "Impairment", "Jitter", "fill_row"]
+__all__ = ["Bandwidth", "BurstLoss", "Impairment", "Jitter", "StagedRows", "fill_row", "stage_row"]
 
 _NS_PER_MS = 1_000_000
 _JITTERS = {"uniform": impair.UNIFORM, "normal": impair.NORMAL}
@@ -35,6 +35,30 @@ def fill_row(row: Any, impairment: Impairment | None) -> None:
         row.queue_ns = _ns(impairment.bandwidth.queue_ms)
     if impairment.burst_loss is not None:
         _fill_burst_loss(row, impairment.burst_loss)
+
+
+def stage_row(row: Any, impairment: Impairment | None) -> None:
+    """Fill a staged row with what a network becomes in the middle of a call (hot/reimpair.py); None = as it is."""
+    fill_row(row, impairment)
+    row.free_at_ns = reimpair.OFF if impairment is None else reimpair.ON
+    # Taken until the loop says otherwise.
+    row.active = 1
+
+
+class StagedRows:
+    """Which staged rows are free: the loop takes them over in order, so the oldest is free first."""
+
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+        self._next = 0
+
+    def take(self) -> int:
+        """Return a free row, -1 while every one waits for the loop."""
+        at = self._next
+        if self._rows[at].active:
+            return -1
+        self._next = (at + 1) % len(self._rows)
+        return at
 
 
 def _fill_burst_loss(row: Any, burst_loss: BurstLoss) -> None:

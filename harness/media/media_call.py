@@ -1,12 +1,15 @@
 """One call's media while it lasts: what it may be told, and what it has counted."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
+from harness.media.call_counts import Impaired
 from harness.media.clips import Clip
 from harness.media.hot.rare import MOST_DIGITS, digit_of
 from harness.media.spec import MediaSpec
 from harness.model.errors import LocalProtocolError
+from harness.model.impairment import Direction, Impairment
 from harness.model.records import MediaStats
 from harness.protocols import dtmf
 
@@ -16,6 +19,8 @@ _SHORTEST_DIGIT_MS, _SHORTEST_PAUSE_MS = 40, 40
 _LONGEST_PAUSE_MS = 10_000
 # One less than the loop has room for, for that whose pause goes on.
 _MOST_WAITING = MOST_DIGITS - 1
+# Payload, RTP timestamp, kernel time of arrival.
+Tap = Callable[[bytes, int, int], None]
 
 
 class Row(Protocol):
@@ -42,6 +47,15 @@ class Row(Protocol):
     def stats(self) -> MediaStats:
         """Return the counts so far."""
 
+    def impair(self, direction: Direction, impairment: Impairment | None) -> bool:
+        """Go through another network; False where the loop is too busy to take it just now."""
+
+    def tap(self, on: bool) -> None:
+        """Pass up what is heard, or no more."""
+
+    def impaired(self) -> Impaired:
+        """Return what the emulated network has done so far."""
+
     def remove(self) -> None:
         """Leave the loop."""
 
@@ -56,6 +70,8 @@ class MediaCall:
         self._digits_waiting = 0
         self._is_closing = False
         self._last: MediaStats | None = None
+        self._last_impaired: Impaired | None = None
+        self._listen: Tap | None = None
         self._gone = asyncio.Event()
 
     @property
@@ -126,6 +142,30 @@ class MediaCall:
         if not self._is_over:
             self._row.hear_anew()
 
+    def impair(self, direction: Direction, impairment: Impairment | None) -> bool:
+        """Have one direction go through this network from now on, None = as it is; what was counted goes on.
+
+        False where many changes wait for the loop: to be asked for again. A call that is over is left alone.
+        """
+        return self._is_over or self._row.impair(direction, impairment)
+
+    def tap(self, listen: Tap | None) -> None:
+        """Have `listen` told each packet of the agent's audio: payload, RTP timestamp, arrival; None = no more."""
+        self._listen = listen
+        if not self._is_over:
+            self._row.tap(listen is not None or self.spec.recorder is not None)
+
+    def heard(self, payload: bytes, timestamp: int, at_ns: int) -> None:
+        """Pass one packet of the agent's to who records, and who listens."""
+        if self.spec.recorder is not None:
+            self.spec.recorder.agent_payload(payload, timestamp, at_ns)
+        if self._listen is not None:
+            self._listen(payload, timestamp, at_ns)
+
+    def impaired(self) -> Impaired:
+        """Return what emulated networks have done to this call so far; after the end, in all."""
+        return self._row.impaired() if self._last_impaired is None else self._last_impaired
+
     def stats(self) -> MediaStats:
         """Return the counts so far; after the end, the last ones."""
         return self._last or self._row.stats()
@@ -146,9 +186,10 @@ class MediaCall:
         """Take note that there is room for another digit."""
         self._digits_waiting = max(0, self._digits_waiting - 1)
 
-    def removed(self, last: MediaStats) -> None:
-        """Take note that the loop has let go; `last` are the final counts."""
-        self._last = last
+    def removed(self, last: MediaStats, impaired: Impaired) -> None:
+        """Take note that the loop has let go; what it is given are the final counts."""
+        self._last, self._last_impaired = last, impaired
+        self._listen = None
         self._gone.set()
 
 

@@ -172,6 +172,22 @@ class Cluster:
             for member in self.members:
                 self._send(member, "no_more")
 
+    def begin_fault(self, fault: dict[str, Any]) -> None:
+        """Have every worker's engine put a fault, as JSON, on its calls."""
+        for member in self.members:
+            self._send(member, "fault", fault=fault)
+
+    def end_fault(self, name: str) -> None:
+        """Have every worker's engine let go of a fault."""
+        for member in self.members:
+            self._send(member, "end_fault", name=name)
+
+    @property
+    def engines(self) -> list[str]:
+        """Whose word on a fault is awaited: the workers that are there."""
+        there = () if self.is_ending or not self.ready.is_set() else self.members
+        return [member.name for member in there if member.end is None and not member.is_over]
+
     # What the run is asked.
 
     @property

@@ -8,6 +8,8 @@ To the master                                            To a worker
   ping     asked_ns; also keeps either side sure           begin    run, run_id, run_dir, name, index, count, url
            that the other lives                            go       run, start_ns: the master's clock
   batch    run, first, rows: records by number             ack      run, next: the number awaited
+                                                          fault    run, fault: put it on the calls
+                                                          end_fault run, name
   report   run, state, status, notes, n_rows,      no_more  run: place no more calls, let the others end
            started_ns, error_ms, drift_ms, run_dir         end      run, status, why: end every call
 

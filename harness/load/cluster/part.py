@@ -96,6 +96,10 @@ class Part:
             self._go(message["start_ns"])
         elif kind == "no_more":
             self.session.place_no_more()
+        elif kind == "fault":
+            self.session.begin_fault(message["fault"])
+        elif kind == "end_fault":
+            self.session.end_fault(message["name"])
         elif kind == "end":
             gevent.spawn(self.end, message["status"], message["why"])
 

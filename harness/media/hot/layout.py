@@ -36,6 +36,8 @@ NAME_BYTES = rings.NAME_BYTES
 SEEN = 128
 LATENESS_BUCKETS = 1600
 LATENESS_ZERO = 400
+# Changes of networks that may wait for the loop at once.
+STAGED = 256
 
 
 class Command(enum.IntEnum):
@@ -53,6 +55,10 @@ class Command(enum.IntEnum):
     DIRECT = 8
     REDIRECT = 9
     HEAR_ANEW = 10
+    # To go through another network from now on, in one direction.
+    IMPAIR = 11
+    # To tell the packets heard, as for a recording, or no more.
+    TAP = 12
 
 
 class Event(enum.IntEnum):
@@ -261,6 +267,8 @@ class Media(NamedTuple):
     ears: Any
     impair_out: Any
     impair_in: Any
+    # What networks become, until the loop has taken it over.
+    impair_staged: Any
     asides: Any
     # What redirected calls become, until the loop has taken it over.
     redirects: Any
@@ -365,6 +373,7 @@ def new_media(calls: int, ports: int, clips: int, packets: int, event_fd: int, e
         ears=make_table(EAR, calls),
         impair_out=make_table(IMPAIR, calls),
         impair_in=make_table(IMPAIR, calls),
+        impair_staged=make_table(IMPAIR, STAGED),
         asides=make_table(ASIDE, calls),
         redirects=make_table(REDIRECT, calls),
         ports=make_table(PORT, ports),

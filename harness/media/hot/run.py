@@ -37,6 +37,7 @@ from harness.media.hot.members import insert_member, take_out_member
 from harness.media.hot.outgoing import send_tick
 from harness.media.hot.prefetch import AHEAD, fetch_row
 from harness.media.hot.redirect import redirect_call
+from harness.media.hot.reimpair import impair_anew
 from harness.media.hot.rings import release, waiting_row
 from harness.media.hot.rtcp import send_bye, send_report
 from harness.media.hot.senders import forget_call, keep_call
@@ -185,6 +186,17 @@ def serve(media: Any, kind: int, index: int, clip: int, at_ns: int, now_ns: int)
         redirect_call(media, index, clip, now_ns)
     elif kind == Command.HEAR_ANEW:
         ear_anew(media.ears[index], media.ears[index].codec, media.ears[index].by_size, at_ns)
+    else:
+        _serve_faults(media, kind, index, clip, at_ns)
+
+
+@compiled
+def _serve_faults(media: Any, kind: int, index: int, clip: int, at_ns: int) -> None:
+    """Do what is asked for while something is broken on purpose."""
+    if kind == Command.IMPAIR:
+        impair_anew(media, index, clip, at_ns)
+    elif kind == Command.TAP:
+        media.calls[index].record = clip
 
 
 @compiled

@@ -1,0 +1,219 @@
+"""Faults that only a user can do, by a command, an HTTP request or kubectl; each with what undoes it."""
+
+import json
+import shlex
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from harness.faults.effect import Effect, FaultError, Means
+from harness.faults.kind import Kind
+from harness.faults.parameter import choice, number, text, texts
+from harness.faults.reverts import Revert, RevertError, by_command, by_http, undo
+from harness.model.fault import Evidence, Fault, Where
+from harness.model.secrets import expand
+
+_METHODS = ("POST", "PUT", "PATCH", "DELETE", "GET")
+
+
+class _Command:
+    """A command that breaks, one that counts what was broken, one that mends."""
+
+    def __init__(self, fault: Fault, means: Means, do: list[str], back: list[str], count: list[str]) -> None:
+        self._fault, self._means, self._do, self._count = fault, means, do, count
+        self._touched = 0
+        self._is_undone = False
+        self.reverts: tuple[Revert, ...] = (
+            (by_command(f"what `{shlex.join(do)}` did", back, means.folder),) if back else ()
+        )
+
+    def start(self) -> None:
+        """Run it. Raises FaultError where it fails."""
+        self._run(self._do)
+        # Without a count of its own the command's success is all the evidence there is.
+        self._touched = 0 if self._count else 1
+
+    def evidence(self) -> Evidence:
+        """Return the last number that the counting command prints, or that the command succeeded."""
+        if self._count and not self._is_undone:
+            said = self._run(self._count).split()
+            try:
+                self._touched = max(self._touched, int(float(said[-1])))
+            except (IndexError, ValueError) as error:
+                raise FaultError(f"{self._fault.name}: `{shlex.join(self._count)}` printed no number") from error
+        return Evidence(self._touched, "as its own command counts" if self._count else "commands that succeeded")
+
+    def stop(self) -> Evidence:
+        """Mend it. Raises FaultError."""
+        try:
+            evidence = self.evidence()
+        except FaultError as error:
+            evidence = Evidence(self._touched, "as its own command counts", detail=str(error))
+        if not self._is_undone:
+            _undo_all(self.reverts, self._means)
+            self._is_undone = True
+        return evidence
+
+    def _run(self, words: list[str]) -> str:
+        try:
+            done = subprocess.run(
+                words,
+                cwd=self._means.folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=float(str(self._fault.parameters.get("timeout_s", 30.0))),
+                check=False,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise FaultError(f"{self._fault.name}: `{shlex.join(words)}`: {error}") from error
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip()[-300:]
+            raise FaultError(f"{self._fault.name}: `{shlex.join(words)}`: status {done.returncode}: {said}")
+        return done.stdout
+
+
+def _undo_all(reverts: tuple[Revert, ...], means: Means) -> None:
+    for revert in reverts:
+        try:
+            undo(revert, means.environ)
+        except RevertError as error:
+            raise FaultError(str(error)) from error
+
+
+class _Request:
+    """An HTTP request that breaks, and one that mends."""
+
+    def __init__(self, fault: Fault, means: Means) -> None:
+        self._fault, self._means = fault, means
+        said = fault.parameters
+        self._headers = dict(_header(line) for line in _texts(said.get("headers")))
+        self._status = 0
+        self._is_undone = False
+        revert_url = said.get("revert_url")
+        about = f"what {said['method']} {said['url']} did"
+        self.reverts: tuple[Revert, ...] = (
+            (by_http(about, str(said["revert_method"]), str(revert_url), self._headers),) if revert_url else ()
+        )
+
+    def start(self) -> None:
+        """Ask. Raises FaultError for any answer but a 2xx."""
+        said = self._fault.parameters
+        try:
+            headers = {name: expand(value, self._means.environ) for name, value in self._headers.items()}
+            body = str(said["body"]).encode() if "body" in said else None
+            if body is not None:
+                headers.setdefault("Content-Type", "application/json")
+            url = expand(str(said["url"]), self._means.environ)
+            request = urllib.request.Request(url, body, headers, method=str(said["method"]))  # noqa: S310  http(s) by `_rule`
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  same
+                self._status = answer.status
+        except urllib.error.HTTPError as error:
+            with error:
+                raise FaultError(f"{self._fault.name}: {said['url']}: HTTP {error.code}") from error
+        except (OSError, ValueError) as error:
+            raise FaultError(f"{self._fault.name}: {said['url']}: {getattr(error, 'reason', None) or error}") from error
+
+    def evidence(self) -> Evidence:
+        """Return that the request was answered with a 2xx: all that is known here."""
+        return Evidence(int(200 <= self._status < 300), "requests answered with 2xx", {"status": self._status})
+
+    def stop(self) -> Evidence:
+        """Mend it. Raises FaultError."""
+        if not self._is_undone:
+            _undo_all(self.reverts, self._means)
+            self._is_undone = True
+        return self.evidence()
+
+
+def _texts(value: object) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list | tuple) else []
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name.strip(), value.strip()
+
+
+def _rule(parameters: Mapping[str, Any]) -> str:
+    values = dict(parameters)
+    for name in ("url", "revert_url"):
+        if name in values and not str(values[name]).startswith(("http://", "https://")):
+            return f"{name} {values[name]!r}; legal: http:// or https://"
+    if any(":" not in line for line in values.get("headers") or ()):
+        return f"headers {json.dumps(list(values['headers']))}; legal: texts like 'Name: value'"
+    return ""
+
+
+def _make_command(fault: Fault, means: Means) -> Effect:
+    said = fault.parameters
+    words = [shlex.split(str(said.get(name, ""))) for name in ("command", "revert", "count")]
+    return _Command(fault, means, *words)
+
+
+def _make_http(fault: Fault, means: Means) -> Effect:
+    return _Request(fault, means)
+
+
+def _make_kubectl(fault: Fault, means: Means) -> Effect:
+    said = fault.parameters
+    kubectl = shlex.split(str(said["kubectl"]))
+    words = [shlex.split(str(said.get(name, ""))) for name in ("arguments", "revert", "count")]
+    return _Command(fault, means, *(kubectl + part if part else [] for part in words))
+
+
+_TIMEOUT = number("timeout_s", "how long a command may take", 30.0, low=0.1, high=600)
+_COUNT = text("count", "command that prints how much was broken so far; 0 = not injected", None)
+KINDS = (
+    Kind(
+        name="hook.command",
+        where=Where.INFRASTRUCTURE,
+        about="a command of yours breaks something, another one mends it",
+        parameters=(text("command", "run without a shell"), text("revert", "undoes it", None), _COUNT, _TIMEOUT),
+        evidence="what `count` prints; without it, that the command succeeded",
+        reverts="`revert` is run, journalled; it must be harmless to run twice",
+        make=_make_command,
+        example={"command": "docker pause redis", "revert": "docker unpause redis"},
+        filters=(),
+    ),
+    Kind(
+        name="hook.http",
+        where=Where.INFRASTRUCTURE,
+        about="an HTTP request of yours breaks something, another one mends it",
+        parameters=(
+            text("url", "may name secrets as ${NAME}"),
+            choice("method", "of the request", _METHODS, "POST"),
+            text("body", "sent with it", None),
+            texts("headers", "like 'Authorization: Bearer ${TOKEN}'", None),
+            text("revert_url", "undoes it", None),
+            choice("revert_method", "of that request", _METHODS, "DELETE"),
+        ),
+        evidence="the request was answered with 2xx",
+        reverts="`revert_url` is asked, journalled; 404 and 410 count as undone",
+        make=_make_http,
+        example={"url": "http://127.0.0.1:9000/break", "revert_url": "http://127.0.0.1:9000/break"},
+        rule=_rule,
+        filters=(),
+    ),
+    Kind(
+        name="hook.kubectl",
+        where=Where.INFRASTRUCTURE,
+        about="kubectl breaks something: scales a deployment down, deletes a pod, cordons a node",
+        parameters=(
+            text("arguments", "of kubectl"),
+            text("revert", "arguments that undo it", None),
+            text("count", "arguments that print how much was broken", None),
+            text("kubectl", "the command", "kubectl"),
+            _TIMEOUT,
+        ),
+        evidence="what `count` prints; without it, that kubectl succeeded",
+        reverts="kubectl with `revert`, journalled; it must be harmless to run twice",
+        make=_make_kubectl,
+        needs="kubectl and its configuration",
+        example={"arguments": "scale deploy/stt --replicas=0", "revert": "scale deploy/stt --replicas=2"},
+        filters=(),
+    ),
+)

@@ -1,0 +1,173 @@
+"""Processes that stop, or die: a stage's server, a media server, coturn, a database; whatever runs on this machine."""
+
+import contextlib
+import os
+import shlex
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.faults.effect import Effect, FaultError, Means
+from harness.faults.kind import Kind
+from harness.faults.owner import Owner, is_alive, owner_of
+from harness.faults.parameter import choice, number, text
+from harness.faults.reverts import Revert, by_signal, by_start, undo
+from harness.model.fault import Evidence, Fault, Where
+
+_WHICH = (
+    text("pid_file", "file that holds the process's number", None),
+    number("pid", "the process's number", None, low=2),
+    text("pattern", "the only process whose command line holds this text", None),
+)
+_SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT, "HUP": signal.SIGHUP}
+
+
+def _one_of(parameters: Mapping[str, Any]) -> str:
+    given = [name for name in ("pid_file", "pid", "pattern") if name in parameters]
+    return "" if len(given) == 1 else "needs exactly one of: pid_file, pid, pattern"
+
+
+def find_process(fault: Fault, means: Means) -> Owner:
+    """Return the process that a fault names. Raises FaultError where there is none, or are several."""
+    said = fault.parameters
+    if "pattern" in said:
+        return _by_pattern(fault, str(said["pattern"]))
+    if "pid_file" in said:
+        path = Path(means.folder) / str(said["pid_file"])
+        try:
+            pid = int(path.read_text(encoding="ascii"))
+        except (OSError, ValueError) as error:
+            raise FaultError(f"{fault.name}: {path}: no process number in it: {error}") from error
+    else:
+        pid = int(str(said["pid"]).partition(".")[0])
+    found = owner_of(pid)
+    if found is None or pid in (os.getpid(), os.getppid()):
+        raise FaultError(f"{fault.name}: no process {pid} of somebody else's runs here")
+    return found
+
+
+def _by_pattern(fault: Fault, pattern: str) -> Owner:
+    ours = {os.getpid(), os.getppid()}
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if pattern in words and int(folder.name) not in ours:
+                found.append(int(folder.name))
+    owner = owner_of(found[0]) if len(found) == 1 else None
+    if owner is None:
+        raise FaultError(f"{fault.name}: {len(found)} processes have {pattern!r} in their command line; legal: one")
+    return owner
+
+
+class _Stopped:
+    """A process that is stopped, and goes on afterwards."""
+
+    def __init__(self, fault: Fault, process: Owner) -> None:
+        self._fault, self._process = fault, process
+        self._was_stopped = False
+        self.reverts: tuple[Revert, ...] = (
+            by_signal(f"process {process.pid}, which is stopped", process, signal.SIGCONT),
+        )
+
+    def start(self) -> None:
+        """Stop it. Raises FaultError."""
+        try:
+            os.kill(self._process.pid, signal.SIGSTOP)
+        except OSError as error:
+            raise FaultError(f"{self._fault.name}: process {self._process.pid}: {error.strerror}") from error
+
+    def evidence(self) -> Evidence:
+        """Return whether the kernel says that it is stopped."""
+        self._was_stopped = self._was_stopped or _is_stopped(self._process)
+        return Evidence(int(self._was_stopped), "processes stopped", {"pid": self._process.pid})
+
+    def stop(self) -> Evidence:
+        """Let it go on."""
+        evidence = self.evidence()
+        for revert in self.reverts:
+            undo(revert, {})
+        return evidence
+
+
+def _is_stopped(process: Owner) -> bool:
+    try:
+        said = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return said.rpartition(")")[2].split()[0] in ("T", "t") and is_alive(process)
+
+
+class _Killed:
+    """A process that is ended, and started again afterwards where somebody said how."""
+
+    def __init__(self, fault: Fault, means: Means, process: Owner) -> None:
+        self._fault, self._process = fault, process
+        command = fault.parameters.get("restart")
+        words = shlex.split(str(command)) if command else []
+        about = f"process {process.pid}, which was ended"
+        self.reverts: tuple[Revert, ...] = (by_start(about, words, means.folder, process),) if words else ()
+        self._is_undone = False
+
+    def start(self) -> None:
+        """End it. Raises FaultError."""
+        try:
+            os.kill(self._process.pid, _SIGNALS[str(self._fault.parameters["signal"])])
+        except OSError as error:
+            raise FaultError(f"{self._fault.name}: process {self._process.pid}: {error.strerror}") from error
+
+    def evidence(self) -> Evidence:
+        """Return whether it is gone."""
+        return Evidence(int(not is_alive(self._process)), "processes ended", {"pid": self._process.pid})
+
+    def stop(self) -> Evidence:
+        """Start it again, once."""
+        evidence = self.evidence()
+        if not self._is_undone:
+            self._is_undone = True
+            for revert in self.reverts:
+                undo(revert, {})
+        return evidence
+
+
+def _make_stop(fault: Fault, means: Means) -> Effect:
+    return _Stopped(fault, find_process(fault, means))
+
+
+def _make_kill(fault: Fault, means: Means) -> Effect:
+    return _Killed(fault, means, find_process(fault, means))
+
+
+KINDS = (
+    Kind(
+        name="process.stop",
+        where=Where.INFRASTRUCTURE,
+        about="a process stands still (SIGSTOP) and goes on afterwards: it keeps its connections and answers nothing",
+        parameters=_WHICH,
+        evidence="the kernel's word that the process is stopped",
+        reverts="SIGCONT, journalled; never to another process that has come to have its number",
+        make=_make_stop,
+        needs="the right to signal it",
+        example={"pattern": "coturn"},
+        rule=_one_of,
+        filters=(),
+    ),
+    Kind(
+        name="process.kill",
+        where=Where.INFRASTRUCTURE,
+        about="a process is ended, and started again afterwards where `restart` says how",
+        parameters=(
+            *_WHICH,
+            choice("signal", "what ends it", tuple(_SIGNALS), "KILL"),
+            text("restart", "command that starts it again, without a shell; left out, somebody else does", None),
+        ),
+        evidence="the process is gone from the process table",
+        reverts="`restart` is run, journalled, unless the process itself survived",
+        make=_make_kill,
+        needs="the right to signal it",
+        example={"pid_file": "/run/coturn.pid", "restart": "systemctl start coturn"},
+        rule=_one_of,
+        filters=(),
+    ),
+)

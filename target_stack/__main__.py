@@ -11,7 +11,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from harness.model.errors import CallquakeError, ScenarioError
-from target_stack import config, emulation_config, sip_config, tts_config, turn_config
+from target_stack import config, emulation_config, llm_config, sip_config, tts_config, turn_config
 from target_stack.compliance import cli as compliance_cli
 from target_stack.emulation import cli as stages_cli
 from target_stack.models import cli as models_cli
@@ -66,7 +66,7 @@ def _add_up_options(up: argparse.ArgumentParser, environment: Mapping[str, str])
     _add_edge_options(up)
     sip_config.add_options(up)
     servers_config.add_options(up)
-    _add_llm_options(up)
+    llm_config.add_options(up)
     _add_model_options(up)
     tts_config.add_options(up)
     turn_config.add_options(up)
@@ -117,19 +117,6 @@ def _add_edge_options(up: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_llm_options(up: argparse.ArgumentParser) -> None:
-    up.add_argument("--llm", default="real", metavar="WORD", help="real or scripted (%(default)s)")
-    up.add_argument("--llm-url", default="", metavar="URL", help="OpenAI-compatible server to use instead, without /v1")
-    up.add_argument(
-        "--llm-style", default="chat", metavar="WORD", help="for --llm-url: chat or completion (%(default)s)"
-    )
-    up.add_argument("--llm-name", default="default", metavar="NAME", help="for --llm-url: the model's name there")
-    up.add_argument(
-        "--llm-threads", type=int, default=1, metavar="N", help="CPU threads of the local model (%(default)s)"
-    )
-    up.add_argument("--llm-log", type=Path, metavar="FILE", help="log of the local model's process")
-
-
 def _add_model_options(up: argparse.ArgumentParser) -> None:
     up.add_argument("--models", type=Path, metavar="DIR", help="cache of weights (see `callquake models --help`)")
     up.add_argument("--stt-model", type=Path, metavar="DIR", help="a faster-whisper folder of your own")
@@ -158,6 +145,12 @@ def _add_turn_options(up: argparse.ArgumentParser) -> None:
         help="said when a call begins; empty for none",
     )
     up.add_argument("--voice", default=DEFAULT_VOICE, metavar="NAME", help="Kokoro voice (%(default)s)")
+    up.add_argument(
+        "--echo-detection",
+        default="on",
+        metavar="WORD",
+        help="on: the agent's own voice in a caller's audio is not taken for the caller; off (%(default)s)",
+    )
     up.add_argument(
         "--vad", metavar="WORD", help="who hears that the user speaks: silero, or level (silero; emulated: level)"
     )

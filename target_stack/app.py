@@ -1,7 +1,6 @@
 """The composition root: builds the models, the stages and the edge from the configuration. Nothing else does."""
 
 import asyncio
-import contextlib
 import ipaddress
 import threading
 from pathlib import Path
@@ -13,6 +12,7 @@ from target_stack.chaos.chaos import Chaos
 from target_stack.compliance.office import Office
 from target_stack.compliance.session import GuardedSession
 from target_stack.config import StackConfig
+from target_stack.echo.guard import EchoGuard, Overheard
 from target_stack.edge.behind import Behind
 from target_stack.edge.server import EdgeServer
 from target_stack.edge.sip_edge import SipAddresses, SipEdge
@@ -30,10 +30,8 @@ from target_stack.readiness import Readiness
 from target_stack.routing.billing import BillingTelemetry
 from target_stack.routing.routing_stats import RoutingStats
 from target_stack.routing.switchboard import Switchboard
-from target_stack.stages.llm import LanguageModel, LlmOptions, OpenAiClient
-from target_stack.stages.llm_server import LocalLlmServer
-from target_stack.stages.prompt import Message
-from target_stack.stages.scripted_llm import ScriptedLlmServer
+from target_stack.stages.llm import LanguageModel
+from target_stack.stages.llm_stage import SLOTS, LlmStage
 from target_stack.stages.stt import FasterWhisper, SpeechToText
 from target_stack.stages.tts import KokoroOnnx, KokoroTts, TextToSpeech, Voice
 from target_stack.stages.vad import SileroVad
@@ -47,8 +45,7 @@ from target_stack.telemetry.service_metrics import render_service
 from target_stack.telemetry.stats import Stats
 from target_stack.telemetry.turn_metrics import render_turns
 
-# Replies the local model writes at the same time.
-LLM_SLOTS = 2
+LLM_SLOTS = SLOTS
 
 
 class Stack:
@@ -62,12 +59,14 @@ class Stack:
         self.chaos = Chaos()
         self._routing = routing = RoutingStats()
         self._telemetry = BillingTelemetry(self.stats, EventLog(config.events), routing, config.routes.throughout)
-        self._switchboard = Switchboard(config.routes, self._telemetry, routing)
+        self._switchboard = Switchboard(
+            config.routes, self._telemetry, routing, own_patience_ms={"llm": config.llm.patience_ms}
+        )
         self._store = ModelStore(config.models.cache)
         self._stop_fetching = threading.Event()
         simulated = _simulated(config) + self._switchboard.simulated()
         self._loading = Loading(_descriptions(config), simulated, config.profile)
-        self._server: LocalLlmServer | ScriptedLlmServer | None = None
+        self.llm_stage = LlmStage(config.llm, _descriptions(config)["llm"])
         self._llm: LanguageModel | None = None
         self._stt: SpeechToText | None = None
         self._tts: TextToSpeech | None = None
@@ -127,7 +126,7 @@ class Stack:
             + render_batches(self._batches)
             + self._switchboard.metrics()
         )
-        own += self._emulated.metrics() if self._emulated else ""
+        own += self._emulated.metrics() if self._emulated else self.llm_stage.metrics()
         return own + sip + (render_compliance(self._office.counts) if self._office else "")
 
     async def start(self) -> int:
@@ -157,7 +156,10 @@ class Stack:
         board, chaos = self._switchboard, self.chaos
         # Faults are our own provider's: routing sees them, and may go around them.
         stt, llm, tts = chaos.stt(own_stt), chaos.llm(own_llm), chaos.tts(own_tts)
-        self._stages = Stages(_vad(self._config), board.stt(stt), board.llm(llm), board.tts(tts))
+        routed = board.llm(llm)
+        # Emulated replies do not depend on what was said, so nothing of a long call can be too long for them.
+        told = routed if self._emulated is not None else self.llm_stage.within(routed)
+        self._stages = Stages(_vad(self._config), board.stt(stt), told, board.tts(tts))
         if self._emulated is not None:
             self._emulated.settle()
 
@@ -204,6 +206,13 @@ class Stack:
         """Build the agent of a new call. The edge asks only once `readiness` says ready."""
         if self._stages is None:
             raise RuntimeError("a session was asked for before the stages were loaded")
+        session = self._new_guarded(call_id, sink)
+        if self._config.detects_echo and isinstance(sink, Overheard):
+            return EchoGuard(call_id, session, sink, self._telemetry)
+        return session
+
+    def _new_guarded(self, call_id: str, sink: EdgeSink) -> AgentSession:
+        assert self._stages is not None
         if self._office is None:
             return self._new_agent(call_id, sink)
         return GuardedSession(
@@ -229,11 +238,10 @@ class Stack:
             await self._sip.aclose()
         await self._edge.aclose()
         await self._switchboard.aclose()
-        if self._llm is not None:
-            await self._llm.aclose()
+        await self.llm_stage.aclose()
         if self._emulated is not None:
             await self._emulated.aclose()
-        closing = [stage.aclose() for stage in (self._server, self._stt, self._tts) if stage is not None]
+        closing = [stage.aclose() for stage in (self._stt, self._tts) if stage is not None]
         await asyncio.gather(*closing)
         if self._office is not None:
             await self._office.aclose()
@@ -301,22 +309,8 @@ class Stack:
         if self._emulated is not None:
             self._llm = await self._emulated.load_llm()
             return
-        self._llm = llm = OpenAiClient(await self._llm_options(), _descriptions(self._config)["llm"])
-        # At once, so that each of the server's slots reads the prompt into its cache; it also proves that it answers.
-        await asyncio.gather(*(_exhaust(llm) for _ in range(LLM_SLOTS)))
-
-    async def _llm_options(self) -> LlmOptions:
-        config = self._config.llm
-        if config.url:
-            return LlmOptions(config.url, config.style, config.model, api_key=config.api_key, keep_alive=True)
-        if config.kind == "scripted":
-            self._server = ScriptedLlmServer()
-            return LlmOptions(await self._server.start(), "chat")
-        weights = await self._weights(GEMMA, self._config.models.llm)
-        self._server = server = LocalLlmServer(weights, config.log, threads=config.threads, slots=LLM_SLOTS)
-        self._loading.watch("llm", lambda: "" if server.pid else f"its process ended; see {config.log}")
-        # A base model: it goes on with a script of example turns.
-        return LlmOptions(await server.start(), "completion")
+        self._loading.watch("llm", self.llm_stage.fault)
+        self._llm = await self.llm_stage.load(lambda: self._weights(GEMMA, self._config.models.llm))
 
     async def _weights(self, model: Model, explicit: Path | None) -> Path:
         found = await asyncio.to_thread(find_model, self._store, model, explicit)
@@ -327,12 +321,6 @@ class Stack:
                 f"{model.name} is not in {self._store.cache} and --no-fetch is set; run `models fetch` first"
             )
         return await asyncio.to_thread(fetch_model, self._store, model, stop=self._stop_fetching)
-
-
-async def _exhaust(llm: OpenAiClient) -> None:
-    async with contextlib.aclosing(llm.stream([Message("user", "Hello.")])) as pieces:
-        async for _ in pieces:
-            pass
 
 
 def _vad(config: StackConfig) -> type[SileroVad | LevelVad]:
@@ -350,7 +338,11 @@ def _descriptions(config: StackConfig) -> dict[str, str]:
     """Return stage -> model and backend, as /healthz shows it."""
     if config.emulation is not None:
         return {"vad": _vad(config).description, **config.emulation.descriptions}
-    llm = {"real": f"{GEMMA.name} base, Q4_K_M (llama.cpp, CPU)", "scripted": "scripted replies"}[config.llm.kind]
+    llm = {
+        "real": f"{GEMMA.name} base, Q4_K_M (llama.cpp, CPU)",
+        "scripted": "scripted replies",
+        "vllm": f"{config.llm.vllm.model if config.llm.vllm else ''} (vLLM)",
+    }[config.llm.kind]
     return {
         "vad": _vad(config).description,
         "stt": f"faster-whisper {'tiny.en' if config.models.stt is None else config.models.stt.name} "

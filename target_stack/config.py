@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
 
 from harness.model.errors import ScenarioError
 from target_stack import emulation_config, sip_config, tts_config, turn_config
@@ -12,16 +11,14 @@ from target_stack.compliance.settings import Settings, read_settings
 from target_stack.edge.sip_options import SipOptions
 from target_stack.edge.webrtc_kinds import WebRtc
 from target_stack.emulation_config import EmulationConfig
+from target_stack.llm_config import LlmConfig, llm_from
 from target_stack.models.store import default_cache
 from target_stack.profiles import settle
 from target_stack.routing.routes import Routes, read_routes
 from target_stack.servers.config import ServersConfig, servers_from, webrtc_from
-from target_stack.stages.prompt import Style
 from target_stack.stages.tts import DEFAULT_VOICE, VOICES
 from target_stack.tts_config import TtsConfig
 from target_stack.turn_config import TurnConfig
-
-LlmKind = Literal["real", "scripted"]
 
 VADS = ("silero", "level")
 DEFAULT_GREETING = "Hello, thank you for calling. How can I help you today?"
@@ -36,21 +33,6 @@ class ModelPaths:
     tts: Path | None = None
     llm: Path | None = None
     may_fetch: bool = True
-
-
-@dataclass(frozen=True)
-class LlmConfig:
-    """Which language model answers. A `url` is the user's own server; no process is started then."""
-
-    kind: LlmKind = "real"
-    url: str = ""
-    # For `url`: how it is asked, and the model's name there.
-    style: Style = "chat"
-    model: str = "default"
-    api_key: str = ""
-    # For the local process. A second thread gains 0.1 s alone and loses seconds when the cores are shared.
-    threads: int = 1
-    log: Path = Path("llm-server.log")
 
 
 @dataclass(frozen=True)
@@ -86,6 +68,8 @@ class StackConfig:
     admin_token: str = ""
     # Processes that serve the calls, behind a front; none: this one does.
     servers: ServersConfig = field(default_factory=ServersConfig)
+    # Whether the agent's own voice in a caller's audio is kept from the pipeline.
+    detects_echo: bool = True
     # What WebRTC calls are made of.
     webrtc: WebRtc = "aiortc"
 
@@ -100,11 +84,11 @@ def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> 
     least = 0 if is_emulated else 1
     for name in ("stt_workers", "tts_workers", "waiting"):
         _within(f"--{name.replace('_', '-')}", getattr(options, name), least, 64)
-    for name in ("max_calls", "model_threads", "llm_threads"):
+    for name in ("max_calls", "model_threads"):
         _within(f"--{name.replace('_', '-')}", getattr(options, name), 1, 10_000 if name == "max_calls" else 64)
     return StackConfig(
         models=ModelPaths(cache, options.stt_model, options.tts_model, options.llm_model, not options.no_fetch),
-        llm=_llm(options, environment, cache),
+        llm=llm_from(options, environment, cache),
         host=options.host,
         port=options.port,
         max_calls=options.max_calls,
@@ -125,37 +109,21 @@ def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         emulation=emulation_config.emulation_from(options) if is_emulated else None,
         admin_token=options.admin_token,
         servers=servers_from(options),
+        detects_echo=_is_on("--echo-detection", options.echo_detection),
         webrtc=webrtc_from(options),
     )
+
+
+def _is_on(option: str, word: str) -> bool:
+    if word not in ("on", "off"):
+        raise ScenarioError(f"{option} {word}: legal: on, off")
+    return word == "on"
 
 
 def _vad(name: str) -> str:
     if name not in VADS:
         raise ScenarioError(f"--vad {name}: legal: {', '.join(VADS)}")
     return name
-
-
-def _llm(options: argparse.Namespace, environment: Mapping[str, str], cache: Path) -> LlmConfig:
-    if options.llm not in ("real", "scripted"):
-        raise ScenarioError(f"--llm {options.llm}: legal: real, scripted")
-    if options.llm_style not in ("chat", "completion"):
-        raise ScenarioError(f"--llm-style {options.llm_style}: legal: chat, completion")
-    url = options.llm_url
-    if url and not url.startswith(("http://", "https://")):
-        raise ScenarioError(f"--llm-url {url}: must begin with http:// or https:// and end before /v1")
-    if url and options.llm == "scripted":
-        raise ScenarioError(
-            "--llm scripted and --llm-url exclude each other: a server of your own gives its own replies"
-        )
-    return LlmConfig(
-        kind=cast("LlmKind", options.llm),
-        url=url.rstrip("/").removesuffix("/v1"),
-        style=cast("Style", options.llm_style),
-        model=options.llm_name,
-        api_key=environment.get("CALLQUAKE_LLM_API_KEY", ""),
-        threads=options.llm_threads,
-        log=options.llm_log or cache.parent / "logs" / "llm-server.log",
-    )
 
 
 def _voice(name: str) -> str:

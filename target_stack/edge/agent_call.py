@@ -233,6 +233,10 @@ class AgentCall:
             self.channel.send(rtvi.BotStoppedSpeaking())
         return played_s
 
+    def overhear(self, on_speech: Callable[[Pcm, int], None]) -> None:
+        """Call `on_speech` with each frame of speech as it leaves, and the time."""
+        self.playout.on_speech = lambda samples: on_speech(samples, time.monotonic_ns())
+
     def decline(self) -> None:
         """End the call for want of the caller's consent."""
         self.hang_up(EndReason.CONSENT_MISSING)

@@ -6,10 +6,14 @@ play(piece) -> | turn 1: sentence, sentence, last | turn 2: ... |  -> next_frame
 
 from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from target_stack.frames import SPEECH_RATE, Pcm, SpeechOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FRAME_MS = 20
 FRAME_SAMPLES = SPEECH_RATE * FRAME_MS // 1000
@@ -43,6 +47,8 @@ class Playout:
         self._turn: int | None = None
         self._played_samples = 0
         self._is_audible = False
+        # Told of each frame of speech as it is taken.
+        self.on_speech: Callable[[Pcm], None] | None = None
 
     @property
     def speaking_turn(self) -> int | None:
@@ -73,6 +79,8 @@ class Playout:
             return Frame(None, drained=drained) if drained else SILENCE
         self._enter(self._pieces[0].turn)
         samples = self._take()
+        if self.on_speech is not None:
+            self.on_speech(samples)
         started = None
         if not self._is_audible and _rms(samples) >= AUDIBLE_RMS:
             self._is_audible = True

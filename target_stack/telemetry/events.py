@@ -119,6 +119,26 @@ class CallCosted:
     usd: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class EchoFound:
+    """The agent's own voice comes back; `delay_ms`: from sending to hearing it, `gain_db`: by how much louder."""
+
+    call_id: str
+    at_ns: int
+    delay_ms: float
+    gain_db: float
+    strength: float
+
+
+@dataclass(frozen=True, slots=True)
+class EchoLost:
+    """It does not come back any more, or its call is over; `muted_ms`: so much was kept from the pipeline so far."""
+
+    call_id: str
+    at_ns: int
+    muted_ms: float
+
+
 Event = (
     CallStarted
     | TurnFinished
@@ -126,6 +146,8 @@ Event = (
     | BudgetExceeded
     | BudgetAlert
     | DigitHeard
+    | EchoFound
+    | EchoLost
     | StageRouted
     | CallCosted
     | CallEnded
@@ -138,6 +160,8 @@ NAMES: dict[type, str] = {
     BudgetExceeded: "budget_exceeded",
     BudgetAlert: "budget_alert",
     DigitHeard: "digit_heard",
+    EchoFound: "echo_found",
+    EchoLost: "echo_lost",
     StageRouted: "stage_routed",
     CallCosted: "call_costed",
     CallEnded: "call_ended",

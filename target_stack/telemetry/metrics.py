@@ -99,6 +99,8 @@ def render_stats(stats: Stats) -> str:
             counter("barge_ins", "Replies the user interrupted.", [({}, stats.barge_ins)]),
             counter("merged_turns", "Turns the user went on with before a reply.", [({}, stats.merged_turns)]),
             counter("digits", "Keys the user pressed.", [({}, stats.digits)]),
+            counter("echoes", "Times the agent's own voice was found in a caller's audio.", [({}, stats.echoes)]),
+            counter("echo_muted_seconds", "Echo that was not taken for the caller.", [({}, stats.echo_muted_ms / 1e3)]),
             counter("llm_fallbacks", "Stock sentences in place of a reply.", [({}, stats.llm_fallbacks)]),
             counter("refused", "Work refused because a queue was full.", by("queue", stats.refused)),
             counter("stage_failures", "Turns a stage gave up on.", by("stage", stats.stage_failures)),

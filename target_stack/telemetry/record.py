@@ -11,6 +11,8 @@ from target_stack.telemetry.events import (
     CallEnded,
     CallStarted,
     DigitHeard,
+    EchoFound,
+    EchoLost,
     EventLog,
     TurnFinished,
 )
@@ -46,6 +48,15 @@ class Telemetry:
     def barged_in(self, event: BargedIn) -> None:
         """Count a barge-in."""
         self.stats.barge_ins += 1
+        self.events.write(event)
+
+    def echo_found(self, event: EchoFound) -> None:
+        """Count an echo."""
+        self.stats.echoes += 1
+        self.events.write(event)
+
+    def echo_lost(self, event: EchoLost) -> None:
+        """Record that an echo is over."""
         self.events.write(event)
 
     def digit_heard(self, event: DigitHeard) -> None:

@@ -54,6 +54,9 @@ class Stats:
     # The user went on speaking before any reply was heard: the two halves became one turn.
     merged_turns: int = 0
     digits: int = 0
+    # The agent's own voice found in a caller's audio, and how much of that was kept from the pipeline.
+    echoes: int = 0
+    echo_muted_ms: float = 0.0
     # Replies that are the stock sentence because the language model gave nothing usable or failed.
     llm_fallbacks: int = 0
     # Replies begun before the turn was over, by what became of them: kept, cancelled.

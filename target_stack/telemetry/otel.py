@@ -26,9 +26,11 @@ class OtelSpans:
             exporter = exporter or _http_exporter(url)
         except ImportError as error:
             raise ScenarioError(f"--otlp {url}: {error}; it needs: pip install 'callquake[otel]'") from error
-        self._ids = _GivenIds()
+        # No subclass of the SDK's, which is not there when this file is read.
+        ids: Any = _GivenIds()
+        self._ids: _GivenIds = ids
         self._provider = TracerProvider(
-            resource=Resource.create({"service.name": SERVICE}), id_generator=self._ids, shutdown_on_exit=False
+            resource=Resource.create({"service.name": SERVICE}), id_generator=ids, shutdown_on_exit=False
         )
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("target_stack")

@@ -7,8 +7,24 @@ from harness.model.errors import ScenarioError
 
 # By profile: each option's default. 0 under emulated: what the file of service times says.
 PROFILES: Mapping[str, Mapping[str, object]] = {
-    "cpu": {"stt_workers": 1, "tts_workers": 1, "tts_batch": 1, "waiting": 16, "vad": "silero", "webrtc": "aiortc"},
-    "emulated": {"stt_workers": 0, "tts_workers": 0, "tts_batch": 0, "waiting": 0, "vad": "level", "webrtc": "light"},
+    "cpu": {
+        "stt_workers": 1,
+        "tts_workers": 1,
+        "tts_batch": 1,
+        "waiting": 16,
+        "vad": "silero",
+        "webrtc": "aiortc",
+        "llm": "real",
+    },
+    "emulated": {
+        "stt_workers": 0,
+        "tts_workers": 0,
+        "tts_batch": 0,
+        "waiting": 0,
+        "vad": "level",
+        "webrtc": "light",
+        "llm": "real",
+    },
 }
 PLANNED_PROFILES = ("gpu",)
 

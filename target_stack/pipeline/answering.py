@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from harness.model.clock import monotonic_ns
 from target_stack.call_scope import CallScope, Work, enter_scope
+from target_stack.context.memory import CallMemory
 from target_stack.frames import AgentEvent, SpeechOut, Transcript
 from target_stack.pipeline.held_back import HeldBack
 from target_stack.pipeline.listening import Heard, Listening, UtteranceEnded
@@ -74,6 +75,8 @@ class Answering:
         now: Callable[[], int] = monotonic_ns,
     ) -> None:
         self._call_id = call_id
+        # What the language model is told of turns that no longer fit.
+        self._memory = CallMemory()
         self._stages = stages
         self._reply = reply
         self._stt = stt
@@ -279,7 +282,8 @@ class Answering:
     def _scope(self, turn: Turn, work: Work) -> CallScope:
         """Return who waits for the work, and since when: nobody yet for what is done while the user speaks on."""
         is_awaited = work in ("final", "draft")
-        return CallScope(self._call_id, turn.number, turn.last_voiced_ns if is_awaited else self._now(), work)
+        since_ns = turn.last_voiced_ns if is_awaited else self._now()
+        return CallScope(self._call_id, turn.number, since_ns, work, self._memory)
 
 
 def _read(task: "asyncio.Task[None]") -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from harness.model.clock import monotonic_ns
+from harness.model.clock import monotonic_ns, ms_between
 from target_stack.call_scope import call_scope
 from target_stack.routing.backoff import Backoff
 from target_stack.routing.billing import BillingTelemetry
@@ -53,7 +53,7 @@ class Desk:
 
     def tries(self, complexity: str = "simple") -> "Tries":
         """Begin a request."""
-        return Tries(self, complexity)
+        return Tries(self, complexity, self._now())
 
     async def place_for(self, tries: "Tries") -> "Place":
         """Take the request's next place, waiting for one. Raises the last failure, or NoProviderError."""
@@ -63,7 +63,8 @@ class Desk:
                 tries.tried.add(route.provider.name)
                 return Place(route, tries)
             delay_ms = max(route.retry_after_ms, self._patience.backoff.delay_ms(tries.rounds, self._rng))
-            if tries.waited_ms + delay_ms > self._patience.total_ms:
+            spent_ms = max(tries.waited_ms, ms_between(tries.began_ns, self._now()))
+            if spent_ms + delay_ms > self._patience.total_ms:
                 self._stats.refused[self.stage] += 1
                 raise self._no_provider(tries.failure)
             self._stats.backoffs[self.stage] += 1
@@ -120,6 +121,7 @@ class Tries:
 
     desk: Desk
     complexity: str
+    began_ns: int
     # In this round; a wait begins a new one.
     tried: set[str] = field(default_factory=set)
     rounds: int = 0

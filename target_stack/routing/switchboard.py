@@ -38,14 +38,20 @@ class Switchboard:
         *,
         environment: Mapping[str, str] | None = None,
         load: Callable[[], float] | None = None,
+        own_patience_ms: Mapping[str, float] | None = None,
         now: Callable[[], int] = monotonic_ns,
     ) -> None:
-        """`load`: our own load from 0 to 1, such as calls of capacity, beside the requests a stage has in flight."""
+        """`load`: our own load from 0 to 1, such as calls of capacity, beside the requests a stage has in flight.
+
+        `own_patience_ms`: by stage, how long a request waits, with backoff, where no other provider could take it; a
+        stage that is not named refuses at once.
+        """
         self._routes = routes
         self._telemetry = telemetry
         self._stats = stats
         self._environment = os.environ if environment is None else environment
         self._load = load
+        self._own_patience_ms = own_patience_ms or {}
         self._now = now
         self._urls: dict[tuple[str, str], str] = {}
         self._closing: list[_Closable] = []
@@ -131,8 +137,9 @@ class Switchboard:
             self._routes.priced[stage],
             self._telemetry,
             self._stats,
-            # Where nobody else could take it, a full queue refuses at once, as ever.
-            patience=Patience(self._routes.patience_ms if self._others(stage) else 0.0),
+            patience=Patience(
+                self._routes.patience_ms if self._others(stage) else self._own_patience_ms.get(stage, 0.0)
+            ),
             now=self._now,
         )
 

@@ -16,6 +16,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 from typing import IO
 
+from harness.model.clock import monotonic_ns
 from harness.model.errors import CallquakeError
 from target_stack.stages.worker import MODEL_NICENESS
 
@@ -28,7 +29,7 @@ class LlmServerError(CallquakeError):
     """The local language model did not start; names its log."""
 
 
-def serve(model: Path, threads: int, slots: int, parent: int) -> int:
+def serve(model: Path, threads: int, slots: int, context_tokens: int, *, port: int, parent: int) -> int:
     """Be the server process: print the address as one JSON line, then serve until SIGTERM."""
     die_with_parent(parent)
     os.setpriority(os.PRIO_PROCESS, 0, MODEL_NICENESS)
@@ -38,8 +39,10 @@ def serve(model: Path, threads: int, slots: int, parent: int) -> int:
     params = xllamacpp.CommonParams()
     params.model.path = str(model)
     params.hostnames = ["127.0.0.1"]
-    params.port = 0
-    params.n_ctx = CONTEXT_TOKENS * slots
+    params.port = port
+    params.n_ctx = context_tokens * slots
+    # A prompt that is too long is refused, not cut: what is left out is decided in target_stack/context.
+    params.ctx_shift = False
     params.n_parallel = slots
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
@@ -71,15 +74,27 @@ class LocalLlmServer:
     """Starts the server process, waits until it answers, and ends it. Its output goes to `log`."""
 
     def __init__(
-        self, model: Path, log: Path, *, threads: int = 2, slots: int = 2, start_timeout_s: float = 60.0
+        self,
+        model: Path,
+        log: Path,
+        *,
+        threads: int = 2,
+        slots: int = 2,
+        context_tokens: int = 0,
+        start_timeout_s: float = 60.0,
     ) -> None:
         self._model = model
         self._log = log
         self._threads = threads
         self._slots = slots
+        self._context_tokens = context_tokens
         self._start_timeout_s = start_timeout_s
         self._process: Process | None = None
         self.url = ""
+        # Of the first start; a later one takes it again.
+        self._port = 0
+        # When the process was started, for the cold start; 0 before.
+        self.began_ns = 0
 
     @property
     def pid(self) -> int | None:
@@ -88,10 +103,12 @@ class LocalLlmServer:
         return self._process.pid if self._process is not None and running else None
 
     async def start(self) -> str:
-        """Return the base URL once the model is loaded. Raises LlmServerError."""
+        """Return the base URL once the model is loaded; the same one at every start. Raises LlmServerError."""
+        self.began_ns = monotonic_ns()
         command = [sys.executable, "-m", __name__, "--model", str(self._model), "--parent", str(os.getpid())]
         command += ["--threads", str(self._threads), "--slots", str(self._slots)]
-        with _open_log(self._log) as log:
+        command += ["--context-tokens", str(self._context_tokens or CONTEXT_TOKENS), "--port", str(self._port)]
+        with open_log(self._log) as log:
             self._process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=log)
         try:
             async with asyncio.timeout(self._start_timeout_s):
@@ -99,6 +116,7 @@ class LocalLlmServer:
         except TimeoutError:
             await self.aclose()
             raise LlmServerError(f"not ready after {self._start_timeout_s:g} s; see {self._log}") from None
+        self._port = int(self.url.rpartition(":")[2])
         return self.url
 
     async def _read_address(self, process: Process) -> str:
@@ -109,6 +127,12 @@ class LocalLlmServer:
                 return str(json.loads(line)["url"])
         code = await process.wait()
         raise LlmServerError(f"the language model's process ended with code {code} while starting; see {self._log}")
+
+    async def kill(self) -> None:
+        """End the process as a crash would, with whatever it was writing."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
 
     async def aclose(self, timeout_s: float = 2.0) -> None:
         """End the process: SIGTERM, then SIGKILL after `timeout_s`."""
@@ -126,7 +150,7 @@ class LocalLlmServer:
             await process.wait()
 
 
-def _open_log(path: Path) -> IO[bytes]:
+def open_log(path: Path) -> IO[bytes]:
     """Append, starting over once the log has grown large."""
     path.parent.mkdir(parents=True, exist_ok=True)
     is_large = path.exists() and path.stat().st_size > LOG_LIMIT_BYTES
@@ -139,9 +163,18 @@ def main() -> int:
     parser.add_argument("--model", type=Path, required=True, help="GGUF file")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--slots", type=int, default=2, help="replies written at the same time")
+    parser.add_argument("--context-tokens", type=int, default=CONTEXT_TOKENS, help="of prompt and reply, each slot")
+    parser.add_argument("--port", type=int, default=0, help="on loopback, 0 for any free one")
     parser.add_argument("--parent", type=int, required=True, help="end when this process ends")
     options = parser.parse_args()
-    return serve(options.model, options.threads, options.slots, options.parent)
+    return serve(
+        options.model,
+        options.threads,
+        options.slots,
+        options.context_tokens,
+        port=options.port,
+        parent=options.parent,
+    )
 
 
 if __name__ == "__main__":

@@ -158,7 +158,9 @@ class Stack:
         stt, llm, tts = chaos.stt(own_stt), chaos.llm(own_llm), chaos.tts(own_tts)
         routed = board.llm(llm)
         # Emulated replies do not depend on what was said, so nothing of a long call can be too long for them.
-        told = routed if self._emulated is not None else self.llm_stage.within(routed)
+        told = routed if self._emulated is not None else self.llm_stage.within(routed, chaos.history)
+        if self._emulated is None:
+            chaos.runs_in("llm", self.llm_stage.server)
         self._stages = Stages(_vad(self._config), board.stt(stt), told, board.tts(tts))
         if self._emulated is not None:
             self._emulated.settle()

@@ -3,7 +3,7 @@
     fault.py      a fault at work: its draw, its counts; what every kind offers
     parameters.py a kind's parameters, read and checked
     stage_kinds.py delay, stall, error, empty, slow, rate limit: what a request of a stage meets
-    ...           further kinds, a family a file; kinds.py lists them
+    worker_kinds.py, resource_kinds.py  a process killed, a model loaded anew, a stage kept busy; memory, context
     passage.py    one request on its way through the faults of its stage
     stages.py     the stages, each behind its faults
     chaos.py      which faults are in force: begin, renew, lapse, end

@@ -5,13 +5,18 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from harness.model.clock import NS_PER_S, monotonic_ns
 from target_stack.chaos.fault import ChaosFault, FaultRequest, StageFault
+from target_stack.chaos.parts import AgentParts, Restartable
+from target_stack.chaos.resource_kinds import RESOURCE_KINDS, ContextOverflow
 from target_stack.chaos.stage_kinds import STAGE_KINDS
 from target_stack.chaos.stages import ChaosLlm, ChaosStt, ChaosTts
+from target_stack.chaos.worker_kinds import WORKER_KINDS
 from target_stack.stages.llm import LanguageModel
+from target_stack.stages.prompt import Message
 from target_stack.stages.stt import SpeechToText
 from target_stack.stages.tts import TextToSpeech
 
@@ -43,7 +48,11 @@ class Chaos:
     """The faults of one agent. `kinds`: what this agent can suffer, by name."""
 
     def __init__(self, kinds: Mapping[str, Build] | None = None, *, now: Callable[[], int] = monotonic_ns) -> None:
-        self.kinds: dict[str, Build] = dict(STAGE_KINDS if kinds is None else kinds)
+        self.parts = AgentParts()
+        ours: dict[str, Build] = {**STAGE_KINDS}
+        for name, kind in (*WORKER_KINDS.items(), *RESOURCE_KINDS.items()):
+            ours[name] = partial(kind, self.parts)
+        self.kinds: dict[str, Build] = ours if kinds is None else dict(kinds)
         self._now = now
         self._in_force: dict[str, _InForce] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -52,15 +61,29 @@ class Chaos:
 
     def stt(self, inner: SpeechToText) -> SpeechToText:
         """Return the stage behind its faults."""
+        self.parts.stages["stt"] = inner
         return ChaosStt(inner, self.faults_at)
 
     def llm(self, inner: LanguageModel) -> LanguageModel:
         """Return the stage behind its faults."""
+        self.parts.stages["llm"] = inner
         return ChaosLlm(inner, self.faults_at)
 
     def tts(self, inner: TextToSpeech) -> TextToSpeech:
         """Return the stage behind its faults."""
+        self.parts.stages["tts"] = inner
         return ChaosTts(inner, self.faults_at)
+
+    def history(self, history: list[Message]) -> list[Message]:
+        """Return a conversation as the faults in force have it, before anybody counts how long it is."""
+        for fault in self.of_kind(ContextOverflow):
+            history = fault.lengthen(history)
+        return history
+
+    def runs_in(self, stage: str, server: object) -> None:
+        """Take note of the process that runs a stage, where it is ours and can be started again."""
+        if hasattr(server, "kill") and hasattr(server, "start"):
+            self.parts.servers[stage] = cast("Restartable", server)
 
     def faults_at(self, stage: str) -> Sequence[StageFault]:
         """Return what a request of `stage` meets now, in the order in which it was begun."""

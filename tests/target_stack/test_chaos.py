@@ -4,11 +4,17 @@ import asyncio
 
 import pytest
 
+from harness.commands.fault_words import example_of
+from harness.faults.catalogue import KINDS
+from harness.faults.check import check_parameters
+from harness.model.fault import Where
 from target_stack.call_scope import CallScope, enter_scope
 from target_stack.chaos.chaos import Chaos, ConflictError, UnknownFaultError
 from target_stack.chaos.fault import FaultRequest
+from target_stack.chaos.resource_kinds import MemoryGrowth
 from target_stack.routing.failures import Ending, ProviderError, ending_of, retry_after_of
 from target_stack.stages.llm import LlmError, ScriptedLlm
+from target_stack.stages.prompt import Message
 from target_stack.stages.stt import ScriptedStt
 from target_stack.stages.tts import ScriptedTts
 from tests.target_stack.virtual_loop import now_ns, run_virtually
@@ -225,3 +231,125 @@ def test_wrong_parameters_are_named_with_what_is_legal(kind, parameters, said):
     with pytest.raises(ValueError) as caught:
         run_virtually(main())
     assert said in str(caught.value)
+
+
+class Server:
+    """A stage's process, scripted: a start takes four seconds."""
+
+    def __init__(self):
+        self.told = []
+
+    async def kill(self):
+        self.told.append("kill")
+
+    async def start(self):
+        await asyncio.sleep(4)
+        self.told.append("start")
+        return "http://127.0.0.1:1"
+
+
+def test_a_killed_worker_is_started_again_when_the_fault_is_over():
+    async def main():
+        agent, server = Agent(), Server()
+        agent.chaos.runs_in("llm", server)
+        state = await agent.chaos.begin(request("stage.worker_kill", stage="llm"))
+        before = list(server.told)
+        await agent.chaos.end("one")
+        return state["touched"], before, server.told
+
+    assert run_virtually(main()) == (1, ["kill"], ["kill", "start"])
+
+
+@pytest.mark.parametrize("kind", ["stage.worker_kill"])
+def test_a_stage_without_a_process_cannot_lose_it(kind):
+    async def main():
+        await Agent().chaos.begin(request(kind, stage="stt"))
+
+    with pytest.raises(ValueError, match="stt has no process of its own; legal here: none"):
+        run_virtually(main())
+
+
+def test_requests_wait_for_a_model_that_is_loaded_anew():
+    async def main():
+        agent, server = Agent(), Server()
+        agent.chaos.runs_in("llm", server)
+        await agent.chaos.begin(request("stage.cold_start", stage="llm"))
+        _, took_s = await agent.ask("llm")
+        _, after_s = await agent.ask("llm")
+        state = await agent.chaos.end("one")
+        return took_s, after_s, server.told, state["touched"], state["counts"]["requests_waited"]
+
+    assert run_virtually(main()) == (4.0, 0.0, ["kill", "start"], 1, 1)
+
+
+def test_nobodys_requests_keep_a_stage_busy_and_then_leave_it():
+    class OneAtATime(ScriptedStt):
+        def __init__(self):
+            super().__init__(["hello"])
+            self.free = asyncio.Semaphore(1)
+
+        async def transcribe(self, samples):
+            async with self.free:
+                await asyncio.sleep(1)
+                return await super().transcribe(samples)
+
+    async def main():
+        agent = Agent()
+        agent.stt = agent.chaos.stt(OneAtATime())
+        await agent.chaos.begin(request("stage.saturation", stage="stt", jobs=4))
+        await asyncio.sleep(0.5)
+        _, busy_s = await agent.ask("stt")
+        state = await agent.chaos.end("one")
+        _, free_s = await agent.ask("stt")
+        return busy_s, free_s, state["touched"]
+
+    busy_s, free_s, touched = run_virtually(main())
+    assert busy_s >= 4
+    assert free_s == 1
+    assert touched >= 4
+
+
+def test_a_conversation_grows_by_turns_that_nobody_said():
+    async def main():
+        agent = Agent()
+        history = [Message("system", "Ann calls."), Message("user", "Hello?")]
+        await agent.chaos.begin(request("llm.context_overflow", tokens=480))
+        enter_scope(CallScope("call-1", 1, 0))
+        longer = agent.chaos.history(history)
+        state = await agent.chaos.end("one")
+        return longer, agent.chaos.history(history), state["touched"]
+
+    longer, after, touched = run_virtually(main())
+    assert (longer[0].role, longer[-1].text, len(longer)) == ("system", "Hello?", 22)
+    assert (len(after), touched) == (2, 1)
+
+
+def test_memory_is_taken_and_given_back():
+    async def main():
+        agent = Agent()
+        await agent.chaos.begin(request("target.memory_growth", mib_per_s=40, most_mib=20))
+        (fault,) = agent.chaos.of_kind(MemoryGrowth)
+        await asyncio.sleep(3)
+        held = len(fault._held)
+        state = await agent.chaos.end("one")
+        return held, state["touched"], len(fault._held)
+
+    assert run_virtually(main()) == (20, 20, 0)
+
+
+def test_the_harness_knows_each_kind_of_the_agent_and_the_agent_each_of_its():
+    told = {name for name, kind in KINDS.items() if kind.where is Where.TARGET}
+    assert told == set(Chaos().kinds)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, kind in KINDS.items() if kind.where is Where.TARGET))
+def test_the_agent_takes_what_the_harness_says_is_legal(name):
+    async def main():
+        agent = Agent()
+        agent.chaos.runs_in("stt", Server())
+        parameters, problems = check_parameters(KINDS[name], example_of(KINDS[name]))
+        assert not problems
+        await agent.chaos.begin(request(name, **parameters))
+        await agent.chaos.end("one")
+
+    run_virtually(main())

@@ -93,6 +93,12 @@ def _add_edge_options(up: argparse.ArgumentParser) -> None:
         metavar="N",
         help="WebRTC calls at once, and as many media streams; more get 503 (%(default)s)",
     )
+    up.add_argument(
+        "--websocket-fallback",
+        default="off",
+        metavar="WORD",
+        help="on: answers to WebRTC offers name a WebSocket for callers whose ICE fails; off (%(default)s)",
+    )
     up.add_argument("--events", type=Path, metavar="FILE", help="append one JSON line per turn, barge-in and call")
     up.add_argument(
         "--compliance",

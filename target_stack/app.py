@@ -92,6 +92,7 @@ class Stack:
             extra_routes=Admin(self.chaos, config.admin_token).routes(),
             behind=behind,
             webrtc=config.webrtc,
+            has_fallback=config.has_fallback,
         )
         self._http_port = 0
         self._sip = self._new_sip_edge() if config.sip.is_on else None

@@ -70,6 +70,8 @@ class StackConfig:
     servers: ServersConfig = field(default_factory=ServersConfig)
     # Whether the agent's own voice in a caller's audio is kept from the pipeline.
     detects_echo: bool = True
+    # Whether WebRTC callers are told of a WebSocket to go on by when their ICE fails.
+    has_fallback: bool = False
     # What WebRTC calls are made of.
     webrtc: WebRtc = "aiortc"
 
@@ -110,6 +112,7 @@ def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         admin_token=options.admin_token,
         servers=servers_from(options),
         detects_echo=_is_on("--echo-detection", options.echo_detection),
+        has_fallback=_is_on("--websocket-fallback", options.websocket_fallback),
         webrtc=webrtc_from(options),
     )
 

@@ -28,6 +28,8 @@ class StreamCounts:
     streams: Counter[str] = field(default_factory=Counter)
     calls_ended: Counter[str] = field(default_factory=Counter)
     bad_messages: int = 0
+    # Streams that took a WebRTC call's place.
+    replacements: int = 0
 
 
 @dataclass

@@ -4,7 +4,8 @@
 
 The dialect is told from the first messages, so one path serves all of them. The agent speaks in real time, 20 ms a
 message, and sends nothing while it is silent; a barge-in also clears what the carrier still holds. The handshake's
-answer names where transcripts and stage times can be had (event_streams.py).
+answer names where transcripts and stage times can be had (event_streams.py). `?replaces=PC_ID` ends a WebRTC call
+whose caller goes on here, since its ICE failed.
 """
 
 import asyncio
@@ -130,7 +131,9 @@ class StreamEdge:
         limits: CallLimits,
         why_not: Callable[[], str],
         events: EventStreams,
+        replace: Callable[[str], None] = lambda _pc_id: None,
     ) -> None:
+        self._replace = replace
         self.counts = StreamCounts()
         self._events = events
         self._sessions = sessions
@@ -164,6 +167,11 @@ class StreamEdge:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Serve one connection to its end; RequestRefusedError where no call is taken."""
+        replaced = request.query.get("replaces")
+        if replaced is not None:
+            # Whose media did not come through; its place is free whether this one gets one or not.
+            self.counts.replacements += 1
+            self._replace(replaced)
         why = self.refusal()
         self.counts.answers[503 if why else 101] += 1
         if why:

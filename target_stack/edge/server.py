@@ -27,7 +27,7 @@ from aiohttp import web
 from harness.model.errors import RemoteProtocolError
 from harness.protocols import small_webrtc
 from harness.protocols.json_fields import Fields, load_object
-from target_stack.edge.agent_call import CallLimits
+from target_stack.edge.agent_call import CallLimits, EndReason
 from target_stack.edge.behind import Behind
 from target_stack.edge.call_names import CallNames
 from target_stack.edge.calls import MAX_CALLS, Calls, NewCall, RequestRefusedError
@@ -50,6 +50,9 @@ MAX_BODY_BYTES = 256 * 1024
 # Issued by POST /start and not called yet; the oldest goes first.
 MAX_STARTED_SESSIONS = 256
 _RETRY_AFTER_S = "5"
+# In the answer to an offer: where to go on by WebSocket, as a media stream, when no media come through.
+FALLBACK_HEADER = "X-Callquake-Fallback"
+_ANSWERED = "callquake_pc_id"
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -60,6 +63,7 @@ class EdgeServer:
 
     `names`: shared with the other edges, where there are any. `behind`: callers come through a front. `webrtc`: what
     WebRTC calls are made of: aiortc's peer connection, a dozen calls a core, or our own, some hundreds.
+    `has_fallback`: answers name a WebSocket that a caller may take when its ICE fails.
     """
 
     def __init__(
@@ -76,7 +80,9 @@ class EdgeServer:
         extra_routes: Sequence[web.RouteDef] = (),
         behind: Behind | None = None,
         webrtc: WebRtc = "aiortc",
+        has_fallback: bool = False,
     ) -> None:
+        self._has_fallback = has_fallback
         self._webrtc = webrtc
         self._ground: LightGround | None = None
         self._behind = behind
@@ -131,6 +137,7 @@ class EdgeServer:
             self._limits,
             lambda: _why_not(self._readiness()),
             self.streams,
+            lambda pc_id: self.calls.end(pc_id, EndReason.REPLACED),
         )
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_errors_as_json])
         app.add_routes(self._routes())
@@ -171,7 +178,10 @@ class EdgeServer:
         _transport, protocol = await asyncio.get_running_loop().connect_accepted_socket(server, sock)
         protocol.data_received(data)
 
-    async def _answering(self, request: web.Request, _response: web.StreamResponse) -> None:
+    async def _answering(self, request: web.Request, response: web.StreamResponse) -> None:
+        if self._has_fallback and _ANSWERED in request:
+            scheme = "wss" if request.secure else "ws"
+            response.headers[FALLBACK_HEADER] = f"{scheme}://{request.host}/stream?replaces={request[_ANSWERED]}"
         if self._behind is not None:
             self._behind.on_answer(request)
 
@@ -232,7 +242,9 @@ class EdgeServer:
         if transport is None:
             raise RequestRefusedError(400, "the connection closed before the offer was answered")
         # Where signalling came in, media can come in too.
-        return await self.calls.answer(offer, transport.get_extra_info("sockname")[0], channel)
+        answer = await self.calls.answer(offer, transport.get_extra_info("sockname")[0], channel)
+        request[_ANSWERED] = answer.pc_id
+        return answer
 
     async def _patch_offer(self, request: web.Request) -> web.Response:
         await self.calls.add_candidates(small_webrtc.parse_candidates(await request.read()))

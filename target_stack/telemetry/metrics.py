@@ -54,6 +54,10 @@ class StreamNumbers(Protocol):
         """Ended calls by reason."""
 
     @property
+    def replacements(self) -> int:
+        """Streams that took a WebRTC call's place."""
+
+    @property
     def bad_messages(self) -> int:
         """Messages that could not be used."""
 
@@ -131,6 +135,7 @@ def render_streams(streams: StreamNumbers) -> str:
             counter("stream_handshakes", "WebSocket handshakes by HTTP status.", by("status", answers)),
             counter("streams", "Media streams that started.", by("dialect", streams.streams)),
             counter("stream_calls_ended", "Ended media streams by reason.", by("reason", streams.calls_ended)),
+            counter("stream_replacements", "Streams in place of WebRTC calls.", [({}, streams.replacements)]),
             counter("stream_bad_messages", "Messages that could not be used.", [({}, streams.bad_messages)]),
         )
     )

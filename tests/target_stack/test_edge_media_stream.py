@@ -7,7 +7,7 @@ import contextlib
 import aiohttp
 import numpy as np
 import pytest
-from edge_peer import TRANSCRIPT, Sessions, running_edge, until
+from edge_peer import TRANSCRIPT, Client, Sessions, running_edge, until
 
 from harness.calibrate.voice import voiced
 from harness.media.clips import encode_clip
@@ -247,5 +247,39 @@ def test_who_waits_for_a_call_that_never_starts_is_told_that_there_is_none():
             url = socket._response.headers["X-Callquake-Events"]
             async with http.get(url.replace("ws", "http")) as gone:
                 assert gone.status == 404
+
+    asyncio.run(main())
+
+
+def test_a_caller_whose_ice_fails_goes_on_by_the_websocket_that_its_answer_named():
+    async def main():
+        sessions = Sessions()
+        async with running_edge(sessions, has_fallback=True, max_calls=1) as (edge, base):
+            client = Client(base)
+            offer = await client.offer()
+            await client.pc.close()
+            async with aiohttp.ClientSession() as http, http.post(f"{base}/api/offer", json=offer) as answer:
+                pc_id, told = (await answer.json())["pc_id"], answer.headers["X-Callquake-Fallback"]
+            assert told == f"{base.replace('http', 'ws')}/stream?replaces={pc_id}"
+            assert edge.counts.active_calls == 1
+            async with carrier(base, path=told.removeprefix(base.replace("http", "ws"))) as caller:
+                await until(lambda: loud(caller.heard()), "the greeting")
+                # The place of the call that never came to be is free.
+                await until(lambda: edge.counts.active_calls == 0, "replaced")
+            assert edge.counts.calls_ended == {"replaced": 1}
+            assert edge.media_streams.counts.replacements == 1
+
+    asyncio.run(main())
+
+
+def test_without_the_switch_no_answer_names_a_websocket():
+    async def main():
+        async with running_edge(Sessions()) as (_edge, base), Client(base) as client:
+            async with (
+                aiohttp.ClientSession() as http,
+                http.post(f"{base}/api/offer", json=await Client("").offer()) as r,
+            ):
+                assert "X-Callquake-Fallback" not in r.headers
+            assert client.answer
 
     asyncio.run(main())

@@ -11,7 +11,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from harness.model.errors import CallquakeError, ScenarioError
-from target_stack import config, emulation_config, llm_config, sip_config, tts_config, turn_config
+from target_stack import config, emulation_config, gpu_check, llm_config, sip_config, tts_config, turn_config
 from target_stack.compliance import cli as compliance_cli
 from target_stack.emulation import cli as stages_cli
 from target_stack.models import cli as models_cli
@@ -39,6 +39,8 @@ loaded and calls are taken.
   callquake up --port 0 --events turns.jsonl   any free port; one JSON line a turn with every stage's time
   callquake up --sip-port 5060                 SIP calls as well, over UDP and TCP; a trunk of 16 (--sip-trunk-calls)
   callquake up --sip-port 5060 --media-servers 3  3 processes of 100 calls each behind a front (docs/media-servers.md)
+  callquake up --profile gpu --llm-url URL --tts-model kokoro-v1_0.pth   float16 and CUDA (docs/gpu.md); without
+                                               --llm-url vLLM is started here: --vllm-model NAME
   callquake up --profile emulated              no models: service times before real queues, for thousands of calls
 
 Call it at http://HOST:PORT/api/offer (WebRTC; also /whip, /v1/realtime/calls), ws://HOST:PORT/twilio (media streams)
@@ -187,6 +189,8 @@ def run_up(options: argparse.Namespace) -> int:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     yield_to_other_sessions()
     settings = config.config_from(options, os.environ)
+    if settings.profile == "gpu":
+        gpu_check.require(settings)
     if settings.servers.is_on:
         # Needed by who asks for it.
         from target_stack.servers.serve import serve_front  # noqa: PLC0415

@@ -39,6 +39,7 @@ from target_stack.stages.worker import ModelWorker
 from target_stack.telemetry.batch_stats import BatchStats, render_batches
 from target_stack.telemetry.compliance import render_compliance
 from target_stack.telemetry.events import EventLog
+from target_stack.telemetry.gpu import GpuWatch
 from target_stack.telemetry.metrics import render_sip, render_stats
 from target_stack.telemetry.otel import OtelSpans
 from target_stack.telemetry.service_metrics import render_service
@@ -67,6 +68,7 @@ class Stack:
         simulated = _simulated(config) + self._switchboard.simulated()
         self._loading = Loading(_descriptions(config), simulated, config.profile)
         self.llm_stage = LlmStage(config.llm, _descriptions(config)["llm"])
+        self.gpus = GpuWatch()
         self._llm: LanguageModel | None = None
         self._stt: SpeechToText | None = None
         self._tts: TextToSpeech | None = None
@@ -127,7 +129,7 @@ class Stack:
             + render_batches(self._batches)
             + self._switchboard.metrics()
         )
-        own += self._emulated.metrics() if self._emulated else self.llm_stage.metrics()
+        own += self._emulated.metrics() if self._emulated else self.llm_stage.metrics() + self.gpus.metrics()
         return own + sip + (render_compliance(self._office.counts) if self._office else "")
 
     async def start(self) -> int:
@@ -135,6 +137,8 @@ class Stack:
         self._telemetry.events.open()
         if self._office is not None:
             await self._office.open()
+        if self._emulated is None:
+            await self.gpus.start()
         self._http_port = await self._edge.start()
         return self._http_port
 
@@ -242,6 +246,7 @@ class Stack:
         await self._edge.aclose()
         await self._switchboard.aclose()
         await self.llm_stage.aclose()
+        await self.gpus.aclose()
         if self._emulated is not None:
             await self._emulated.aclose()
         closing = [stage.aclose() for stage in (self._stt, self._tts) if stage is not None]

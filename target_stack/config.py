@@ -88,9 +88,14 @@ def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         _within(f"--{name.replace('_', '-')}", getattr(options, name), least, 64)
     for name in ("max_calls", "model_threads"):
         _within(f"--{name.replace('_', '-')}", getattr(options, name), 1, 10_000 if name == "max_calls" else 64)
+    servers, llm = servers_from(options), llm_from(options, environment, cache)
+    if servers.is_on and llm.vllm is not None and not is_emulated:
+        raise ScenarioError(
+            "--llm vllm with --media-servers: each would start its own; start one, name it by --llm-url"
+        )
     return StackConfig(
         models=ModelPaths(cache, options.stt_model, options.tts_model, options.llm_model, not options.no_fetch),
-        llm=llm_from(options, environment, cache),
+        llm=llm,
         host=options.host,
         port=options.port,
         max_calls=options.max_calls,
@@ -110,7 +115,7 @@ def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         vad=_vad(options.vad),
         emulation=emulation_config.emulation_from(options) if is_emulated else None,
         admin_token=options.admin_token,
-        servers=servers_from(options),
+        servers=servers,
         detects_echo=_is_on("--echo-detection", options.echo_detection),
         has_fallback=_is_on("--websocket-fallback", options.websocket_fallback),
         webrtc=webrtc_from(options),

@@ -28,10 +28,8 @@ class TtsConfig:
 
 def add_options(up: argparse.ArgumentParser) -> None:
     """Add the options."""
-    up.add_argument(
-        "--tts-engine", default="onnx", metavar="WORD", help="onnx, or torch, which needs --tts-model (%(default)s)"
-    )
-    up.add_argument("--tts-device", default="cpu", metavar="NAME", help="for torch: cpu or cuda (%(default)s)")
+    up.add_argument("--tts-engine", metavar="WORD", help="onnx, or torch, which needs --tts-model (onnx; gpu: torch)")
+    up.add_argument("--tts-device", metavar="NAME", help="for torch: cpu or cuda (cpu; gpu: cuda)")
     up.add_argument(
         "--tts-batch",
         type=int,

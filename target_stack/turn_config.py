@@ -64,7 +64,7 @@ def add_options(up: argparse.ArgumentParser) -> None:
     up.add_argument(
         "--reply-sentences", type=int, default=1, metavar="N", help="longest reply of the agent (%(default)s)"
     )
-    up.add_argument("--stt-device", default="cpu", metavar="NAME", help="cpu or cuda (%(default)s)")
+    up.add_argument("--stt-device", metavar="NAME", help="cpu or cuda (cpu; gpu: cuda)")
     up.add_argument(
         "--stt-compute", default="auto", metavar="WORD", help="auto: int8 on cpu, float16 on cuda (%(default)s)"
     )

@@ -6,7 +6,7 @@ import threading
 import pytest
 from hypothesis import HealthCheck, settings
 
-CATEGORIES = ("unit", "loopback", "end_to_end", "soak", "peer")
+CATEGORIES = ("unit", "loopback", "end_to_end", "soak", "peer", "vllm")
 
 # onnxruntime must not look for its telemetry host, in this process or a child.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -21,6 +21,7 @@ def pytest_addoption(parser):
     parser.addoption("--soak", action="store_true", help="also run tests marked soak (long)")
     parser.addoption("--minutes", type=float, default=30.0, help="length of the soak of calls coming and going")
     parser.addoption("--peers", action="store_true", help="also run tests marked peer (they install the peer first)")
+    parser.addoption("--vllm", action="store_true", help="also run tests marked vllm (command in CALLQUAKE_VLLM)")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -36,6 +37,8 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="slow, and near to a test that was run: ask for it with --soak"))
         if carried == ["peer"] and not config.getoption("--peers"):
             item.add_marker(pytest.mark.skip(reason="installs a foreign peer: ask for it with --peers"))
+        if carried == ["vllm"] and not config.getoption("--vllm"):
+            item.add_marker(pytest.mark.skip(reason="needs an environment with vLLM (docs/llm.md): ask with --vllm"))
 
 
 @pytest.fixture(autouse=True)

@@ -22,10 +22,15 @@ def parsed(*arguments, environment=None):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--profile", "gpu"], "--profile gpu: not built yet; legal: cpu"),
+        (["--profile", "gpu"], "--llm vllm: needs --vllm-model NAME"),
+        (["--profile", "gpu", "--vllm-model", "m"], "--tts-engine torch: needs --tts-model FILE.pth"),
+        (["--llm", "vllm", "--vllm-model", "m", "--media-servers", "2"], "--llm vllm with --media-servers"),
+        (["--vllm-args", "'", "--llm", "vllm", "--vllm-model", "m"], "--vllm-args '"),
+        (["--llm-context", "guess"], "--llm-context guess: legal: summarise, whole"),
+        (["--llm-context-tokens", "7"], "--llm-context-tokens 7: must be 0 or 128 to 10000000"),
         (["--profile", "tpu"], "no such profile; legal: cpu"),
         (["--port", "70000"], "--port 70000: must be 0 to 65535"),
-        (["--llm", "big"], "--llm big: legal: real, scripted"),
+        (["--llm", "big"], "--llm big: legal: real, scripted, vllm"),
         (["--llm-url", "localhost:8000"], "must begin with http"),
         (["--llm", "scripted", "--llm-url", "http://h"], "exclude each other"),
         (["--voice", "nobody"], "--voice nobody: legal: af_heart"),

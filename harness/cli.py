@@ -155,6 +155,8 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run_parser.add_argument("--seed", type=int, metavar="N", help="same seed, same calls; instead of the scenario's")
     run_parser.add_argument("--calls", type=int, metavar="N", help="place at most this many calls")
     run_parser.add_argument("--run-dir", type=Path, metavar="DIR", help="default: reports/<run-id>")
+    run_parser.add_argument("--runbook", type=Path, metavar="FILE", help="runbook, instead of the scenario's")
+    run_parser.add_argument("--webhook", metavar="URL", help="POST each alert there as JSON, while the run goes")
     run_parser.add_argument("--corpus", type=Path, metavar="DIR", help="corpus folder, instead of the scenario's")
     mode = run_parser.add_mutually_exclusive_group()
     mode.add_argument("--headless", action="store_true", help="without web UI (the default)")
@@ -183,6 +185,7 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "junit.xml and report.html anew. Exits with the verdict's code.",
     )
     report_parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="like reports/<run-id>")
+    report_parser.add_argument("--runbook", type=Path, metavar="FILE", help="runbook, instead of the run's own")
     report_parser.set_defaults(call=report.report)
 
 

@@ -20,6 +20,7 @@ _OWN_VARIABLES = (
     "SEED",
     "RUN_DIR",
     "CALLS",
+    "RUNBOOK",
     "RUN_ID",
     "PROGRESS_FD",
     "NO_REPORT",

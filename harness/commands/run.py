@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
         corpus_dir=options.corpus,
         calls=options.calls,
         only=options.only_target or (),
+        runbook=options.runbook,
     )
     print(f"scenario {prepared.loaded.scenario.name}: {describe(prepared)}", flush=True)
     print_hint(prepared)
@@ -115,6 +116,8 @@ def _locust_words(options: argparse.Namespace, prepared: Prepared) -> list[str]:
         words += ["--only-targets", " ".join(prepared.only)]
     if options.corpus is not None:
         words += ["--corpus", str(options.corpus)]
+    if options.runbook is not None:
+        words += ["--runbook", str(options.runbook)]
     if options.calls is not None:
         words += ["--calls", str(options.calls)]
     return [*words, *workers.locust_words(options)]

@@ -59,6 +59,7 @@ def _prepare(environment: Any) -> runs.Runs:
         corpus_dir=chosen.corpus,
         calls=chosen.calls,
         only=chosen.only_targets,
+        runbook=chosen.runbook,
     )
     runs.check_run_dir(chosen.run_dir)
     return runs.Runs(environment, prepared, chosen, reachability.probe_all(prepared.targets))

@@ -43,6 +43,7 @@ def describe_run(
         "notes": [],
         "scenario": _scenario(prepared),
         "scenario_path": str(prepared.loaded.path),
+        "runbook": prepared.runbook,
         "seed": prepared.seed,
         "target": first["target"] if is_one else {"url": prepared.url},
         "target_info": first["info"] if is_one else None,

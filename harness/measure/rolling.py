@@ -57,6 +57,8 @@ class Breach:
     """
 
     start_ns: float
+    # The end of the first window that broke the limit, and of the last.
+    first_ns: float
     end_ns: float
     worst: Estimate
     # Readings of the worst window.
@@ -129,7 +131,7 @@ def breaches(
 def _breach(run: Sequence[tuple[Point, Estimate]], *, is_low_bad: bool, is_open: bool) -> Breach:
     worst, estimate = (min if is_low_bad else max)(run, key=lambda one: one[1].value)
     first = run[0][0]
-    return Breach(first.at_ns - first.step_ns, run[-1][0].at_ns, estimate, worst.n, is_open)
+    return Breach(first.at_ns - first.step_ns, first.at_ns, run[-1][0].at_ns, estimate, worst.n, is_open)
 
 
 def trend(aggregate: Callable[[Sample], Estimate | None]) -> Figure:

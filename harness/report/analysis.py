@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 
 from harness.measure.run import (
     Measured,
@@ -11,6 +12,7 @@ from harness.measure.run import (
     find_sampling,
     measure,
 )
+from harness.model.errors import ScenarioError
 from harness.report.calibration_words import MeasurementError, error_words, measurement_error
 from harness.report.emulated import not_heard
 from harness.report.impairment_notes import onset_words
@@ -18,8 +20,11 @@ from harness.report.notes import notes_of
 from harness.report.store import StoredRun
 from harness.report.workers import faults_of
 from harness.verdict import runbook
+from harness.verdict.alerts import Alert, alerts_of
 from harness.verdict.evaluate import ThresholdResult, evaluate_all
+from harness.verdict.runbook_file import parse_runbook
 from harness.verdict.thresholds import parse_entry
+from harness.verdict.timeline import FaultTimeline, claims_broken, timelines_of
 from harness.verdict.verdict import RunStatus, Verdict, decide
 
 
@@ -34,6 +39,9 @@ class Analysis:
     budget: list[runbook.BudgetResult]
     verdict: Verdict
     notes: list[str]
+    # What the runbook's rules saw, stretch by stretch.
+    alerts: list[Alert] = field(default_factory=list)
+    timelines: list[FaultTimeline] = field(default_factory=list)
     # How true TTFB is; None = not calibrated on this machine, or told target by target.
     error: MeasurementError | None = None
     # The same of each of several targets, by name.
@@ -48,8 +56,11 @@ class Analysis:
         return "; ".join(f"{one.name}: {error_words(self.errors[one.name], one.target)}" for one in targets)
 
 
-def analyse(run: StoredRun) -> Analysis:
-    """Judge `run`; raises ScenarioError when its scenario has a threshold that cannot be read."""
+def analyse(run: StoredRun, runbook_file: Path | None = None) -> Analysis:
+    """Judge `run`; raises ScenarioError when its scenario has a threshold, or its runbook a rule, that cannot be read.
+
+    `runbook_file` stands in the place of the runbook that the run was begun with.
+    """
     info = run.info
     thresholds = [parse_entry(entry) for entry in info.scenario.get("thresholds") or ()]
     measured = measure(
@@ -74,14 +85,18 @@ def analyse(run: StoredRun) -> Analysis:
     )
     impaired = onset_words(run.calls)
     results = [result for threshold in thresholds for result in evaluate_all(threshold, measured)]
-    book = load_runbook()
+    book = load_runbook(run.info.runbook, runbook_file)
+    alerts = alerts_of(book.rules, measured)
+    timelines = timelines_of(measured, alerts)
     return Analysis(
         run=run,
         measured=measured,
         thresholds=results,
         triggers=runbook.evaluate_triggers(book, measured, info.target_info),
         budget=runbook.evaluate_budget(book, measured),
-        verdict=decide(measured, results, info.status, str(info.target.get("url", ""))),
+        verdict=decide(measured, results, info.status, str(info.target.get("url", "")), claims_broken(timelines)),
+        alerts=alerts,
+        timelines=timelines,
         notes=notes_of(run, measured),
         error=measurement_error(info.calibration, measured.health, impaired),
         errors={one.name: measurement_error(one.calibration, measured.health, impaired) for one in info.targets},
@@ -96,6 +111,16 @@ def first_due_ns(run: StoredRun) -> int | None:
     return min(begun, default=run.info.started_monotonic_ns)
 
 
-def load_runbook() -> runbook.Runbook:
-    """Return the runbook that ships with the package."""
-    return runbook.parse(files("harness.verdict").joinpath("runbook.yaml").read_text(encoding="utf-8"))
+def load_runbook(text: str | None = None, path: Path | None = None) -> runbook.Runbook:
+    """Return the runbook of `path`, else that of `text`, else the one that ships; raises ScenarioError."""
+    if path is not None:
+        try:
+            return parse_runbook(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ScenarioError(f"--runbook: {path}: cannot be read: {error}") from error
+    return parse_runbook(text if text is not None else shipped_runbook())
+
+
+def shipped_runbook() -> str:
+    """Return the text of the runbook that ships with the package."""
+    return files("harness.verdict").joinpath("runbook.yaml").read_text(encoding="utf-8")

@@ -63,10 +63,9 @@ def text_lines(curve: DropOffCurve | None) -> list[str]:
         lines.append(f"  {span:<20}{percent(bucket.ratio):>8}   95% {interval(bucket.ci95):<16} n {bucket.n}")
     if len(curve.buckets) > _MOST_ROWS:
         lines.append(f"  and {len(curve.buckets) - _MOST_ROWS} more buckets, in report.html")
-    return [
-        *lines,
-        *(f"  {line}" for line in (inflection_words(curve.inflection), association_words(curve.association))),
-    ]
+    for sentence in (inflection_words(curve.inflection), association_words(curve.association)):
+        lines += textwrap.wrap(sentence, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+    return lines
 
 
 def survival_rows(curve: DropOffCurve) -> list[tuple[str, str, str]]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from harness.exit_codes import ExitCode
 from harness.model.errors import ScenarioError
-from harness.report import html, junit, text
-from harness.report.analysis import Analysis, analyse
+from harness.report import alert_words, html, junit, text
+from harness.report.analysis import Analysis, analyse, first_due_ns
 from harness.report.store import read_run
 from harness.report.summary_json import summary_of, verdict_of
 from harness.verdict.verdict import Verdict
@@ -25,16 +25,17 @@ class Result:
     summary: dict[str, Any]
 
 
-def finish_run(run_dir: Path, *, print_report: bool = True) -> Result:
-    """Write summary.json, verdict.json, junit.xml and report.html into `run_dir` and print the text report.
+def finish_run(run_dir: Path, *, print_report: bool = True, runbook: Path | None = None) -> Result:
+    """Write summary.json, verdict.json, alerts.jsonl, junit.xml and report.html into `run_dir`; print the text report.
 
     May be repeated at any time: everything is computed from the records. Raises ScenarioError when `run_dir` holds no
     run, has a threshold that cannot be read, or cannot be written to.
     """
-    analysis = analyse(read_run(run_dir))
+    analysis = analyse(read_run(run_dir), runbook)
     summary = summary_of(analysis)
     _write_json(run_dir / "summary.json", summary)
     _write_json(run_dir / "verdict.json", verdict_of(analysis))
+    _write(run_dir / "alerts.jsonl", alert_words.to_lines(analysis.alerts, first_due_ns(analysis.run)).encode())
     _write(run_dir / "junit.xml", junit.render(analysis))
     report_path = run_dir / "report.html"
     _write(report_path, html.render(analysis).encode())

@@ -67,6 +67,8 @@ class RunInfo:
     targets: tuple[TargetInfo, ...] = ()
     # The run's common start on the master's clock.
     first_due_monotonic_ns: int | None = None
+    # The text of the runbook it was held against; None = the one that ships.
+    runbook: str | None = None
 
     @property
     def scenario_name(self) -> str:
@@ -152,6 +154,7 @@ def read_info(path: Path) -> RunInfo:
         first_due_monotonic_ns=_whole(raw, "first_due_monotonic_ns", path),
         calibration=_calibration(raw.get("calibration")),
         targets=_targets(raw.get("targets")),
+        runbook=raw["runbook"] if isinstance(raw.get("runbook"), str) else None,
     )
 
 

@@ -6,8 +6,8 @@ from harness.measure.bands import DROP_OFF, TTFB_MS, band_of
 from harness.measure.distribution import Estimate, Sample
 from harness.measure.ttfb import PERCENTILES, UNDECIDED
 from harness.model.codec import to_json
-from harness.report import drop_off_words
-from harness.report.analysis import Analysis
+from harness.report import alert_words, drop_off_words, timeline_words
+from harness.report.analysis import Analysis, first_due_ns
 from harness.report.by_target_json import by_target_json
 from harness.report.calibration_words import error_json
 from harness.report.fault_words import faults_json
@@ -56,6 +56,8 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "by_target": by_target_json(measured.by_target, analysis.errors),
         "thresholds": [threshold_row(r) for r in analysis.thresholds],
         "runbook": _runbook(analysis),
+        "alerts": [alert_words.to_json(one, first_due_ns(analysis.run)) for one in analysis.alerts],
+        "fault_timelines": [timeline_words.to_json(one) for one in analysis.timelines],
         "generator": _generator(analysis),
         "packets": loss_of(analysis.run.calls),
         "impairments": impaired_callers(analysis.run.calls),

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from harness.measure.bands import DROP_OFF, TTFB_MS, band_of
 from harness.measure.stages import STAGES
 from harness.measure.ttfb import PERCENTILES
-from harness.report.analysis import Analysis
+from harness.report import alert_words
+from harness.report.analysis import Analysis, first_due_ns
 from harness.report.by_target_words import text_lines as target_lines
 from harness.report.causes import remedy_of
 from harness.report.drop_off_words import text_lines as drop_off_lines
 from harness.report.fault_words import rows_of as fault_rows
 from harness.report.sip_words import text_lines as sip_lines
+from harness.report.timeline_words import text_lines as timeline_lines
 from harness.report.wer_words import intelligibility_lines
 from harness.report.wer_words import text_lines as wer_lines
 from harness.report.words import NOT_MEASURED, bounded_ms, interval, ms, percent, seconds, words
@@ -35,7 +37,9 @@ def render(analysis: Analysis, report_path: str) -> str:
         target_lines(analysis.measured.by_target),
         sip_lines(analysis.measured.sip),
         _faults(analysis),
+        timeline_lines(analysis.timelines),
         _runbook(analysis),
+        _alerts(analysis),
         _generator(analysis),
         _workers(analysis),
         _notes(analysis),
@@ -161,6 +165,14 @@ def _runbook(analysis: Analysis) -> list[str]:
                 f"{row.trigger.title} {sign}{_figure(row.value, row.trigger.unit)}: {row.trigger.action}", " " * 7
             )
     return lines
+
+
+def _alerts(analysis: Analysis) -> list[str]:
+    told = alert_words.text_lines(analysis.alerts, first_due_ns(analysis.run))
+    return [line for one in told for line in _wrap(one, "    ", "  ")] and [
+        f"Alerts  {len(analysis.alerts)} fired",
+        *(line for one in told for line in _wrap(one, "    ", "  ")),
+    ]
 
 
 def _figure(value: float, unit: str) -> str:

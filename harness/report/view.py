@@ -13,6 +13,7 @@ from harness.report import drop_off_words
 from harness.report.analysis import Analysis
 from harness.report.by_target_words import difference_rows, rows_of, title_of
 from harness.report.causes import remedy_of
+from harness.report.charts import course as course_chart
 from harness.report.charts import drop_off as drop_off_chart
 from harness.report.charts import health as health_chart
 from harness.report.charts import response, shares
@@ -20,6 +21,7 @@ from harness.report.charts import targets as target_chart
 from harness.report.fault_words import rows_of as fault_rows
 from harness.report.health_rows import health_rows
 from harness.report.sip_words import delay_rows, facts_of, ratio_rows
+from harness.report.view_alerts import alert_rows, course_of_run, timeline_rows
 from harness.report.view_calls import call_rows, turn_points
 from harness.report.view_wer import segment_groups
 from harness.report.words import NOT_MEASURED, bounded_ms, interval, ms, percent
@@ -65,6 +67,9 @@ def view_of(analysis: Analysis) -> dict[str, Any]:
         "by_target": _by_target(analysis),
         "sip": _sip(analysis),
         "curve": _curve(analysis),
+        "alerts": alert_rows(analysis),
+        "timelines": timeline_rows(analysis),
+        "course": course_chart.course(course_of_run(analysis)),
         "faults": fault_rows(analysis.run),
         "remedies": [(cause, remedy_of(cause)) for cause in analysis.measured.drop_off.by_cause if remedy_of(cause)],
         "calls": rows[:MAX_CALLS_SHOWN],

@@ -23,6 +23,7 @@ from harness.scenario.schema import Caller, Scenario
 from harness.scenario.target.address import TRANSPORTS
 from harness.scenario.target.block import NO_PACKETS, Target
 from harness.scenario.target.several import called, chosen, in_words, specs
+from harness.verdict.runbook_file import parse_runbook
 from harness.verdict.thresholds import parse
 
 
@@ -41,6 +42,8 @@ class Prepared:
     max_calls: int | None
     # Of several targets the only ones to be called; () = all.
     only: tuple[str, ...] = ()
+    # The text of the runbook that the run is held against; None = the one that ships.
+    runbook: str | None = None
 
     @property
     def named_targets(self) -> dict[str, Target]:
@@ -62,12 +65,13 @@ def prepare(
     calls: int | None = None,
     folder: Path | None = None,
     only: Iterable[str] = (),
+    runbook: Path | str | None = None,
 ) -> Prepared:
     """Load and check a scenario with the command line's overrides; raises ScenarioError listing every problem.
 
     `url` is an address for the only target, or NAME=URL for each of several, with blanks between; `only` names those of
-    several that are to be called. Secrets that the file names must be set in the environment. `folder` is where its
-    files are, if not beside it.
+    several that are to be called; `runbook` is a runbook file, instead of the scenario's. Secrets that the file names
+    must be set in the environment. `folder` is where its files are, if not beside it.
     """
     loaded = load_scenario(path, environ=os.environ, folder=folder)
     corpus = _corpus_of(loaded, corpus_dir)
@@ -78,6 +82,11 @@ def prepare(
         *(loaded.problem(place, said) for place, said in problems_of_faults(loaded.scenario)),
     ]
     only, targets = tuple(only), dict[str, Target]()
+    book = None
+    try:
+        book = _runbook_of(loaded, runbook)
+    except ScenarioError as error:
+        problems.append(str(error))
     try:
         targets = _called(loaded, url, only)
         problems += _transport_problems(loaded, specs(targets))
@@ -98,7 +107,7 @@ def prepare(
         raise ScenarioError(loaded.problem(place, message))
     caps = [cap for cap in (scenario.load.users.calls if scenario.load.users else None, calls) if cap is not None]
     where = in_words({name: target.url for name, target in targets.items()})
-    return Prepared(loaded, corpus, used_seed, where, planner, due_ms, min(caps, default=None), only)
+    return Prepared(loaded, corpus, used_seed, where, planner, due_ms, min(caps, default=None), only, book)
 
 
 def _called(loaded: LoadedScenario, url: str | None, wanted: tuple[str, ...]) -> dict[str, Target]:
@@ -110,6 +119,21 @@ def _called(loaded: LoadedScenario, url: str | None, wanted: tuple[str, ...]) ->
         return called(loaded.scenario.named_targets, url, wanted)
     except ValueError as error:
         raise ScenarioError(f"{option}: {error}") from error
+
+
+def _runbook_of(loaded: LoadedScenario, named: Path | str | None) -> str | None:
+    """Return the text of the runbook, checked; raises ScenarioError. None = the one that ships."""
+    said = loaded.scenario.runbook
+    path = Path(named) if named is not None else None if said is None else loaded.path.parent / said
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path}: cannot read the runbook: {getattr(error, 'strerror', None) or 'not UTF-8 text'}"
+        raise ScenarioError(message if named is not None else loaded.problem(("runbook",), message)) from error
+    parse_runbook(text, str(path), window_names(loaded.scenario))
+    return text
 
 
 def _corpus_of(loaded: LoadedScenario, corpus_dir: Path | str | None) -> Corpus:

@@ -307,6 +307,7 @@ class Scenario(StrictModel):
     record: RecordShare = 0.0
     wer: WerOptions = WerOptions()
     thresholds: list[ThresholdChoice] = Field(default_factory=list)
+    runbook: str | None = Field(default=None, min_length=1, description="runbook file, relative to this file")
     faults: list[FaultBlock] = Field(default_factory=list, description="what is broken on purpose, and when")
     admin: AdminBlock | None = Field(default=None, description="the bundled agent's admin API, for faults of its own")
 

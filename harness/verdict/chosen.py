@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 
 from harness.measure import windows
 from harness.measure.rolling import Reading
-from harness.measure.run import Measured
 from harness.measure.windows import Span
 from harness.verdict.clauses import WindowName
-from harness.verdict.readings import Tags, is_measured, readings_of
+from harness.verdict.readings import Records, Tags, is_measured, readings_of
 from harness.verdict.thresholds import Threshold
 
 _ALWAYS: Span = (float("-inf"), float("inf"))
@@ -25,7 +24,7 @@ class Chosen:
     why: str = ""
 
 
-def choose(threshold: Threshold, run: Measured) -> list[Chosen]:
+def choose(threshold: Threshold, run: Records) -> list[Chosen]:
     """Return the readings of each segment, in the order of their names; of a threshold without `by` there is one."""
     metric, by = threshold.metric, threshold.clauses.by.removeprefix("tag_")
     spans, why = _spans(threshold.clauses.window, run)
@@ -48,7 +47,7 @@ def choose(threshold: Threshold, run: Measured) -> list[Chosen]:
     return [Chosen(part, spans, f"{by}:{value or 'none'}") for value, part in sorted(parts.items())]
 
 
-def _spans(name: WindowName | None, run: Measured) -> tuple[Sequence[Span], str]:
+def _spans(name: WindowName | None, run: Records) -> tuple[Sequence[Span], str]:
     if name is None:
         return (_ALWAYS,), ""
     window = windows.find(run.windows, name.kind, name.name)

@@ -5,19 +5,52 @@ record, so that the figure of any part of a run is made of the same values as th
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from harness.measure import calls as call_metrics
 from harness.measure import sip, stages
 from harness.measure.distribution import Sample
 from harness.measure.rolling import Figure, Reading, count, greatest, ratio, trend
-from harness.measure.run import Measured
 from harness.measure.segments import call_tags, turn_tags
+from harness.measure.target_series import Series
 from harness.measure.ttfb import Entry, entry_of
+from harness.measure.wer import WerResult
+from harness.measure.windows import Window
 from harness.model.clock import NS_PER_MS
 from harness.model.records import CallRecord, Outcome, TurnRecord
 from harness.verdict.metrics import COUNT, RATIO, Metric
 
 Tags = Mapping[str, str]
+
+
+class Records(Protocol):
+    """What readings are taken from: a measured run, or what has arrived of one that still goes on."""
+
+    @property
+    def calls(self) -> Sequence[CallRecord]:
+        """Calls that have ended."""
+
+    @property
+    def turns(self) -> Sequence[TurnRecord]:
+        """Turns that have ended."""
+
+    @property
+    def wer(self) -> WerResult:
+        """Utterances aligned with what was heard of them."""
+
+    @property
+    def expects_greeting(self) -> call_metrics.Expects:
+        """Whether callers await a greeting."""
+
+    @property
+    def target_series(self) -> Series:
+        """What the target told of itself."""
+
+    @property
+    def windows(self) -> Sequence[Window]:
+        """Stretches that have a name."""
+
+
 # A reading and the tags of its record.
 Tagged = tuple[Reading, Tags]
 _SIP_DELAYS: Mapping[str, Callable[[Sequence[CallRecord]], Sample]] = {
@@ -36,7 +69,7 @@ _SIP_RATIOS: Mapping[str, Callable[[Sequence[CallRecord]], sip.Ratio]] = {
 _SPOKEN = frozenset({Entry.ANSWERED, Entry.CENSORED, Entry.FALSE_ENDPOINT})
 
 
-def readings_of(metric: Metric, run: Measured, tags: Tags) -> list[Tagged]:
+def readings_of(metric: Metric, run: Records, tags: Tags) -> list[Tagged]:
     """Return the readings of `metric` whose records have all of `tags`, in no order."""
     wanted = {key.removeprefix("tag_"): value for key, value in tags.items() if key != "stage"}
     stage = tags.get("stage", "")
@@ -58,12 +91,12 @@ def figure_of(metric: Metric, aggregate: Callable[[Sample], object]) -> Figure:
     return ratio if metric.kind == RATIO else trend(aggregate)  # type: ignore[arg-type]
 
 
-def is_measured(metric: Metric, run: Measured) -> bool:
+def is_measured(metric: Metric, run: Records) -> bool:
     """Return whether anything could have told this metric: what no one watches is not 0."""
     return metric.scope != "target" or metric.name in run.target_series
 
 
-def _of_target(metric: Metric, run: Measured) -> Iterator[Tagged]:
+def _of_target(metric: Metric, run: Records) -> Iterator[Tagged]:
     for sample in run.target_series.get(metric.name, ()):
         yield Reading(sample.at_ns, sample.at_ns, sample.value), {"instance": sample.instance}
 
@@ -71,7 +104,7 @@ def _of_target(metric: Metric, run: Measured) -> Iterator[Tagged]:
 # --- turns ---------------------------------------------------------------------------------------------------------
 
 
-def _of_turns(name: str, run: Measured, stage: str) -> Iterator[Tagged]:
+def _of_turns(name: str, run: Records, stage: str) -> Iterator[Tagged]:
     if name == "wer":
         for one in run.wer.scored:
             yield _turn_reading(one.turn, one.errors, one.n_words), turn_tags(one.turn)
@@ -112,7 +145,7 @@ def _turn_reading(turn: TurnRecord, value: float, weight: float = 1.0, *, is_bou
 # --- calls ---------------------------------------------------------------------------------------------------------
 
 
-def _of_calls(name: str, run: Measured) -> Iterator[Tagged]:
+def _of_calls(name: str, run: Records) -> Iterator[Tagged]:
     one_by_one = _ONE_CALL.get(name)
     if name == "greeting_ms":
         yield from _greetings(run)
@@ -130,7 +163,7 @@ def _of_calls(name: str, run: Measured) -> Iterator[Tagged]:
             yield reading, tags
 
 
-def _greetings(run: Measured) -> Iterator[Tagged]:
+def _greetings(run: Records) -> Iterator[Tagged]:
     expects = run.expects_greeting
     if expects is None:
         # As calls.greeting_sample has it: an agent greets that greeted any caller.

@@ -1,30 +1,19 @@
-"""The runbook's scaling triggers and latency budget against a measured run. The numbers are in runbook.yaml."""
+"""The runbook against a measured run: its triggers over the whole of it, and its latency budget."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-
-import yaml
 
 from harness.measure.distribution import Estimate
 from harness.measure.run import Measured
+from harness.measure.target_series import series_of
+from harness.verdict.readings import figure_of, is_measured, readings_of
+from harness.verdict.rules import BandSet, Rule
 
 FIRED = "fired"
 QUIET = "quiet"
 UNDECIDED = "undecided"
 NOT_MEASURED = "not measured"
-
-
-@dataclass(frozen=True, slots=True)
-class Trigger:
-    """Above `above`, do `action`. `unit`: "ms", "ratio" or "count"."""
-
-    name: str
-    title: str
-    measure: str
-    above: float
-    unit: str
-    action: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +27,25 @@ class BudgetPart:
 
 @dataclass(frozen=True, slots=True)
 class Runbook:
-    """Triggers, and how the total P95 is shared out."""
+    """Triggers, bands and stages, and how the total P95 is shared out."""
 
-    triggers: tuple[Trigger, ...]
+    triggers: tuple[Rule, ...]
+    bands: tuple[BandSet, ...]
+    stages: tuple[Rule, ...]
     total_p95_ms: float
     parts: tuple[BudgetPart, ...]
+
+    @property
+    def rules(self) -> list[Rule]:
+        """Everything that alerts."""
+        return [*self.triggers, *(rule for one in self.bands for rule in one.rules), *self.stages]
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerResult:
-    """state: "fired", "quiet", "undecided" (a lower bound below the limit) or "not measured"."""
+    """state: "fired", "quiet", "undecided" (a lower bound below the limit) or "not measured"; of the whole run."""
 
-    trigger: Trigger
+    trigger: Rule
     value: float | None
     is_lower_bound: bool
     state: str
@@ -64,21 +60,16 @@ class BudgetResult:
     is_over: bool | None
 
 
-def parse(text: str) -> Runbook:
-    """Read runbook.yaml's text."""
-    raw = yaml.safe_load(text)
-    budget = raw["budget"]
-    return Runbook(
-        triggers=tuple(Trigger(**entry) for entry in raw["triggers"]),
-        total_p95_ms=float(budget["total_p95_ms"]),
-        parts=tuple(BudgetPart(**part) for part in budget["parts"]),
-    )
+def evaluate_triggers(
+    book: Runbook, run: Measured, target_info: Mapping[str, Any] | None = None
+) -> list[TriggerResult]:
+    """Return each trigger's state over the whole run, whatever it says of stretches of it.
 
-
-def evaluate_triggers(book: Runbook, run: Measured, target_info: Mapping[str, Any] | None) -> list[TriggerResult]:
-    """Return each trigger's state; `target_info` is the target's own account (healthz), which may know its limits."""
-    measures = _measures(run, target_info or {})
-    return [_trigger(trigger, measures.get(trigger.measure)) for trigger in book.triggers]
+    `target_info` is the target's own account (healthz), which may know its limits; `run` may know them already.
+    """
+    if target_info and not run.target_series:
+        run = replace(run, target_series=series_of((), run.health.timeline, target_info))
+    return [_trigger(trigger, _whole(trigger, run)) for trigger in book.triggers]
 
 
 def evaluate_budget(book: Runbook, run: Measured) -> list[BudgetResult]:
@@ -90,33 +81,17 @@ def evaluate_budget(book: Runbook, run: Measured) -> list[BudgetResult]:
     return rows
 
 
-def _measures(run: Measured, target_info: Mapping[str, Any]) -> dict[str, Estimate | None]:
-    return {
-        "ttfb_p95_ms": run.ttfb.percentiles["p95"],
-        "error_rate": _exact(run.error_rate),
-        "drop_off": _exact(run.drop_off.ratio),
-        "connection_ratio": _exact(_connection_ratio(run, target_info)),
-    }
-
-
-def _connection_ratio(run: Measured, target_info: Mapping[str, Any]) -> float | None:
-    limit = target_info.get("max_calls")
-    if not isinstance(limit, int | float) or limit <= 0 or not run.health.n_samples:
+def _whole(trigger: Rule, run: Measured) -> Estimate | None:
+    metric = trigger.when.metric
+    if not is_measured(metric, run):
         return None
-    return run.health.peak_calls / limit
+    readings = [reading for reading, _ in readings_of(metric, run, trigger.when.tags)]
+    return figure_of(metric, trigger.when.measure.aggregate)(readings)[0]
 
 
-def _exact(value: float | None) -> Estimate | None:
-    return None if value is None else Estimate(value, value)
-
-
-def _trigger(trigger: Trigger, estimate: Estimate | None) -> TriggerResult:
+def _trigger(trigger: Rule, estimate: Estimate | None) -> TriggerResult:
     if estimate is None:
         return TriggerResult(trigger, None, False, NOT_MEASURED)
-    if estimate.value > trigger.above:
-        state = FIRED
-    elif estimate.is_lower_bound and (estimate.upper is None or estimate.upper > trigger.above):
-        state = UNDECIDED
-    else:
-        state = QUIET
+    decided = trigger.when.decides(estimate)
+    state = UNDECIDED if decided is None else FIRED if decided else QUIET
     return TriggerResult(trigger, estimate.value, estimate.is_lower_bound, state)

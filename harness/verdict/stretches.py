@@ -32,8 +32,12 @@ class Course:
     origin_ns: float
 
 
-def course_of(threshold: Threshold, chosen: Chosen, *, is_known: bool = False) -> Course:
-    """Return the course of `threshold` over readings in order; `is_known`: by when each could be known."""
+def course_of(threshold: Threshold, chosen: Chosen, *, is_rule: bool = False) -> Course:
+    """Return the course of `threshold` over readings in order.
+
+    `is_rule`: it is a runbook's, which says what must not be; and each reading counts from when it could be known.
+    """
+    is_known, is_low_bad = is_rule, threshold.is_ceiling is is_rule
     over_ns = (threshold.clauses.window_ms or 0.0) * NS_PER_MS
     readings = chosen.readings
     points: list[Point] = []
@@ -44,8 +48,8 @@ def course_of(threshold: Threshold, chosen: Chosen, *, is_known: bool = False) -
         points += part
         found += breaches(
             decided,
-            lambda estimate: threshold.decides(estimate) is False,
-            is_low_bad=not threshold.is_ceiling,
+            lambda estimate: threshold.decides(estimate) is is_rule,
+            is_low_bad=is_low_bad,
             patience_ns=max(2 * over_ns, (threshold.clauses.sustained_ms or 0.0) * NS_PER_MS / 2),
         )
     told = [point for point in points if point.estimate is not None]
@@ -53,7 +57,7 @@ def course_of(threshold: Threshold, chosen: Chosen, *, is_known: bool = False) -
     return Course(
         points=points,
         breaches=found,
-        worst=_worst(threshold, told),
+        worst=_worst(told, is_low_bad=is_low_bad),
         over_ns=over_ns,
         min_samples=max(1, threshold.min_samples),
         n_decided=n_decided,
@@ -97,6 +101,6 @@ def _decides(threshold: Threshold, point: Point) -> bool:
     return point.estimate is not None and threshold.decides(point.estimate) is not None
 
 
-def _worst(threshold: Threshold, told: Sequence[Point]) -> Point | None:
-    choose = max if threshold.is_ceiling else min
+def _worst(told: Sequence[Point], *, is_low_bad: bool) -> Point | None:
+    choose = min if is_low_bad else max
     return choose(told, key=lambda point: point.estimate.value if point.estimate else 0.0) if told else None

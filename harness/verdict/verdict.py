@@ -54,9 +54,14 @@ class Verdict:
     exit_code: ExitCode
 
 
-def decide(run: Measured, results: Sequence[ThresholdResult], status: RunStatus, target: str = "") -> Verdict:
-    """Return the verdict of a run that ended with `status`; `target` is the address named when it was unreachable."""
-    kind, reasons = _reasons(run, results, status, target)
+def decide(
+    run: Measured, results: Sequence[ThresholdResult], status: RunStatus, target: str = "", broken: Sequence[str] = ()
+) -> Verdict:
+    """Return the verdict of a run that ended with `status`; `target` is the address named when it was unreachable.
+
+    `broken` says what faults claimed and the run refuted.
+    """
+    kind, reasons = _reasons(run, results, status, target, broken)
     return Verdict(kind, reasons[0], tuple(reasons), _exit_code(kind, status))
 
 
@@ -69,14 +74,14 @@ def _exit_code(kind: VerdictKind, status: RunStatus) -> ExitCode:
 
 
 def _reasons(
-    run: Measured, results: Sequence[ThresholdResult], status: RunStatus, target: str
+    run: Measured, results: Sequence[ThresholdResult], status: RunStatus, target: str, broken: Sequence[str]
 ) -> tuple[VerdictKind, list[str]]:
     """Return the kind and its reasons, the deciding one first."""
     if run.health.void_reasons:
         return VerdictKind.VOID, list(run.health.void_reasons)
     failed = [r for r in results if r.verdict is ThresholdVerdict.FAILED]
-    if failed:
-        return VerdictKind.FAILED, [_line(r) for r in failed]
+    if failed or broken:
+        return VerdictKind.FAILED, [*(_line(r) for r in failed), *broken]
     missing = [*_nothing_heard(run, status, target), *not_injected(run), *_undecided(results)]
     if missing:
         return VerdictKind.NO_DATA, missing

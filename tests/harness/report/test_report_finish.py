@@ -24,7 +24,7 @@ def test_every_report_is_written_and_the_text_is_printed(tmp_path: Path, capsys:
     assert result.exit_code is ExitCode.FAILED
     assert {p.name for p in tmp_path.iterdir()} == {
         "run.json", "calls.jsonl", "turns.jsonl", "health.jsonl",
-        "summary.json", "verdict.json", "junit.xml", "report.html",
+        "summary.json", "verdict.json", "alerts.jsonl", "junit.xml", "report.html",
     }  # fmt: skip
     text = capsys.readouterr().out
     assert text.startswith("\nFAILED  Smoke")

@@ -10,6 +10,7 @@ from harness.measure.run import Measured, measure
 from harness.model.records import HealthSample
 from harness.verdict import runbook
 from harness.verdict.evaluate import evaluate
+from harness.verdict.runbook_file import parse_runbook
 from harness.verdict.thresholds import parse
 from harness.verdict.verdict import RunStatus, Verdict, VerdictKind, decide
 
@@ -86,7 +87,7 @@ def test_a_dead_engine_voids_even_a_run_that_passes() -> None:
 
 
 def _book() -> runbook.Runbook:
-    return runbook.parse(files("harness.verdict").joinpath("runbook.yaml").read_text(encoding="utf-8"))
+    return parse_runbook(files("harness.verdict").joinpath("runbook.yaml").read_text(encoding="utf-8"))
 
 
 def test_the_runbook_has_its_six_triggers_and_a_budget_that_adds_up() -> None:

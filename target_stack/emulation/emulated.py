@@ -1,8 +1,11 @@
 """The emulated models of one agent: built from the configuration, loaded, counted, closed."""
 
 import asyncio
+from functools import partial
 
+from target_stack.emulation.cold_starts import ColdStarts
 from target_stack.emulation.emulated_metrics import render_servers
+from target_stack.emulation.life import Life
 from target_stack.emulation.pool_client import PoolClient
 from target_stack.emulation.servers import LocalServers
 from target_stack.emulation.stages import EmulatedLlm, EmulatedStt, EmulatedTts
@@ -26,9 +29,11 @@ class EmulatedModels:
             self.local = LocalServers(config.times, config.servers, stats, batches)
         servers = self._servers()
         told = config.descriptions
-        self.stt = EmulatedStt(servers, told["stt"])
-        self.llm = EmulatedLlm(servers, told["llm"])
-        self.tts = EmulatedTts(servers, told["tts"], config.times.tts.speech_ms_per_character)
+        cold = ColdStarts(config.times, config.servers.seed)
+        self.stt = EmulatedStt(servers, told["stt"], Life("stt", partial(cold.draw_ms, "stt")))
+        self.llm = EmulatedLlm(servers, told["llm"], Life("llm", partial(cold.draw_ms, "llm")))
+        pace_ms = config.times.tts.speech_ms_per_character
+        self.tts = EmulatedTts(servers, told["tts"], Life("tts", partial(cold.draw_ms, "tts")), pace_ms)
         self._connecting: asyncio.Task[None] | None = None
 
     def _servers(self) -> Servers:
@@ -59,13 +64,18 @@ class EmulatedModels:
                 self._connecting = asyncio.create_task(self._pool.connect())
             await asyncio.shield(self._connecting)
         elif self.local is not None and self._config.cold_start == "start":
-            await asyncio.sleep(self.local.cold_start_ms(stage) / 1000)
+            await asyncio.sleep(self.local.cold_starts.draw_ms(stage) / 1000)
 
     def settle(self) -> None:
         """Everything is loaded: from here on calls come, and the first may find the models cold."""
         if self.local is not None and self._config.cold_start == "first":
             for stage in self.local.conditions:
                 self.local.go_cold(stage)
+
+    @property
+    def processes(self) -> dict[str, Life]:
+        """What runs each stage, to be killed and started again."""
+        return {"stt": self.stt.life, "llm": self.llm.life, "tts": self.tts.life}
 
     def fault(self) -> str:
         """Return why calls cannot be taken, "" while they can."""

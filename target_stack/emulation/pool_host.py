@@ -33,7 +33,7 @@ class PoolHost:
     async def start(self) -> Path:
         """Listen; return the socket's path. Raises OSError."""
         if self._cold_start == "start":
-            await asyncio.sleep(max(map(self.servers.cold_start_ms, self.servers.conditions)) / 1000)
+            await asyncio.sleep(max(map(self.servers.cold_starts.draw_ms, self.servers.conditions)) / 1000)
         elif self._cold_start == "first":
             for stage in self.servers.conditions:
                 self.servers.go_cold(stage)

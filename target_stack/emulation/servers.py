@@ -5,8 +5,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from harness.model.clock import monotonic_ns
+from target_stack.emulation.cold_starts import ColdStarts
 from target_stack.emulation.lines import NOBODY_WAITS_MS, Lateness, Line
-from target_stack.emulation.seeded import quantile, uniform
 from target_stack.emulation.service_times import ServiceTimes
 from target_stack.emulation.work import Job, Served
 from target_stack.emulation.writer import Writer
@@ -46,8 +46,7 @@ class LocalServers:
         times = with_options(times, options)
         self.times = times
         self.lateness = Lateness()
-        self._seed = options.seed
-        self._cold_starts = 0
+        self.cold_starts = ColdStarts(times, options.seed)
         self._stt = Line(
             "stt",
             times.stt,
@@ -78,15 +77,9 @@ class LocalServers:
             "tts": self._tts.conditions,
         }
 
-    def cold_start_ms(self, stage: str) -> float:
-        """Return how long a cold start of the stage takes, drawn from the file anew each time."""
-        self._cold_starts += 1
-        table = {"stt": self.times.stt, "llm": self.times.llm, "tts": self.times.tts}[stage].cold_start_ms
-        return quantile(table, uniform(self._seed, stage, "cold", self._cold_starts))
-
     def go_cold(self, stage: str) -> float:
         """Have the stage's next request load the model; return how long that will take, in ms."""
-        load_ms = self.cold_start_ms(stage)
+        load_ms = self.cold_starts.draw_ms(stage)
         self.conditions[stage].go_cold(load_ms)
         return load_ms
 

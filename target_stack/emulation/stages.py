@@ -6,10 +6,12 @@ from contextlib import aclosing
 import numpy as np
 
 from target_stack.call_scope import call_scope
+from target_stack.emulation.life import Life
 from target_stack.emulation.voice import voiced
-from target_stack.emulation.work import Job, Servers
+from target_stack.emulation.work import EmulatedFailureError, Job, Servers
 from target_stack.emulation.writer import prompt_tokens
 from target_stack.frames import INPUT_RATE, Pcm
+from target_stack.stages.llm import LlmError
 from target_stack.stages.prompt import Message
 from target_stack.stages.scripted_llm import REPLIES
 from target_stack.stages.stt import Transcription
@@ -38,17 +40,21 @@ def _work() -> str:
 class EmulatedStt:
     """`SpeechToText` that knows how long an utterance is, and not a word of it."""
 
-    def __init__(self, servers: Servers, description: str) -> None:
+    def __init__(self, servers: Servers, description: str, life: Life) -> None:
         self.description = description
+        self.life = life
         self._servers = servers
 
     async def load(self) -> None:
-        """Nothing to load."""
+        """Take a cold start's time."""
+        await self.life.start()
 
     async def transcribe(self, samples: Pcm) -> Transcription:
         """Return words that stand for what was said, marked as such. Raises QueueFullError, EmulatedFailureError."""
         duration_s = len(samples) / INPUT_RATE
+        begun = self.life.begin()
         served = await self._servers.recognise(_job("stt", duration_s, piece=_work()))
+        self.life.check(begun)
         text = "" if served.is_empty else placeholder(duration_s)
         return Transcription(text, served.queue_ms, served.work_ms, is_emulated=True)
 
@@ -64,18 +70,28 @@ def placeholder(duration_s: float) -> str:
 class EmulatedLlm:
     """`LanguageModel` with a stock of replies."""
 
-    def __init__(self, servers: Servers, description: str, replies: Sequence[str] = REPLIES) -> None:
+    def __init__(self, servers: Servers, description: str, life: Life, replies: Sequence[str] = REPLIES) -> None:
         self.description = description
+        self.life = life
         self._servers = servers
         self._replies = replies
+
+    async def load(self) -> None:
+        """Take a cold start's time."""
+        await self.life.start()
 
     async def stream(self, history: Sequence[Message]) -> AsyncGenerator[str]:
         """Yield the reply's words at the server's pace. Raises LlmError."""
         turn = sum(message.role == "user" for message in history)
         job = _job("llm", prompt_tokens(history), text=self._replies[(turn - 1) % len(self._replies)])
-        async with aclosing(self._servers.write(job)) as words:
-            async for word in words:
-                yield word
+        try:
+            begun = self.life.begin()
+            async with aclosing(self._servers.write(job)) as words:
+                async for word in words:
+                    self.life.check(begun)
+                    yield word
+        except EmulatedFailureError as error:
+            raise LlmError(str(error), status=error.status) from error
 
     async def aclose(self) -> None:
         """Nothing: the servers are closed by their owner."""
@@ -84,17 +100,21 @@ class EmulatedLlm:
 class EmulatedTts:
     """`TextToSpeech` in a voice without words, as long as the sentence would have taken."""
 
-    def __init__(self, servers: Servers, description: str, speech_ms_per_character: float) -> None:
+    def __init__(self, servers: Servers, description: str, life: Life, speech_ms_per_character: float) -> None:
         self.description = description
+        self.life = life
         self._servers = servers
         self._pace_ms = speech_ms_per_character
 
     async def load(self) -> None:
-        """Nothing to load."""
+        """Take a cold start's time."""
+        await self.life.start()
 
     async def synthesise(self, sentence: str) -> Speech:
         """Return the speech. Raises QueueFullError, EmulatedFailureError."""
+        begun = self.life.begin()
         served = await self._servers.speak(_job("tts", len(sentence), piece=sentence))
+        self.life.check(begun)
         samples = _NOTHING if served.is_empty else voiced(len(sentence) * self._pace_ms)
         return Speech(samples, served.queue_ms, served.work_ms)
 

@@ -8,6 +8,7 @@ import pytest
 from virtual_loop import now_ns, run_virtually
 
 from target_stack.call_scope import CallScope, enter_scope
+from target_stack.emulation.life import Life
 from target_stack.emulation.servers import LocalServers, ServerOptions
 from target_stack.emulation.service_times import Level, read_service_times
 from target_stack.emulation.stages import EmulatedLlm, EmulatedStt, EmulatedTts
@@ -51,9 +52,9 @@ class Bench:
     def __init__(self, service_times, **options):
         self.stats, self.batches = Stats(), {}
         self.servers = LocalServers(service_times, ServerOptions(**options), self.stats, self.batches, now=now_ns)
-        self.stt = EmulatedStt(self.servers, "stt")
-        self.llm = EmulatedLlm(self.servers, "llm", ["Of course, one moment."])
-        self.tts = EmulatedTts(self.servers, "tts", 60.0)
+        self.stt = EmulatedStt(self.servers, "stt", Life("stt", lambda: 3000.0))
+        self.llm = EmulatedLlm(self.servers, "llm", Life("llm", lambda: 3000.0), ["Of course, one moment."])
+        self.tts = EmulatedTts(self.servers, "tts", Life("tts", lambda: 3000.0), 60.0)
 
     async def hear(self, seconds=3.0):
         return await self.stt.transcribe(np.zeros(round(seconds * INPUT_RATE), np.int16))
@@ -208,7 +209,7 @@ def test_a_silent_server_is_given_up_as_the_client_does():
             times().llm, 1, Stats(), LocalServers(times(), ServerOptions(), Stats(), {}).lateness, now=now_ns
         )
         writer.conditions.stall()
-        stage = EmulatedLlm(_Only(writer), "llm")
+        stage = EmulatedLlm(_Only(writer), "llm", Life("llm", lambda: 0.0))
         with pytest.raises(LlmError, match="silent for 15 s"):
             async with aclosing(stage.stream([Message("user", "Hello?")])) as pieces:
                 await anext(pieces)
@@ -321,3 +322,31 @@ def test_closing_ends_all_that_waits():
     assert stt == waiting == "BatchRefusedError"
     # What was being written goes on to its end; who waited is told.
     assert (running, refused) == ("list", "LlmError")
+
+
+@pytest.mark.parametrize("stage", ["stt", "llm", "tts"])
+def test_a_server_that_is_killed_loses_its_work_and_loads_its_model_before_it_works_again(stage):
+    async def scenario(bench):
+        def work():
+            return {"stt": bench.hear, "llm": bench.write, "tts": lambda: bench.tts.synthesise("A sentence.")}[stage]()
+
+        life = getattr(bench, stage).life
+        under_way = asyncio.ensure_future(outcomes(work()))
+        await asyncio.sleep(0.01)
+        await life.kill()
+        ((lost, _),) = await under_way
+        ((refused, at),) = await outcomes(work())
+        began_ns = now_ns()
+        await life.start()
+        loaded_ms = (now_ns() - began_ns) / 1e6
+        ((answer, _),) = await outcomes(work())
+        return lost, refused, at, loaded_ms, answer
+
+    lost, refused, at, loaded_ms, answer = with_bench(scenario)
+    for error in (lost, refused):
+        assert "its server is gone" in str(error)
+        assert (error.status, ending_of(error)) == (503, Ending.FAILED)
+        assert isinstance(error, LlmError if stage == "llm" else EmulatedFailureError)
+    assert at == 0
+    assert loaded_ms == pytest.approx(3000)
+    assert not isinstance(answer, Exception)

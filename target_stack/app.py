@@ -168,6 +168,8 @@ class Stack:
             chaos.runs_in("llm", self.llm_stage.server)
         self._stages = Stages(_vad(self._config), board.stt(stt), told, board.tts(tts))
         if self._emulated is not None:
+            for stage, process in self._emulated.processes.items():
+                chaos.runs_in(stage, process)
             self._emulated.settle()
 
     def own_stages(self) -> tuple[SpeechToText, LanguageModel, TextToSpeech]:

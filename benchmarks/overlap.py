@@ -46,7 +46,7 @@ BEGIN = "<!-- overlap: written by `python -m benchmarks.overlap`; do not edit --
 END = "<!-- end of overlap -->"
 MODES = ("on", "off")
 PACKET = INPUT_RATE * FRAME_MS // 1000
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 DRAWS = 2000
 
 

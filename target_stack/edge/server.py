@@ -324,6 +324,9 @@ async def _errors_as_json(request: web.Request, handler: _Route) -> web.StreamRe
         return response
     except asyncio.CancelledError:
         raise
+    except ConnectionResetError:
+        # Its client has gone; nothing is written.
+        return web.Response()
     except Exception:  # noqa: BLE001 -- one broken request must not look like a dead server
         _log.exception("%s %s", request.method, request.path)
         return _error(500, "the edge failed; see its log")

@@ -16,12 +16,12 @@ pytestmark = pytest.mark.end_to_end
 
 
 @contextlib.contextmanager
-def _edge_in_thread(sessions):
+def _edge_in_thread(sessions, **options):
     """Yield (edge, URL) of an edge on its own loop: selenium blocks its thread."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    context = running_edge(sessions)
+    context = running_edge(sessions, **options)
     try:
         yield asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result(20)
     finally:
@@ -31,12 +31,13 @@ def _edge_in_thread(sessions):
         loop.close()
 
 
-def test_the_page_in_chromium_speaks_and_hears_an_answer(tmp_path):
+@pytest.mark.parametrize("webrtc", ["aiortc", pytest.param("light", marks=pytest.mark.slow)])
+def test_the_page_in_chromium_speaks_and_hears_an_answer(tmp_path, webrtc):
     silence = np.zeros(RATE, np.int16)
     wav = tmp_path / "microphone.wav"
     write_wav(wav, np.concatenate([np.tile(silence, 4), tone(1.0, 300.0, RATE), np.tile(silence, 30)]))
     sessions = Sessions(greeting_s=1.0, answer_s=1.5, quiet_ms=400)
-    with _edge_in_thread(sessions) as (edge, url):
+    with _edge_in_thread(sessions, webrtc=webrtc) as (edge, url):
         with browser(tmp_path, wav) as driver:
             driver.get(f"{url}/?autostart=1&raw=1&call_id=chromium-1")
             account = wait_for(driver, lambda a: a["answersHeard"] >= 1, "heard an answer")

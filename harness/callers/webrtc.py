@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from harness.callers import http_signalling
+from harness.callers import http_signalling, sabotage
 from harness.callers.exchange import AgentText, CallEvent, Disconnected, UserTranscript
 from harness.callers.http_exchange import Requests
 from harness.callers.http_signalling import Answered
@@ -94,8 +94,9 @@ class WebRtcCaller:
             peer.offer_first()
         gathered_ns = None if awaits_servers else await self._gather(peer, turn, limit_s)
         limit_s -= (asked_ns + (gathered_ns or 0)) / 1e9
+        offer_sdp = sabotage.offered(peer.offer_sdp, self._plan.sabotage)
         offered = monotonic_ns()
-        answer = await turn.away(http_signalling.exchange(self._requests, peer.offer_sdp, self._plan.call_id, limit_s))
+        answer = await turn.away(http_signalling.exchange(self._requests, offer_sdp, self._plan.call_id, limit_s))
         self._session_url = answer.session_url
         # Without what it took to get a place again: that is ours, and told as queue_ms.
         answered = offered + answer.took_ns
@@ -197,7 +198,7 @@ class WebRtcCaller:
 
     async def _join(self, peer: OfferingPeer, answer_sdp: str, left_s: float) -> PeerMedia:
         try:
-            peer.accept(answer_sdp)
+            peer.accept(sabotage.answered(answer_sdp, self._plan.sabotage))
         except RemoteProtocolError as error:
             raise SetupFailure(Cause.SIGNALLING_REFUSED, f"the agent's SDP answer is unusable: {error}") from error
         try:

@@ -141,6 +141,7 @@ class Engine:
         warnings = [] if needs is None else headroom.check(needs, room)
         corpus = load_corpus(Path(message["corpus"]))
         self._clips = ClipStore(corpus)
+        self._faults.know(corpus.utterances)
         self._worker = str(message["worker"])
         self._context = CallContext(
             worker=self._worker,
@@ -271,9 +272,17 @@ class Engine:
                 _logger.exception("call %s: the audio of '%s' cannot be read yet", plan.call_id, utterance_id)
         if due_at_ns is not None and (early_ns := due_at_ns - monotonic_ns()) > 0:
             await asyncio.sleep(early_ns / NS_PER_S)
-        call = Call(self._faults.vary(plan), due_at_ns, context)
+        call = Call(await self._varied(plan, clips), due_at_ns, context)
         self._calls[plan.call_id] = call
         await self._run(plan.call_id, call)
+
+    async def _varied(self, plan: CallPlan, clips: ClipStore) -> CallPlan:
+        """Return the plan as the faults in force have it, its clips encoded beside the event loop."""
+        varied = self._faults.vary(plan)
+        if varied is not plan:
+            for utterance_id, codec in self._missing_clips(varied):
+                await asyncio.get_running_loop().run_in_executor(None, clips.clip, utterance_id, codec)
+        return varied
 
     async def _run(self, call_id: str, call: Call) -> None:
         try:

@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from harness.callers.call import Call
+from harness.callers.exchange import Spoken
+from harness.engine.fault_callers import CallerFaults
 from harness.engine.fault_network import NetworkFaults
 from harness.model.fault import Evidence, Fault, is_chosen
 from harness.model.plan import CallPlan
@@ -47,9 +49,14 @@ class FaultDesk:
 
     def __init__(self, calls: Mapping[str, Call], tell: Tell) -> None:
         self._calls, self._tell = calls, tell
-        self._works: dict[str, Work] = {"network": NetworkFaults()}
+        self._callers = CallerFaults()
+        self._works: dict[str, Work] = {"network": NetworkFaults(), "caller": self._callers}
         self._faults: dict[str, Fault] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def know(self, utterances: Mapping[str, Spoken]) -> None:
+        """Take note of what callers can say."""
+        self._callers.utterances = utterances
 
     def begin(self, fault: Fault) -> None:
         """Put a fault in force; a second word of the same one changes nothing."""

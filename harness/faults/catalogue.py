@@ -3,10 +3,10 @@
 import difflib
 from collections.abc import Mapping
 
-from harness.faults.families import hook, netem, network, process, stage
+from harness.faults.families import caller, hook, netem, network, process, stage
 from harness.faults.kind import Kind
 
-_FAMILIES = (network, netem, stage, process, hook)
+_FAMILIES = (caller, network, netem, stage, process, hook)
 KINDS: Mapping[str, Kind] = {kind.name: kind for family in _FAMILIES for kind in family.KINDS}
 
 

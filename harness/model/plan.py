@@ -187,6 +187,8 @@ class CallPlan:
     # The bad network that each direction of the call's RTP and RTCP goes through; None = none.
     impair_outgoing: Impairment | None = None
     impair_incoming: Impairment | None = None
+    # What a WebRTC caller does wrong on purpose: a way that harness/callers/sabotage.py knows; "" = nothing.
+    sabotage: str = ""
 
 
 def impairments_of(plan: CallPlan) -> dict[str, str]:

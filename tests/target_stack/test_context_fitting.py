@@ -157,6 +157,7 @@ LLAMA = "request (1200 tokens) exceeds the available context size (1024 tokens),
     [
         (VLLM + "you requested 127 tokens (27 in the messages, 100 in the completion).", Overflow(64, 27)),
         (VLLM + "your request has 127 input tokens. Please reduce the length of the input.", Overflow(64, 127)),
+        (VLLM + "your prompt contains at least 513 input tokens, which exceeds this limit.", Overflow(64, 513)),
         ("The decoder prompt (length 127) is longer than the maximum model length of 64.", Overflow(64, 127)),
         (VLLM + "your messages resulted in 9001 tokens.", Overflow(64, 9001)),
         (LLAMA, Overflow(1024, 1200)),

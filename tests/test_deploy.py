@@ -1,0 +1,189 @@
+"""Compose file, manifests, alerts and dashboard: as consistent as can be seen without a cluster or a GPU."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from target_stack.__main__ import parser
+from target_stack.edge.counts import EdgeCounts
+from target_stack.routing.routing_stats import RoutingStats, render_routing
+from target_stack.servers.front_metrics import __file__ as front_metrics_file
+from target_stack.telemetry.batch_stats import BatchStats, render_batches
+from target_stack.telemetry.compliance import ComplianceCounts, render_compliance
+from target_stack.telemetry.gpu import GpuReading, render_gpus
+from target_stack.telemetry.llm_stats import LlmStats, render_llm
+from target_stack.telemetry.metrics import render_edge, render_stats
+from target_stack.telemetry.stats import Stats
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).resolve().parents[1]
+DEPLOY = ROOT / "deploy"
+BASE = DEPLOY / "kubernetes" / "base"
+SIZES = (10, 100, 1000, 10_000)
+# Of servers that are not ours; the real vLLM's test reads these two.
+FOREIGN = {"vllm:num_requests_running", "vllm:num_requests_waiting"}
+
+
+def generator():
+    spec = importlib.util.spec_from_file_location("deploy_generate", DEPLOY / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def documents():
+    return [
+        doc
+        for path in sorted(BASE.glob("*.yaml"))
+        if path.name != "kustomization.yaml"
+        for doc in yaml.safe_load_all(path.read_text())
+    ]
+
+
+def pods():
+    return {d["metadata"]["name"]: d for d in documents() if d["kind"] in ("Deployment", "StatefulSet")}
+
+
+def containers():
+    return [c for pod in pods().values() for c in pod["spec"]["template"]["spec"]["containers"]]
+
+
+def our_metrics():
+    text = render_stats(Stats()) + render_edge(EdgeCounts()) + render_batches({"tts": BatchStats()})
+    text += render_llm(LlmStats()) + render_gpus([GpuReading("A10")]) + render_compliance(ComplianceCounts())
+    text += render_routing(RoutingStats(), {}, 0)
+    names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    front = Path(front_metrics_file).read_text()
+    names |= {f"callquake_{name}" for name in re.findall(r'gauge\(\s*"(\w+)"', front)}
+    return names | {f"callquake_{name}_total" for name in re.findall(r'counter\(\s*"(\w+)"', front)}
+
+
+def test_the_overlays_are_what_the_table_says():
+    written = generator().overlays()
+    assert {int(path.parent.name) for path in written} == set(SIZES)
+    for path, text in written.items():
+        assert path.read_text() == text, f"{path}: run python deploy/generate.py"
+
+
+def test_every_number_of_the_table_names_its_source():
+    table = yaml.safe_load((DEPLOY / "sizing.yaml").read_text())
+    rows = [*table["per_call"].values(), *table["limits"].values(), table["gpu_split"]]
+    for size in table["sizes"]:
+        rows += [size["gpus"], size["servers"]]
+    assert {row["source"] for row in rows} == set(table["sources"])
+    assert all(row.get("why") for row in rows if row["source"] == "derived")
+
+
+@pytest.mark.parametrize("calls", SIZES)
+def test_a_plan_carries_its_calls_with_the_gpus_of_the_table(calls):
+    module = generator()
+    table = yaml.safe_load((DEPLOY / "sizing.yaml").read_text())
+    size = next(size for size in table["sizes"] if size["calls"] == calls)
+    planned = module.plan(table, size)
+    slices = 2 if planned.is_shared else 1
+    assert planned.llm_pods + planned.agent_pods == size["gpus"]["count"] * slices
+    assert planned.agent_pods * planned.media_servers_a_pod * 100 * 0.8 >= calls
+    kustomization = yaml.safe_load((DEPLOY / f"kubernetes/overlays/{calls}/kustomization.yaml").read_text())
+    patched = [yaml.safe_load(p["patch"]) for p in kustomization["patches"] if "target" not in p]
+    assert {p["metadata"]["name"]: p["spec"]["replicas"] for p in patched} == {
+        "agent": planned.agent_pods,
+        "vllm": planned.llm_pods,
+    }
+    for patch in patched:
+        base = pods()[patch["metadata"]["name"]]
+        assert (patch["kind"], patch["apiVersion"]) == (base["kind"], base["apiVersion"])
+
+
+def test_services_find_their_pods_and_ports():
+    for service in (d for d in documents() if d["kind"] == "Service"):
+        spec = service["spec"]
+        matching = [
+            p
+            for p in pods().values()
+            if spec["selector"].items() <= p["spec"]["template"]["metadata"]["labels"].items()
+        ]
+        assert len(matching) == 1, service["metadata"]
+        ports = {
+            port["name"]: port.get("protocol", "TCP")
+            for c in matching[0]["spec"]["template"]["spec"]["containers"]
+            for port in c["ports"]
+        }
+        for port in spec["ports"]:
+            assert ports[port["targetPort"]] == port.get("protocol", "TCP")
+
+
+def test_pods_select_themselves_and_mount_what_they_have():
+    claims = {d["metadata"]["name"] for d in documents() if d["kind"] == "PersistentVolumeClaim"}
+    generated = yaml.safe_load((BASE / "kustomization.yaml").read_text())["configMapGenerator"]
+    maps = {each["name"] for each in generated}
+    for name, pod in pods().items():
+        template = pod["spec"]["template"]
+        assert pod["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"] == {"app": name}
+        volumes = {volume["name"]: volume for volume in template["spec"].get("volumes", [])}
+        for volume in volumes.values():
+            if "persistentVolumeClaim" in volume:
+                assert volume["persistentVolumeClaim"]["claimName"] in claims
+            if "configMap" in volume:
+                assert volume["configMap"]["name"] in maps
+        for container in template["spec"]["containers"]:
+            assert {mount["name"] for mount in container.get("volumeMounts", [])} <= set(volumes)
+            assert {source["configMapRef"]["name"] for source in container.get("envFrom", [])} <= maps
+    for each in generated:
+        assert all((BASE / file).is_file() for file in each.get("files", []))
+
+
+def test_images_are_pinned_and_resources_bounded():
+    images = [c["image"] for c in containers()]
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    images += [service["image"] for service in compose["services"].values()]
+    assert all(re.search(r":(v?\d+\.\d+|local$)", image) for image in images), images
+    assert all(c["resources"]["requests"] and c["resources"]["limits"]["memory"] for c in containers())
+    assert all("readinessProbe" in c for c in containers())
+
+
+def test_every_setting_is_an_option_of_up():
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    settings = set(compose["services"]["agent"]["environment"])
+    (agent,) = [c for c in containers() if c["name"] == "agent"]
+    settings |= {each["name"] for each in agent["env"]}
+    generated = yaml.safe_load((BASE / "kustomization.yaml").read_text())["configMapGenerator"]
+    (literals,) = [each["literals"] for each in generated if each["name"] == "agent"]
+    settings |= {literal.partition("=")[0] for literal in literals}
+    options = vars(parser({}).parse_args(["up"]))
+    known = {f"CALLQUAKE_{name.upper()}" for name in options}
+    assert "CALLQUAKE_MEDIA_SERVERS" in settings
+    assert settings <= known
+
+
+def expressions():
+    for group in yaml.safe_load((DEPLOY / "prometheus/rules.yaml").read_text())["groups"]:
+        yield from (rule["expr"] for rule in group["rules"])
+    for panel in json.loads((DEPLOY / "grafana/dashboards/agent.json").read_text())["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+
+
+def test_alerts_and_dashboard_ask_for_metrics_that_exist():
+    known, asked = our_metrics(), set()
+    for expression in expressions():
+        asked |= set(re.findall(r"\b(?:callquake_\w+|vllm:\w+)", expression))
+        assert expression.count("(") == expression.count(")")
+    ours = {re.sub(r"_(bucket|sum|count)$", "", name) if name not in known else name for name in asked - FOREIGN}
+    assert ours - known == set()
+    assert len(asked) > 20
+
+
+def test_what_the_cluster_gets_is_what_the_one_machine_gets():
+    for there, here in (
+        ("files/rules.yaml", "prometheus/rules.yaml"),
+        ("files/agent.json", "grafana/dashboards/agent.json"),
+        ("files/provider.yaml", "grafana/provisioning/dashboards/provider.yaml"),
+    ):
+        assert (BASE / there).read_text() == (DEPLOY / here).read_text()

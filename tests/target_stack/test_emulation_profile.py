@@ -122,6 +122,8 @@ def test_a_call_is_answered_and_no_word_of_it_is_told_as_a_transcript():
         # Else the work is done while the caller's pause is waited out, and no wait shows it.
         async with Agent("--overlap", "off") as agent:
             sink = await agent.turn()
+            # Each stage is a process to the faults that kill one.
+            assert set(agent.stack.chaos.parts.servers) == {"stt", "llm", "tts"}
             finished = [e for e in agent.stack.events.recent if isinstance(e, TurnFinished)]
             return sink, agent.stack.readiness(), finished, agent.stack.stats
 

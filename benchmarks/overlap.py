@@ -40,7 +40,6 @@ from target_stack.telemetry.events import EventLog
 from target_stack.telemetry.record import Telemetry
 from target_stack.telemetry.spans import STAGE_SUM, TTFB, Trace
 from target_stack.telemetry.stats import Stats
-from target_stack.turn_config import turn_from
 
 BEGIN = "<!-- overlap: written by `python -m benchmarks.overlap`; do not edit -->"
 END = "<!-- end of overlap -->"
@@ -120,7 +119,7 @@ class _Line:
 
 async def call(stack: Stack, mode: str, clip: str, speech: Pcm, options: Sequence[str]) -> Answered:
     """Speak the clip to an agent in this mode, and hear its answer out. Raises BenchmarkError."""
-    turn = turn_from(parser({}).parse_args(["up", *options, "--overlap", mode]))
+    turn = config_from(parser({}).parse_args(["up", *options, "--overlap", mode]), {}).turn
     traces, line = _Traces(), _Line()
     rules = SessionRules(turn.endpointing, turn.reply, turn.stt)
     stages = stack._stages  # noqa: SLF001 - two agents of different rules over the same models

@@ -24,6 +24,8 @@ from target_stack.telemetry.llm_stats import LlmStats, render_llm
 
 # Replies the local model writes at the same time.
 SLOTS = 2
+# What a server of ours that is up may take for its first token: a busy machine reads the first prompt for long.
+FIRST_TOKEN_S = 60.0
 # Of a summary, for its words asked for: English has some 1.3 tokens a word.
 SUMMARY_TOKENS_A_WORD = 2
 SUMMARISER = "You summarise telephone calls, briefly and exactly."
@@ -59,7 +61,7 @@ class LlmStage:
         self._health = LlmHealth(client, self.stats, self._desk, every_s=self._config.check_s)
         await self._health.warm_up(
             1 if self._config.url else SLOTS,
-            self._config.start_s if self._config.url else 0.0,
+            self._config.start_s if self._config.url else FIRST_TOKEN_S,
             self.server.began_ns if isinstance(self.server, LocalLlmServer | VllmServer) else monotonic_ns(),
         )
         if self._facts.kind == "unknown" and self._config.url:

@@ -14,12 +14,14 @@ try:
     from harness.commands import (
         analyze,
         calibrate,
+        compare,
         demo,
         faults,
         intelligibility,
         probe,
         report,
         run,
+        runbook,
         scenario,
         wer_under_load,
         workers,
@@ -40,6 +42,7 @@ examples:
   callquake run my.yaml --target http://agent.test/api/offer --seed 7
   callquake run my.yaml --target sip:agent@10.0.0.5                  the same callers by phone; ws:// is a media stream
   callquake report reports/<run-id>              every number again from the records on disk
+  callquake compare reports/before reports/after what changed, with intervals
   callquake probe sip:agent@10.0.0.5             one call: what was negotiated, how long each step took, what was said
   callquake analyze call.wav                     a recorded call: TTFB of every turn, yield, talk-over, dead air
   callquake calibrate                            how many callers does this machine hold, how true is its TTFB?
@@ -124,6 +127,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_probe(commands)
     _add_calibrate(commands)
     analyze.add_to(commands)
+    compare.add_to(commands)
+    runbook.add_to(commands)
     faults.add_to(commands)
     for name, (_, _, text) in _PASSED_ON.items():
         commands.add_parser(name, help=f"{text}; its own options: callquake {name} --help", add_help=False)

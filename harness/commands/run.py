@@ -9,11 +9,13 @@ import itertools
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.commands import workers
 from harness.commands.calibration_hint import print_calibration
+from harness.commands.live.beside import beside, check
 from harness.commands.locust_child import LocustChild
 from harness.commands.scenario import describe, print_hint
 from harness.exit_codes import ExitCode
@@ -34,6 +36,7 @@ _LOCUSTFILE = Path(__file__).parents[1] / "load" / "locustfile.py"
 def run(options: argparse.Namespace) -> int:
     """Run a scenario and return the verdict's exit code; raises ScenarioError and TargetError before any call."""
     workers.check(options)
+    check(options)
     if options.worker:
         return _run_as_worker(options)
     prepared = prepare(
@@ -49,12 +52,12 @@ def run(options: argparse.Namespace) -> int:
     print_hint(prepared)
     print_calibration(prepared)
     _check_run_dir(options.run_dir)
-    probe_all(prepared.targets)
+    infos = probe_all(prepared.targets)
     run_id = new_run_id(prepared.loaded.scenario.name)
     run_dir = options.run_dir or Path("reports") / run_id
     if options.web:
         return _run_in_web_ui(options, prepared)
-    return _run_headless(options, prepared, run_dir, run_id)
+    return _run_headless(options, prepared, run_dir, run_id, infos)
 
 
 def _check_run_dir(run_dir: Path | None) -> None:
@@ -64,7 +67,13 @@ def _check_run_dir(run_dir: Path | None) -> None:
         raise ScenarioError(f"--run-dir: {run_dir} exists and is not an empty directory; legal: a new or empty one")
 
 
-def _run_headless(options: argparse.Namespace, prepared: Prepared, run_dir: Path, run_id: str) -> int:
+def _run_headless(
+    options: argparse.Namespace,
+    prepared: Prepared,
+    run_dir: Path,
+    run_id: str,
+    infos: Mapping[str, Mapping[str, Any] | None],
+) -> int:
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -73,7 +82,8 @@ def _run_headless(options: argparse.Namespace, prepared: Prepared, run_dir: Path
     words = [*_locust_words(options, prepared), "--headless", "--only-summary", "--no-report"]
     words += ["--run-dir", str(run_dir), "--run-id", run_id]
     child = LocustChild(words, run_dir / LOG_FILE)
-    status = child.follow()
+    with beside(options, prepared, run_dir, run_id, infos):
+        status = child.follow()
     # Had Locust been killed, its faults would still be in force.
     replay(os.environ, lambda text: print(text, file=sys.stderr, flush=True))
     if not (run_dir / RUN_FILE).exists() and child.was_interrupted:

@@ -1,0 +1,1 @@
+"""What the process beside a run does while it goes: alerts, a webhook, the target's own metrics."""

@@ -1,0 +1,88 @@
+"""The bundled agent's own metrics while a run goes: GPUs and rate limits, into target.jsonl.
+
+Only an agent that says in its /healthz that it is ours is asked; no other is polled.
+"""
+
+import contextlib
+import json
+import re
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from harness.measure.target_series import GPU_UTILISATION, RATE_LIMIT_HITS
+from harness.model.clock import monotonic_ns
+from harness.model.codec import to_json
+from harness.model.target_sample import TargetSample
+
+TARGET_FILE = "target.jsonl"
+_EVERY_S, _TIMEOUT_S, _MOST_BYTES = 5.0, 3.0, 4_000_000
+_LINE = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})?\s+(?P<value>\S+)")
+_GPU = "callquake_gpu_utilisation_ratio"
+_LIMITED = "callquake_rate_limited_total"
+
+
+class MetricsReader:
+    """Makes samples of an exposition's text; a counter's sample is what it grew by since the last text."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def read(self, text: str, at_ns: int) -> Iterator[TargetSample]:
+        """Yield what the text (Prometheus exposition format 0.0.4) tells."""
+        limited: float | None = None
+        for line in text.splitlines():
+            match = _LINE.match(line)
+            if match is None or line.startswith("#"):
+                continue
+            try:
+                value = float(match["value"])
+            except ValueError:
+                continue
+            if match["name"] == _GPU:
+                yield TargetSample(at_ns, GPU_UTILISATION, value, match["labels"] or "")
+            elif match["name"] == _LIMITED:
+                limited = (limited or 0.0) + value
+        if limited is not None:
+            before = self._last.get(_LIMITED)
+            self._last[_LIMITED] = limited
+            if before is not None:
+                # A counter that fell began anew.
+                yield TargetSample(at_ns, RATE_LIMIT_HITS, limited - before if limited >= before else limited)
+
+
+class TargetPoll:
+    """Asks /metrics of the target every few seconds, in a thread of its own."""
+
+    def __init__(self, target_url: str, run_dir: Path, every_s: float = _EVERY_S) -> None:
+        parts = urlsplit(target_url)
+        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+        self._url = f"{scheme}://{parts.netloc}/metrics"
+        self._path, self._every_s = run_dir / TARGET_FILE, every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="target", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; at most one time-out later."""
+        self._stop.set()
+        self._thread.join(_TIMEOUT_S + 1)
+
+    def _poll(self) -> None:
+        reader = MetricsReader()
+        while True:
+            # An agent that does not answer tells nothing: not measured.
+            with contextlib.suppress(OSError, ValueError):
+                with urllib.request.urlopen(self._url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (a target's origin)
+                    text = answer.read(_MOST_BYTES).decode("utf-8", "replace")
+                rows = [json.dumps(to_json(sample)) + "\n" for sample in reader.read(text, monotonic_ns())]
+                if rows:
+                    with self._path.open("a", encoding="utf-8") as file:
+                        file.writelines(rows)
+            if self._stop.wait(self._every_s):
+                return

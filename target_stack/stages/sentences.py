@@ -28,6 +28,16 @@ CLOSERS = "\"')]\u2019\u201d"
 CLAUSE_ENDS = ",;:\u2014"
 # "Of course," and "Thank you," are the shortest openings worth their own breath; "Yes," is over before more can follow.
 CLAUSE_LETTERS = 8
+# A phrase long enough that the rest is spoken while it is heard, and what may stand at the next one's beginning.
+PHRASE_WORDS = 3
+PHRASE_LETTERS = 14
+PHRASE_BEGINS = frozenset(
+    (
+        *("is", "are", "was", "were", "will", "would", "can", "has", "have"),
+        *("on", "at", "in", "to", "for", "with", "from", "by", "until", "after", "before", "about"),
+        *("and", "but", "or", "that", "which", "because", "when", "if", "so"),
+    )
+)
 
 
 class SentenceSplitter:
@@ -90,14 +100,24 @@ class SentenceSplitter:
 def split_clause(text: str) -> tuple[str, str]:
     """Return the first clause, with its mark, and the rest; ("", text) where none has ended.
 
-    A mark ends one only when a space follows, as in no number, and when enough was said before it.
+    A mark ends one only when a space follows, as in no number, and when enough was said before it. Without a mark a
+    phrase of some length ends before a word that begins another ("The next appointment | is on Thursday").
     """
-    for position, character in enumerate(text):
-        if character in CLAUSE_ENDS and text[position + 1 : position + 2].isspace():
-            clause = text[: position + 1].strip()
-            if sum(map(str.isalpha, clause)) >= CLAUSE_LETTERS:
-                return clause, text[position + 1 :].lstrip()
+    position = 0
+    for count, word in enumerate(text.split(" ")):
+        before, after = text[:position].rstrip(), position + len(word)
+        # Whether more follows: else the word itself may still be growing.
+        is_whole = after < len(text)
+        if count >= PHRASE_WORDS and is_whole and word.lower() in PHRASE_BEGINS and _letters(before) >= PHRASE_LETTERS:
+            return before, text[position:].lstrip()
+        if is_whole and word.endswith(tuple(CLAUSE_ENDS)) and _letters(text[:after]) >= CLAUSE_LETTERS:
+            return text[:after].strip(), text[after:].lstrip()
+        position = after + 1
     return "", text
+
+
+def _letters(text: str) -> int:
+    return sum(map(str.isalpha, text))
 
 
 def is_speakable(sentence: str) -> bool:

@@ -220,6 +220,10 @@ def test_a_barge_in_says_how_much_was_heard():
         ("It costs 1,000 dollars", ("", "It costs 1,000 dollars")),
         ("Certainly", ("", "Certainly")),
         ("Thank you,", ("", "Thank you,")),
+        ("The next appointment is on Thursday", ("The next appointment", "is on Thursday")),
+        # The last word may still be growing: "is" may become "island".
+        ("The next appointment is", ("", "The next appointment is")),
+        ("It is on me", ("", "It is on me")),
     ],
 )
 def test_a_clause_is_worth_its_own_breath_or_is_none(text, expected):

@@ -14,6 +14,7 @@ and what `extra_routes` adds, as the admin API (target_stack/chaos/admin.py)
 """
 
 import asyncio
+import contextvars
 import json
 import logging
 import secrets
@@ -52,7 +53,8 @@ MAX_STARTED_SESSIONS = 256
 _RETRY_AFTER_S = "5"
 # In the answer to an offer: where to go on by WebSocket, as a media stream, when no media come through.
 FALLBACK_HEADER = "X-Callquake-Fallback"
-_ANSWERED = "callquake_pc_id"
+# The call whose answer is about to leave, within the task that serves its request.
+_answered: contextvars.ContextVar[str] = contextvars.ContextVar("answered", default="")
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -179,9 +181,12 @@ class EdgeServer:
         protocol.data_received(data)
 
     async def _answering(self, request: web.Request, response: web.StreamResponse) -> None:
-        if self._has_fallback and _ANSWERED in request:
+        pc_id = _answered.get()
+        if pc_id:
+            # The connection's next request is served by the same task.
+            _answered.set("")
             scheme = "wss" if request.secure else "ws"
-            response.headers[FALLBACK_HEADER] = f"{scheme}://{request.host}/stream?replaces={request[_ANSWERED]}"
+            response.headers[FALLBACK_HEADER] = f"{scheme}://{request.host}/stream?replaces={pc_id}"
         if self._behind is not None:
             self._behind.on_answer(request)
 
@@ -243,7 +248,7 @@ class EdgeServer:
             raise RequestRefusedError(400, "the connection closed before the offer was answered")
         # Where signalling came in, media can come in too.
         answer = await self.calls.answer(offer, transport.get_extra_info("sockname")[0], channel)
-        request[_ANSWERED] = answer.pc_id
+        _answered.set((self._has_fallback and answer.pc_id) or "")
         return answer
 
     async def _patch_offer(self, request: web.Request) -> web.Response:

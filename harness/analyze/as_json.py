@@ -63,10 +63,12 @@ def _turn(turn: Turn, words: Words) -> dict[str, Any]:
         "end_ms": _ms(turn.end_ms),
         "end_from": turn.end_from,
         "measured_end_ms": _ms(turn.measured_end_ms),
+        "measured_onset_ms": _ms(turn.measured_onset_ms),
         "utterance_id": turn.utterance_id,
         "stretches_ms": [[_ms(one.start_ms), _ms(one.end_ms)] for one in turn.stretches],
         "onset_ms": _ms(turn.onset_ms),
         "ttfb_ms": _ms(turn.ttfb_ms),
+        "ttfb_within_ms": _ms(turn.ttfb_within_ms),
         "waited_ms": _ms(turn.waited_ms),
         "false_endpoint": turn.false_endpoint,
         "barge_in": None

@@ -1,7 +1,9 @@
-"""Utterances of a corpus found in a recording, where its background hides how they end.
+"""Utterances of a corpus found in a recording, on whichever channel, under whatever background.
 
 A clip that is known need not end where its sound gets lost: found by its correlation with what was recorded, between
 300 and 3,400 Hz, it says to the millisecond where its speech begins and ends, at SNRs at which no detector could.
+First the loudness over time is compared with every clip's that is of fitting length; the few that come nearest are
+then correlated sample by sample.
 """
 
 from collections.abc import Sequence
@@ -21,8 +23,23 @@ RATE = 8_000
 BAND_HZ = (300, 3400)
 LEAST_LIKENESS = 0.55
 MARGIN_MS = 1_500
-# By how much the turn that a detector heard may be shorter or longer than the clip it is.
-SHORTER, LONGER = 0.5, 1.3
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How far what a detector heard may be from the clip that it is."""
+
+    # Heard length over the clip's.
+    shorter: float
+    longer: float
+    # Heard end after the clip's, ms.
+    earlier_ms: float
+    later_ms: float
+    least_likeness: float
+
+
+CLEAN = Fit(0.9, 1.1, 150, 150, 0.8)
+HIDDEN = Fit(0.5, 1.3, 500, 250, LEAST_LIKENESS)
 # So many clips, whose loudness comes nearest to what was heard, are correlated sample by sample.
 TRIED = 6
 _STEP = RATE // 100
@@ -31,40 +48,56 @@ Samples = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A clip in a recording; `speech` in ms of the recording, `likeness` the correlation coefficient."""
+    """A clip in a recording; `speech` in ms of the recording, `likeness` the correlation coefficient.
+
+    `before` of the stretches that were asked about come before the clip.
+    """
 
     utterance_id: str
     speech: Speech
     likeness: float
+    before: int = 0
 
 
 class KnownClips:
     """The clean clips of a corpus, decoded as they are needed."""
 
     def __init__(self, corpus: Corpus) -> None:
-        clean = [u for u in corpus.utterances.values() if u.base_id == u.id]
-        self._clips = sorted(clean, key=_length_ms)
+        self._clips = [u for u in corpus.utterances.values() if u.base_id == u.id]
         self._kept: dict[str, Samples] = {}
         self._envelopes: dict[str, Samples] = {}
 
-    def find(self, caller: Pcm, rate: int, turn: Sequence[Speech]) -> Found | None:
-        """Return the clip that `turn` is; None where it is none of them."""
+    def find(self, channel: Pcm, rate: int, turn: Sequence[Speech], *, is_hidden: bool) -> Found | None:
+        """Return the clip that `turn` ends with; None where it is none of them.
+
+        `is_hidden`: how the turn was heard to begin and end is not sure, for a background or for want of band.
+        """
+        fit = HIDDEN if is_hidden else CLEAN
+        for before in range(len(turn)):
+            found = self._find(channel, rate, turn[before:], fit, before)
+            if found is not None:
+                return found
+        return None
+
+    def _find(self, channel: Pcm, rate: int, turn: Sequence[Speech], fit: Fit, before: int) -> Found | None:
+        lasted_ms, ended_ms = turn[-1].end_ms - turn[0].start_ms, turn[-1].end_ms
+        fitting = [c for c in self._clips if fit.shorter * _length_ms(c) <= lasted_ms <= fit.longer * _length_ms(c)]
+        if not fitting:
+            return None
         begin_ms = max(0.0, turn[0].start_ms - MARGIN_MS)
-        stretch = caller[int(begin_ms * rate / 1000) : int((turn[-1].end_ms + MARGIN_MS) * rate / 1000)]
+        stretch = channel[int(begin_ms * rate / 1000) : int((ended_ms + MARGIN_MS) * rate / 1000)]
         heard = _telephone(stretch if rate == RATE else resample(stretch, rate, RATE))
-        lasted_ms = turn[-1].end_ms - turn[0].start_ms
-        fitting = [c for c in self._clips if SHORTER * _length_ms(c) <= lasted_ms <= LONGER * _length_ms(c)]
         loudness = _envelope(heard)
         fitting.sort(key=lambda clip: -_likeness(loudness, self._loudness(clip))[0])
-        best: tuple[float, int, Utterance] | None = None
+        best: Found | None = None
         for clip in fitting[:TRIED]:
             likeness, at = _likeness(heard, self._speech(clip))
-            if best is None or likeness > best[0]:
-                best = likeness, at, clip
-        if best is None or best[0] < LEAST_LIKENESS:
+            start_ms = begin_ms + at * 1000 / RATE
+            if likeness >= max(fit.least_likeness, best.likeness if best else 0.0):
+                best = Found(clip.id, Speech(start_ms, start_ms + _length_ms(clip)), likeness, before)
+        if best is None or not -fit.earlier_ms <= ended_ms - best.speech.end_ms <= fit.later_ms:
             return None
-        start_ms = begin_ms + best[1] * 1000 / RATE
-        return Found(best[2].id, Speech(start_ms, start_ms + _length_ms(best[2])), best[0])
+        return best
 
     def _speech(self, clip: Utterance) -> Samples:
         if clip.id not in self._kept:

@@ -16,6 +16,7 @@ first onset before the caller's first word is the greeting.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from math import hypot
 
 from harness.analyze.agent_side import Speech
 
@@ -62,10 +63,13 @@ class Turn:
     false_endpoint: bool
     barge_in: BargeIn | None
     talk_over_ms: float
-    # Whose end it is: "measured" in the audio, or "log", of a recording of our own; and what the audio alone says.
+    # Whose end it is: "measured" in the audio, "log", of a recording of our own, or "clip"; what the audio alone says.
     end_from: str = "measured"
     measured_end_ms: float | None = None
+    measured_onset_ms: float | None = None
     utterance_id: str | None = None
+    # How far off the TTFB may be, with a probability of 0.9 or so; None where no edge of it is under a background.
+    ttfb_within_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,7 @@ def _turn(number: int, stretches: tuple[Speech, ...], agent: Sequence[Speech], u
     start_ms, end_ms = stretches[0].start_ms, stretches[-1].end_ms
     barged = next((one for one in agent if one.start_ms < start_ms < one.end_ms), None)
     cut_in = [one for one in agent if start_ms <= one.start_ms < end_ms]
-    onset_ms = next((one.start_ms for one in agent if end_ms <= one.start_ms < until_ms), None)
+    answer = next((one for one in agent if end_ms <= one.start_ms < until_ms), None)
     is_early = any(one.end_ms - end_ms >= EARLY_ANSWER_MS for one in cut_in)
     turn = Turn(
         number,
@@ -168,11 +172,20 @@ def _turn(number: int, stretches: tuple[Speech, ...], agent: Sequence[Speech], u
     )
     if is_early:
         return replace(turn, entry=Entry.FALSE_ENDPOINT, waited_ms=0.0)
-    if onset_ms is None:
+    if answer is None:
         return turn
-    ttfb_ms = onset_ms - end_ms
+    ttfb_ms = answer.start_ms - end_ms
     entry = Entry.FALSE_ENDPOINT if cut_in else Entry.ANSWERED
-    return replace(turn, entry=entry, onset_ms=onset_ms, ttfb_ms=ttfb_ms, waited_ms=ttfb_ms)
+    within = [ms for ms in (stretches[-1].end_within_ms, answer.start_within_ms) if ms is not None]
+    return replace(
+        turn,
+        entry=entry,
+        onset_ms=answer.start_ms,
+        ttfb_ms=ttfb_ms,
+        waited_ms=ttfb_ms,
+        # The two are independent.
+        ttfb_within_ms=hypot(*within) if within else None,
+    )
 
 
 def _barge_in(start_ms: float, end_ms: float, agent: Speech) -> BargeIn:

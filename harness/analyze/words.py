@@ -13,6 +13,8 @@ from harness.measure.ttfb import PERCENTILES
 from harness.report.words import bounded_ms, interval, ms, percent
 
 _SOURCES = {"measured": "", "log": "log", "clip": "corpus"}
+# A TTFB that may be further off is said to.
+_SURE_MS = 20.0
 
 
 def render(analysis: Analysis, totals: Totals, wer: Wer | None, notes: Iterable[str] = ()) -> str:
@@ -23,7 +25,7 @@ def render(analysis: Analysis, totals: Totals, wer: Wer | None, notes: Iterable[
     greeting = "none before the caller spoke" if told.greeting_ms is None else ms(told.greeting_ms)
     lines += [f"Greeting {greeting} after the recording began", ""]
     if told.turns:
-        lines.append(f"{'turn':>4} {'start s':>9} {'end s':>9} {'end by':>7} {'TTFB':>11}  what happened")
+        lines.append(f"{'turn':>4} {'start s':>9} {'end s':>9} {'end by':>7} {'TTFB':>14}  what happened")
         lines += [_line(turn) for turn in told.turns]
     else:
         lines.append("No turn: nothing on the caller's channel is speech.")
@@ -36,8 +38,10 @@ def _line(turn: Turn) -> str:
     else:
         ttfb = f"≥ {ms(turn.waited_ms)}" if turn.entry is Entry.CENSORED else "-"
     source = _SOURCES[turn.end_from]
+    if turn.ttfb_within_ms is not None and turn.ttfb_within_ms > _SURE_MS:
+        ttfb += f" ±{turn.ttfb_within_ms:.0f}"
     start, end = turn.start_ms / 1000, turn.end_ms / 1000
-    return f"{turn.number:>4} {start:>9.3f} {end:>9.3f} {source:>7} {ttfb:>11}  {_what(turn)}".rstrip()
+    return f"{turn.number:>4} {start:>9.3f} {end:>9.3f} {source:>7} {ttfb:>14}  {_what(turn)}".rstrip()
 
 
 def _what(turn: Turn) -> str:
@@ -49,6 +53,10 @@ def _what(turn: Turn) -> str:
         parts.append(f"barge-in: the agent {did} {ms(turn.barge_in.yield_ms)}")
     if turn.talk_over_ms >= 1:
         parts.append(f"both spoke {ms(turn.talk_over_ms)}")
+    if turn.end_from == "log" and turn.onset_ms is not None and turn.measured_onset_ms is not None:
+        later_ms = turn.measured_onset_ms - turn.onset_ms
+        if abs(later_ms) > _SURE_MS:
+            parts.append(f"by its sound the answer begins {ms(abs(later_ms))} {'later' if later_ms > 0 else 'earlier'}")
     if turn.utterance_id:
         parts.append(turn.utterance_id)
     return "; ".join(parts)
@@ -104,10 +112,11 @@ def _found(analysis: Analysis) -> list[str]:
         if isinstance(background, Background):
             lines.append(
                 f"Background on the {name}'s channel, {background.speech_dbfs - background.level_dbfs:.0f} dB under "
-                "the speech; taken out. Edges under it are less sure"
+                "the speech; edges under it are estimated "
+                "(± where one may be over 20 ms off)"
             )
     if analysis.by_packets:
         lines.append(
-            "Recorded by Callquake: ends of speech and onsets by the packets' own times (--no-log: by sound alone)"
+            "Recorded by Callquake: ends of speech and onsets as the call was told them (--no-log: by sound alone)"
         )
     return lines

@@ -165,9 +165,24 @@ class LightCall:
             return
         port, remote = self._selected = pair.port, pair.remote
         port.media[remote] = line.arrived
-        line.begin(keys, lambda data: port.send(data, remote))
+        port.by_owner[link.ice] = self._moved
+        line.begin(keys, self._send)
         self._open_channel(link)
         self._call.connected()
+
+    def _send(self, data: bytes) -> None:
+        if self._selected is not None:
+            self._selected[0].send(data, self._selected[1])
+
+    def _moved(self, data: bytes, at_ns: int, source: "Address") -> bool:
+        """Take media from another address of the caller's, and answer there from now on, where its keys open them."""
+        if self._selected is None or self._line is None or not self._line.arrived(data, at_ns):
+            return False
+        port, before = self._selected
+        port.media.pop(before, None)
+        port.media[source] = self._line.arrived
+        self._selected = port, source
+        return True
 
     def _open_channel(self, link: PeerLink) -> None:
         data = self._offer.data if self._offer is not None else None
@@ -195,6 +210,8 @@ class LightCall:
         if self._selected is not None:
             port, remote = self._selected
             port.media.pop(remote, None)
+            if self._link is not None:
+                port.by_owner.pop(self._link.ice, None)
         if self._data is not None:
             self._data.close()
         if self._link is not None:

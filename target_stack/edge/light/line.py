@@ -94,22 +94,23 @@ class WebRtcLine:
 
     # --- in ---
 
-    def arrived(self, data: bytes, at_ns: int) -> None:
-        """Take a datagram from the caller's address; `at_ns`: when it was read."""
+    def arrived(self, data: bytes, at_ns: int) -> bool:
+        """Take a datagram from the caller's address, read at `at_ns`; tell whether its keys opened it."""
         if self._keys is None:
-            return
+            return False
         try:
             if rtp.is_rtcp(data):
                 self._hear_report(rtcp.parse(self._keys.incoming.unprotect_rtcp(data)))
-                return
+                return True
             packet = rtp.parse(self._keys.incoming.unprotect(data))
         except SrtpError:
             self.counts.srtp_failures += 1
-            return
+            return False
         if packet is None or packet.payload_type != self._payload_type:
             self.counts.strays += 1
-            return
+            return True
         self._take(packet, at_ns)
+        return True
 
     def _take(self, packet: rtp.Packet, at_ns: int) -> None:
         self._call.note_media(at_ns)

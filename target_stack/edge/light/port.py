@@ -9,18 +9,22 @@ import socket
 import time
 from collections.abc import Callable
 
-from harness.media.peer.ice_port import MediaPath, Port, ignore
+from harness.media.peer.ice import IceAgent
+from harness.media.peer.ice_port import MediaPath, Owner, Port, ignore
 from harness.media.port import MediaPort
 from harness.media.spec import Address
+from harness.model.errors import RemoteProtocolError
+from harness.protocols import stun
 
 _BATCH = 256
 _LARGEST = 2048
+_MOST_CHECKED = 4096
 _BUFFER_BYTES = 4 << 20
 # linux/asm-generic/socket.h: beyond net.core.rmem_max for who may.
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 
 # Called with a datagram and when it was read.
-OnMedia = Callable[[bytes, int], None]
+OnMedia = Callable[[bytes, int], object]
 
 
 class SharedPort(Port):
@@ -32,6 +36,10 @@ class SharedPort(Port):
         name = self._sock.getsockname()
         self.address = (name[0], name[1])
         self.media: dict[Address, OnMedia] = {}
+        # Who has the media of a peer, from wherever they come: callers may change to another pair (RFC 8445 8.1.1).
+        self.by_owner: dict[Owner, Callable[[bytes, int, Address], bool]] = {}
+        # Peers by an address that their checks came from, besides the one that was nominated.
+        self._checked: dict[Address, Owner] = {}
         # RTP of nobody's: late, or of a call that is over.
         self.strays = 0
         # Datagrams that the kernel would not take.
@@ -70,12 +78,36 @@ class SharedPort(Port):
             # RFC 7983: RTP and RTCP are 128 to 191.
             if data and 128 <= data[0] < 192:
                 take = self.media.get(source)
-                if take is None:
-                    self.strays += 1
-                else:
+                if take is not None:
                     take(data, at_ns)
+                elif not self._is_moved(data, at_ns, source):
+                    self.strays += 1
             else:
-                self.arrived(data, source)
+                if data and data[0] < 4 and source not in self.claims:
+                    self._note_check(data, source)
+                self.arrived(data, self._claimed(data, source))
+
+    def _claimed(self, data: bytes, source: Address) -> Address:
+        """Return the address that DTLS is known by: a caller may change to another pair before its handshake ends."""
+        owner = self._checked.get(source)
+        if data and data[0] >= 20 and isinstance(owner, IceAgent) and owner.selected is not None:
+            return owner.selected.remote
+        return source
+
+    def _note_check(self, data: bytes, source: Address) -> None:
+        """Remember whose check came from an address that is no claimed one; SRTP tells whether it was theirs."""
+        with contextlib.suppress(RemoteProtocolError):
+            message = stun.parse(data)
+            owner = self.owners.get(message.username.partition(b":")[0])
+            if message.kind is stun.Kind.REQUEST and owner is not None:
+                if len(self._checked) >= _MOST_CHECKED:
+                    self._checked.clear()
+                self._checked[source] = owner
+
+    def _is_moved(self, data: bytes, at_ns: int, source: Address) -> bool:
+        owner = self._checked.get(source)
+        take = None if owner is None else self.by_owner.get(owner)
+        return take is not None and take(data, at_ns, source)
 
 
 def _bound(host: str) -> socket.socket:

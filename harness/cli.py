@@ -17,6 +17,7 @@ try:
         compare,
         demo,
         faults,
+        incident,
         intelligibility,
         probe,
         report,
@@ -128,6 +129,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_calibrate(commands)
     analyze.add_to(commands)
     compare.add_to(commands)
+    incident.add_to(commands)
+    _add_run_options(incident.add_replay(commands))
     runbook.add_to(commands)
     faults.add_to(commands)
     for name, (_, _, text) in _PASSED_ON.items():
@@ -145,6 +148,12 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run_parser.add_argument("scenario", nargs="?", type=Path, metavar="SCENARIO", help="scenario file (YAML)")
+    _add_run_options(run_parser)
+    run_parser.set_defaults(call=run.run)
+
+
+def _add_run_options(run_parser: argparse.ArgumentParser) -> None:
+    """Add what a run can be told, whether of a scenario or of an incident."""
     run_parser.add_argument(
         "--target",
         action="append",
@@ -169,7 +178,6 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run_parser.add_argument("--web-port", type=int, default=8089, metavar="PORT", help="default: %(default)s")
     run_parser.add_argument("--web-host", default="127.0.0.1", metavar="HOST", help="default: %(default)s")
     workers.add_arguments(run_parser)
-    run_parser.set_defaults(call=run.run)
 
 
 def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -28,7 +28,9 @@ MAY_IMPORT = {
     "verdict": {"measure"},
     "report": {"verdict", "measure"},
     "load": {"engine", "scenario", "corpus", "report", "verdict", "measure", "calibrate", "faults"},
+    "incidents": {"scenario", "corpus", "report", "verdict", "measure"},
     "commands": {
+        "incidents",
         "scenario",
         "corpus",
         "report",

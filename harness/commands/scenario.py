@@ -3,9 +3,15 @@
 import argparse
 import json
 import sys
+import tempfile
 from collections import Counter
+from pathlib import Path
+
+import yaml
 
 from harness.exit_codes import ExitCode
+from harness.incidents.incident import is_incident, load_incident
+from harness.incidents.replay import scenario_of
 from harness.model.errors import ScenarioError
 from harness.scenario.check import Prepared, prepare
 from harness.scenario.loader import load_scenario
@@ -20,13 +26,26 @@ def check(options: argparse.Namespace) -> int:
     code = ExitCode.PASSED
     for path in options.files:
         try:
-            prepared = prepare(path, corpus_dir=options.corpus)
+            prepared = _prepare(path, options.corpus)
             print(f"{path}: ok. {describe(prepared)}")
             print_hint(prepared)
         except ScenarioError as error:
             print(error, file=sys.stderr)
             code = ExitCode.BAD_SCENARIO
     return code
+
+
+def _prepare(path: Path, corpus: Path | None) -> Prepared:
+    """Check a scenario file, or what replaying an incident file would run."""
+    if not is_incident(path):
+        return prepare(path, corpus_dir=corpus)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / path.name
+        made.write_text(yaml.safe_dump(scenario_of(load_incident(path)), sort_keys=False), encoding="utf-8")
+        try:
+            return prepare(made, corpus_dir=corpus)
+        except ScenarioError as error:
+            raise ScenarioError(str(error).replace(str(made), f"{path} (as a scenario)")) from error
 
 
 def print_hint(prepared: Prepared) -> None:
@@ -73,6 +92,9 @@ def list_folder(options: argparse.Namespace) -> int:
     code = ExitCode.PASSED
     for path in sorted(folder.rglob("*.yaml")):
         try:
+            if is_incident(path):
+                print(f"{path}: incident: {load_incident(path).about.title}")
+                continue
             scenario = load_scenario(path).scenario
         except ScenarioError as error:
             print(f"{path}: broken: {str(error).splitlines()[0]}")

@@ -16,7 +16,7 @@ from harness.measure.windows import FAULT, PHASE, phase_windows
 from harness.model.errors import ScenarioError
 from harness.model.plan import TargetSpec
 from harness.scenario.actions import problem_with
-from harness.scenario.faults import problems_of_faults, problems_with_admin
+from harness.scenario.faults import name_of, problems_of_faults, problems_with_admin
 from harness.scenario.loader import LoadedScenario, load_scenario
 from harness.scenario.plans import Planner, by_accent, utterances_of
 from harness.scenario.schema import Caller, Scenario
@@ -232,7 +232,7 @@ def _threshold_problems(loaded: LoadedScenario, corpus: Corpus) -> Iterator[str]
 def window_names(scenario: Scenario) -> dict[str, list[str]]:
     """Return what thresholds may call stretches of this run, by kind."""
     return {
-        FAULT: [fault.name for fault in scenario.faults],
+        FAULT: [name_of(fault) for fault in scenario.faults],
         PHASE: [name for window in phase_windows(scenario.model_dump(), None) for name in window.names],
     }
 

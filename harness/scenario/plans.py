@@ -89,6 +89,8 @@ class Planner:
         if load is None:
             return None
         caps = [cap for cap in (load.calls, calls) if cap is not None]
+        if load.at_s is not None:
+            return [at_s * 1000 for at_s in load.at_s[: min(caps, default=MAX_CALLS)]]
         return arrivals.due_times_ms(load.ramps(), load.distribution, self._seed, min(caps, default=MAX_CALLS))
 
     def _kind_of(self, index: int) -> int:

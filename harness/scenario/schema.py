@@ -6,6 +6,7 @@ prints. Rules that need the corpus or the threshold grammar stand in check.py.
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -182,12 +183,25 @@ class Arrivals(StrictModel):
     rate_per_minute: float | None = Field(default=None, gt=0, le=1e6)
     duration_s: float | None = Field(default=None, gt=0, le=_DAY_S)
     stages: list[ArrivalStage] | None = Field(default=None, min_length=1)
+    at_s: list[Annotated[float, Field(ge=0, le=_DAY_S)]] | None = Field(
+        default=None, min_length=1, max_length=MAX_CALLS, description="when each call is due, in seconds, rising"
+    )
     calls: int | None = Field(default=None, ge=1, le=MAX_CALLS, description="at most this many calls")
+
+    @field_validator("at_s")
+    @classmethod
+    def _rises(cls, at_s: list[float] | None) -> list[float] | None:
+        later = next((i for i, (a, b) in enumerate(pairwise(at_s or []), 1) if b < a), None)
+        if at_s is not None and later is not None:
+            raise ValueError(f"entry {later + 1} is before the one above it; legal: times that rise")
+        return at_s
 
     @model_validator(mode="after")
     def _is_bounded(self) -> "Arrivals":
-        if (self.stages is None) == (self.rate_per_minute is None):
-            raise ValueError("needs exactly one of: rate_per_minute, stages")
+        if [self.stages, self.rate_per_minute, self.at_s].count(None) != 2:
+            raise ValueError("needs exactly one of: rate_per_minute, stages, at_s")
+        if self.at_s is not None and self.duration_s is not None:
+            raise ValueError("duration_s goes with rate_per_minute; at_s says when each call is due")
         if self.stages is not None and self.duration_s is not None:
             raise ValueError("duration_s goes with rate_per_minute; stages carry their own")
         if self.rate_per_minute is not None and self.duration_s is None and self.calls is None:
@@ -198,6 +212,8 @@ class Arrivals(StrictModel):
 
     def ramps(self) -> list[Stage]:
         """Return the schedule as the pure arrivals module takes it; without a duration it ends by its `calls`."""
+        if self.at_s is not None:
+            return [Stage(math.inf, 0.0, 0.0)]
         if self.stages is not None:
             rates = [(s.duration_s, s.rate_per_minute) for s in self.stages]
             return [Stage(duration, rate.from_, rate.to) for duration, rate in rates]
@@ -206,6 +222,8 @@ class Arrivals(StrictModel):
 
     def expected_calls(self) -> float:
         """Return the mean number of calls the schedule places."""
+        if self.at_s is not None:
+            return len(self.at_s) if self.calls is None else min(len(self.at_s), self.calls)
         mean = sum(stage.calls for stage in self.ramps())
         return mean if self.calls is None else min(mean, self.calls)
 

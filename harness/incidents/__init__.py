@@ -1,0 +1,1 @@
+"""Incidents: calls as they came, from a file of calls or a dashboard's query; replayed; and reported."""

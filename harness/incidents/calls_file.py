@@ -1,0 +1,214 @@
+"""A file of calls (CDR, CSV, JSON lines) to when calls came, how they ended, and who called.
+
+Columns are found by the names that carriers and switches give them (Asterisk, FreeSWITCH, Twilio, Telnyx), or named by
+the user. A row that cannot be read is left out and told with its line; so many that most rows are bad, and the file is
+refused.
+"""
+
+import contextlib
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from harness.model.errors import ScenarioError
+
+TIME_NAMES = (
+    *("start_time", "starttime", "start", "started_at", "start_stamp", "calldate", "call_start", "startdate"),
+    *("created_at", "date_created", "datecreated", "timestamp", "time", "datetime", "date", "ts", "at", "at_s"),
+)
+DURATION_NAMES = ("duration_s", "duration", "billsec", "call_duration", "duration_seconds", "length")
+STATUS_NAMES = ("disposition", "status", "outcome", "result", "hangup_cause", "call_status", "state")
+CALLER_NAMES = ("caller_kind", "segment", "accent", "region", "queue", "campaign")
+# What ended calls well, in the words of the switches above.
+GOOD = frozenset(("answered", "completed", "normal_clearing", "success", "ok", "normal", "16", "200"))
+_FORMATS = ("%Y-%m-%d %H:%M:%S.%f", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S")
+_SHOWN = 5
+_LONGEST_S = 86_400.0
+# Larger numbers are milliseconds, microseconds or nanoseconds since 1970.
+_SECONDS_END = 1e11
+
+
+Row = tuple[int, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns to read; "" = find it, or do without (all but the time)."""
+
+    time: str = ""
+    duration: str = ""
+    status: str = ""
+    caller: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedCalls:
+    """`at_s` rises from 0; `began` is the first call's time where the file says a date."""
+
+    at_s: list[float]
+    began: datetime | None
+    durations_s: list[float]
+    statuses: Counter[str]
+    callers: Counter[str]
+    columns: Columns
+    n_rows: int
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def failed_ratio(self) -> float | None:
+        """Share of calls that did not end well by the file's own words."""
+        n = self.statuses.total()
+        return sum(count for word, count in self.statuses.items() if word not in GOOD) / n if n else None
+
+
+def read_calls(path: Path, columns: Columns = Columns(), tolerance: float = 0.5) -> ImportedCalls:
+    """Read a CSV (any usual delimiter) or JSON-lines file of calls; raises ScenarioError.
+
+    A file of which more than `tolerance` of the rows cannot be read is refused.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path}: cannot read the calls: {error}") from error
+    rows = list(_json_rows(path, text) if _is_json(text) else _csv_rows(path, text))
+    if not rows:
+        raise ScenarioError(f"{path}: no calls; legal: a CSV file with a header, or one JSON object a line")
+    return _calls(path, rows, columns, tolerance)
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip()[:1] in {"{", "["}
+
+
+def _json_rows(path: Path, text: str) -> Iterator[Row]:
+    if text.lstrip().startswith("["):
+        try:
+            rows = json.loads(text)
+        except ValueError as error:
+            raise ScenarioError(f"{path}: not JSON: {error}") from None
+        yield from ((i, row) for i, row in enumerate(rows, 1) if isinstance(row, dict))
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = {}
+            yield number, row if isinstance(row, dict) else {}
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[Row]:
+    head = text[:20_000]
+    try:
+        dialect: Any = csv.Sniffer().sniff(head.splitlines()[0] if head else "", delimiters=",;\t|")
+    except csv.Error:
+        dialect = csv.excel
+    reader = csv.DictReader(io.StringIO(text), dialect=dialect)
+    if not reader.fieldnames:
+        raise ScenarioError(f"{path}: no header line; legal: the names of the columns in the first line")
+    for row in reader:
+        yield reader.line_num, row
+
+
+def _calls(path: Path, rows: Sequence[Row], wanted: Columns, tolerance: float) -> ImportedCalls:
+    names = list(dict.fromkeys(key for _, row in rows[:50] for key in row if isinstance(key, str)))
+    columns = Columns(
+        time=_column(path, names, wanted.time, TIME_NAMES, "--time-column") or "",
+        duration=_column(path, names, wanted.duration, DURATION_NAMES, "--duration-column") or "",
+        status=_column(path, names, wanted.status, STATUS_NAMES, "--status-column") or "",
+        caller=_column(path, names, wanted.caller, CALLER_NAMES, "--caller-column") or "",
+    )
+    if not columns.time:
+        raise ScenarioError(f"{path}: no column with the time of a call; name it by --time-column: {', '.join(names)}")
+    times: list[tuple[float, bool]] = []
+    bad: list[str] = []
+    durations: list[float] = []
+    statuses, callers = Counter[str](), Counter[str]()
+    for number, row in rows:
+        at = parse_time(row.get(columns.time))
+        if at is None:
+            bad.append(f"{path.name}:{number}: {columns.time} {str(row.get(columns.time))[:40]!r} is no time")
+            continue
+        times.append(at)
+        _note(row, columns, durations, statuses, callers)
+    if not times or len(bad) > tolerance * len(rows):
+        shown = "\n".join(bad[:_SHOWN])
+        raise ScenarioError(f"{path}: {len(bad)} of {len(rows)} rows have no time that can be read\n{shown}")
+    first = min(at for at, _ in times)
+    at_s = sorted(round(at - first, 3) for at, _ in times)
+    if at_s[-1] > _LONGEST_S:
+        raise ScenarioError(f"{path}: calls over {at_s[-1] / 3600:.0f} hours; legal: a day at most, cut the file")
+    notes = [f"{len(bad)} of {len(rows)} rows had no time that could be read: {'; '.join(bad[:_SHOWN])}"] if bad else []
+    is_dated = all(flag for _, flag in times)
+    began = datetime.fromtimestamp(first, UTC) if is_dated else None
+    return ImportedCalls(at_s, began, durations, statuses, callers, columns, len(rows), notes)
+
+
+def _note(
+    row: Mapping[str, Any],
+    columns: Columns,
+    durations: list[float],
+    statuses: Counter[str],
+    callers: Counter[str],
+) -> None:
+    if columns.duration:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            durations.append(float(row[columns.duration]))
+    if columns.status and row.get(columns.status):
+        statuses[str(row[columns.status]).strip().lower()] += 1
+    if columns.caller and row.get(columns.caller):
+        callers[str(row[columns.caller]).strip()] += 1
+
+
+def _column(path: Path, names: Sequence[str], wanted: str, usual: Sequence[str], option: str) -> str | None:
+    if wanted:
+        if wanted not in names:
+            raise ScenarioError(f"{option}: {path} has no column {wanted!r}; legal: {', '.join(names)}")
+        return wanted
+    by_lower = {name.strip().lower().replace(" ", "_"): name for name in reversed(names)}
+    return next((by_lower[name] for name in usual if name in by_lower), None)
+
+
+def parse_time(value: Any) -> tuple[float, bool] | None:
+    """Return (seconds, whether since 1970) of a time in any usual form; None where it is none."""
+    if isinstance(value, bool) or value is None:
+        return None
+    text = str(value).strip()
+    try:
+        number = float(text)
+    except ValueError:
+        return _parse_date(text)
+    if number != number or number < 0 or number == float("inf"):  # noqa: PLR0124 (NaN)
+        return None
+    while number > _SECONDS_END:
+        number /= 1000
+    return number, number > 1e8
+
+
+def _parse_date(text: str) -> tuple[float, bool] | None:
+    for read in _DATE_READERS:
+        with contextlib.suppress(ValueError, TypeError):
+            found = read(text)
+            # Without a zone it is taken for UTC: only differences matter for a replay.
+            aware = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+            return aware.timestamp(), True
+    return None
+
+
+def _in_form(form: str) -> Callable[[str], datetime]:
+    return lambda text: datetime.strptime(text, form)  # noqa: DTZ007 (made aware by the caller)
+
+
+# ISO 8601, what switches write, and RFC 2822, which Twilio's API writes.
+_DATE_READERS: tuple[Callable[[str], datetime], ...] = (
+    datetime.fromisoformat,
+    *map(_in_form, _FORMATS),
+    parsedate_to_datetime,
+)

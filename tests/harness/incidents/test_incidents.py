@@ -1,0 +1,197 @@
+"""Files of calls to incidents, incidents to scenarios, runs to incident reports."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import yaml
+from sample_run import write_run
+
+from harness.cli import main
+from harness.exit_codes import ExitCode
+from harness.incidents.calls_file import Columns, parse_time, read_calls
+from harness.incidents.incident import load_incident
+from harness.incidents.prometheus import read_range
+from harness.incidents.replay import scaled, scenario_of
+from harness.model.errors import ScenarioError
+from harness.scenario.check import prepare
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).resolve().parents[3]
+SHIPPED = sorted((ROOT / "scenarios" / "incidents").glob("*.yaml"))
+
+
+def csv_of(path: Path, n: int = 5_000) -> list[float]:
+    """Write `n` calls of an hour in no order, as Asterisk does; return their times from the first on."""
+    rng = random.Random(5)
+    times = sorted(round(rng.uniform(0, 3_600), 3) for _ in range(n))
+    rows = [
+        f"2026-03-02 09:{int(at // 60):02d}:{at % 60:06.3f},{rng.randint(10, 90)},"
+        f"{rng.choice(['ANSWERED', 'NO ANSWER'])},{rng.choice(['american', 'british', 'sales'])}"
+        for at in times
+        if at < 3_600
+    ]
+    rng.shuffle(rows)
+    path.write_text("calldate,billsec,disposition,accent\n" + "\n".join(rows) + "\n")
+    return [round(at - times[0], 3) for at in times]
+
+
+def test_a_csv_of_5000_calls_becomes_an_incident_and_a_scenario_at_x1_and_x10(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "cdr.csv", tmp_path / "outage.yaml"
+    times = csv_of(source)
+    assert main(["incident", "import", str(source), "--out", str(out)]) == ExitCode.PASSED
+    assert "5000 calls within" in capsys.readouterr().out
+    incident = load_incident(out)
+    assert incident.at_s == pytest.approx(times, abs=2e-3)
+    assert incident.about.started_at is not None
+    for speed in (1.0, 10.0):
+        path = tmp_path / f"x{speed:g}.yaml"
+        path.write_text(yaml.safe_dump(scenario_of(incident, speed)))
+        due_ms = prepare(path).due_ms or []
+        assert len(due_ms) == 5_000
+        assert max(abs(due / 1000 - at / speed) for due, at in zip(due_ms, times, strict=True)) < 0.003
+    callers = {c["name"]: c for c in incident.scenario["callers"]}
+    assert callers["british"]["select"] == {"accent": ["british"]}
+    assert "select" not in callers["sales"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-03-02T09:00:00Z", 1772442000), ("2026-03-02 09:00:00", 1772442000), ("1772442000", 1772442000),
+        ("1772442000000", 1772442000), ("1772442000000000000", 1772442000), ("03/02/2026 09:00:00", 1772442000),
+        ("Mon, 02 Mar 2026 09:00:00 +0000", 1772442000), ("2026-03-02T10:00:00+01:00", 1772442000), ("12.5", 12.5),
+    ],
+)  # fmt: skip
+def test_times_in_every_usual_form(text: str, seconds: float) -> None:
+    found = parse_time(text)
+    assert found is not None
+    assert found[0] == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "nan", "-5", None, True])
+def test_what_is_no_time(text: object) -> None:
+    assert parse_time(text) is None
+
+
+def test_json_lines_and_other_delimiters(tmp_path: Path) -> None:
+    lines = tmp_path / "calls.jsonl"
+    lines.write_text('{"start": 5, "status": "completed"}\n\n{"start": 2.5, "status": "busy"}\nnonsense\n')
+    calls = read_calls(lines)
+    assert (calls.at_s, calls.failed_ratio, calls.began) == ([0.0, 2.5], 0.5, None)
+    assert "1 of 3 rows" in calls.notes[0]
+    semicolons = tmp_path / "calls.csv"
+    semicolons.write_text("who;when\na;10\nb;12\n")
+    assert read_calls(semicolons, Columns(time="when")).at_s == [0.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no header line"),
+        ("start\n", "no calls"),
+        ("a,b\n1,2\n", "--time-column: a, b"),
+        ("start\nsoon\nlater\n5\n", "2 of 3 rows have no time"),
+        ("start\n0\n200000\n", "a day at most"),
+    ],
+)
+def test_files_that_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text(text)
+    with pytest.raises(ScenarioError) as caught:
+        read_calls(path)
+    assert words in str(caught.value)
+
+
+def test_a_prometheus_range_gives_its_rates_back(tmp_path: Path) -> None:
+    values = [[1_000 + 60 * i, str(2.0 if 5 <= i < 10 else 0.5)] for i in range(16)]
+    path = tmp_path / "range.json"
+    path.write_text(json.dumps({"data": {"resultType": "matrix", "result": [{"metric": {}, "values": values}]}}))
+    times = read_range(path, "per_second", 1).at_s
+    fast = [at for at in times if 300 <= at < 600]
+    assert len(fast) == pytest.approx(600, rel=0.15)
+    assert len(times) - len(fast) == pytest.approx(300, rel=0.2)
+    counter = [[1_000 + 60 * i, str(30 * i)] for i in range(16)]
+    path.write_text(json.dumps({"data": {"result": [{"values": counter}]}}))
+    assert len(read_range(path, "counter", 1).at_s) == pytest.approx(450, rel=0.15)
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.5, 1.0, 1.5, 3.0])
+def test_scaling_keeps_the_shape(scale: float) -> None:
+    rng = random.Random(2)
+    times = sorted([rng.uniform(0, 100) for _ in range(1_000)] + [rng.uniform(40, 60) for _ in range(1_000)])
+    found = scaled(times, scale, 1)
+    assert len(found) == pytest.approx(2_000 * scale, rel=0.02)
+    assert found == sorted(found)
+    shares = [sum(40 <= at < 60 for at in of) / len(of) for of in (times, found)]
+    assert shares[1] == pytest.approx(shares[0], abs=0.03)
+
+
+def test_speed_moves_faults_with_the_calls_and_leaves_lengths_of_talk(tmp_path: Path) -> None:
+    slow, fast = (scenario_of(load_incident(SHIPPED[-1]), speed) for speed in (1.0, 10.0))
+    assert fast["faults"][0]["start_s"] == slow["faults"][0]["start_s"] / 10
+    stages = [one["load"]["arrivals"]["stages"][1] for one in (slow, fast)]
+    assert (stages[0]["duration_s"], stages[1]["duration_s"]) == (60, 6)
+    assert stages[1]["rate_per_minute"] == {"from": 100, "to": 400}
+    assert fast["callers"] == slow["callers"]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_worked_incidents_are_right(path: Path) -> None:
+    assert main(["scenario", "check", str(path)]) == ExitCode.PASSED
+
+
+def test_four_incidents_ship() -> None:
+    assert len(SHIPPED) >= 4
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("arrivals:", "arivals:"), "arivals"),
+        (("severity: P1", "severity: P7"), "incident.severity"),
+        (("  name: tts_saturation", "  name: tts\n  load: {}"), "scenario.load"),
+    ],
+)
+def test_incidents_that_are_refused(tmp_path: Path, change: tuple[str, str], words: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(SHIPPED[-1].read_text().replace(*change))
+    with pytest.raises(ScenarioError) as caught:
+        load_incident(path)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("option", [("--speed", "0"), ("--scale", "nan"), ("--speed", "-1")])
+def test_speeds_that_cannot_be(option: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(SHIPPED[0]), *option]) == ExitCode.BAD_SCENARIO
+    assert "legal: a number above 0" in capsys.readouterr().err
+
+
+def test_the_incident_report_fills_the_template(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "incident.yaml").write_text(SHIPPED[-1].read_text())
+    assert main(["incident", "report", str(run)]) == ExitCode.PASSED
+    text = (run / "incident.md").read_text()
+    headings = ("Timeline", "Root Cause", "Metrics During Incident", "Action Items")
+    for part in (
+        *(f"## {heading}" for heading in headings),
+        *("**Severity**: P1", "**Duration**:", "**Impact**:"),
+        *("| TTFB P95 |", "| Drop-off rate |", "| Error rate |"),
+        *("- [ ] Short-term fix: Add TTS replicas", "On-call acknowledged"),
+    ):
+        assert part in text
+    for hole in ("[description]", "XX", "None", "nan"):
+        assert hole not in text
+    page = (run / "incident.html").read_text()
+    assert "<script" not in page
+    assert "On-call acknowledged" in page
+
+
+def test_a_run_of_which_nobody_knows_anything_has_a_report_as_well(tmp_path: Path) -> None:
+    run, normal = write_run(tmp_path / "run"), write_run(tmp_path / "normal")
+    assert main(["incident", "report", str(run), "--normal", str(normal)]) == ExitCode.PASSED
+    assert "normal: run" in (run / "incident.md").read_text()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from harness.analyze.agent_side import Speech
 from harness.analyze.recording import Pcm
 from harness.corpus.audio import read_pcm, resample
+from harness.corpus.conditions.names import CLEAN as CLEAN_NOISE
 from harness.corpus.entry import Utterance
 from harness.corpus.manifest import Corpus
 from harness.model.errors import ScenarioError
@@ -22,6 +23,8 @@ from harness.model.errors import ScenarioError
 RATE = 8_000
 BAND_HZ = (300, 3400)
 LEAST_LIKENESS = 0.55
+# Of a clean clip with what a room made of it.
+LEAST_LIKELY = 0.3
 MARGIN_MS = 1_500
 
 
@@ -60,10 +63,18 @@ class Found:
 
 
 class KnownClips:
-    """The clean clips of a corpus, decoded as they are needed."""
+    """The clips of a corpus, decoded as they are needed.
+
+    Clean ones are looked for. What was made of the one that is found, in a room or through a codec, may be what was
+    said, and has edges of its own: the likeliest of them all is told.
+    """
 
     def __init__(self, corpus: Corpus) -> None:
         self._clips = [u for u in corpus.utterances.values() if u.base_id == u.id]
+        self._derived: dict[str, list[Utterance]] = {}
+        for utterance in corpus.utterances.values():
+            if utterance.base_id != utterance.id and utterance.noise == CLEAN_NOISE:
+                self._derived.setdefault(utterance.base_id, []).append(utterance)
         self._kept: dict[str, Samples] = {}
         self._envelopes: dict[str, Samples] = {}
 
@@ -89,15 +100,21 @@ class KnownClips:
         heard = _telephone(stretch if rate == RATE else resample(stretch, rate, RATE))
         loudness = _envelope(heard)
         fitting.sort(key=lambda clip: -_likeness(loudness, self._loudness(clip))[0])
-        best: Found | None = None
-        for clip in fitting[:TRIED]:
-            likeness, at = _likeness(heard, self._speech(clip))
-            start_ms = begin_ms + at * 1000 / RATE
-            if likeness >= max(fit.least_likeness, best.likeness if best else 0.0):
-                best = Found(clip.id, Speech(start_ms, start_ms + _length_ms(clip)), likeness, before)
-        if best is None or not -fit.earlier_ms <= ended_ms - best.speech.end_ms <= fit.later_ms:
+        best = self._likeliest(heard, fitting[:TRIED])
+        if best is None:
             return None
-        return best
+        best = self._likeliest(heard, [best[2], *self._derived.get(best[2].id, [])]) or best
+        likeness, at, clip = best
+        start_ms = begin_ms + at * 1000 / RATE
+        found = Found(clip.id, Speech(start_ms, start_ms + _length_ms(clip)), likeness, before)
+        is_it = likeness >= fit.least_likeness and -fit.earlier_ms <= ended_ms - found.speech.end_ms <= fit.later_ms
+        return found if is_it else None
+
+    def _likeliest(self, heard: Samples, clips: Sequence[Utterance]) -> tuple[float, int, Utterance] | None:
+        """Return the clip that is most like a part of `heard`, with that and where the part begins."""
+        told = [(*_likeness(heard, self._speech(clip)), clip) for clip in clips]
+        best = max(told, key=lambda one: one[0], default=None)
+        return best if best is not None and best[0] >= LEAST_LIKELY else None
 
     def _speech(self, clip: Utterance) -> Samples:
         if clip.id not in self._kept:

@@ -53,7 +53,10 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     words.add_argument("--heard", type=Path, metavar="FILE", help="what the agent understood, a line a turn")
     words.add_argument("--model", type=Path, metavar="DIR", help="transcribe the caller by faster-whisper: an estimate")
     parser.add_argument(
-        "--corpus", type=Path, metavar="DIR", help="corpus whose utterances may be in it (default: the shipped one)"
+        "--corpus",
+        type=Path,
+        metavar="DIR",
+        help="corpus whose utterances are looked for (default: the shipped one)",
     )
     how = parser.add_argument_group("how turns are told apart")
     how.add_argument(
@@ -139,8 +142,7 @@ def _of_recording(options: argparse.Namespace) -> int:
     ]
     for path, text in wanted:
         if path is not None:
-            path.write_text(text(), encoding="utf-8")
-            print(f"{path}")
+            _write(path, text())
     return ExitCode.PASSED if turns else ExitCode.NO_DATA
 
 
@@ -157,8 +159,7 @@ def _of_run(options: argparse.Namespace) -> int:
     print(run_words.render(calls, totals), end="")
     if options.json is not None:
         document = {"calls": run_words.calls_json(calls), "totals": as_json.totals_json(totals)}
-        options.json.write_text(_dumped(document), encoding="utf-8")
-        print(f"{options.json}")
+        _write(options.json, _dumped(document))
     if not totals.n_turns:
         return ExitCode.NO_DATA
     is_equal = all(pair.agrees for call in calls for pair in call.pairs) and not any(call.problem for call in calls)
@@ -180,7 +181,6 @@ def _settings(options: argparse.Namespace) -> tuple[Any, Any]:
         dead_air_ms=options.dead_air_ms,
         use_log=not options.no_log,
         clips=None if corpus is None else KnownClips(corpus),
-        always_clips=options.corpus is not None,
     )
     return corpus, settings
 
@@ -192,6 +192,14 @@ def _local_stt(model: Path) -> Any:
         return OfflineStt(model)
     except ImportError as error:
         raise ScenarioError(f"--model: needs faster-whisper (the cpu extra): {error}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ScenarioError(f"{path}: cannot be written: {error.strerror}") from error
+    print(f"{path}")
 
 
 def _dumped(document: Any) -> str:

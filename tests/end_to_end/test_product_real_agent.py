@@ -109,9 +109,7 @@ def whisper_folder():
     return ModelStore(default_cache(os.environ)).load_path(WHISPER)
 
 
-@pytest.mark.slow
 def test_the_recordings_analysed_give_the_live_ttfb_of_every_turn(run):
-    # Not met yet on every run of the real agent: docs/analyze.md says how often. Asked for by `--soak`.
     from harness.analyze.analyse import Settings
     from harness.analyze.of_run import analyse_run
 

@@ -198,7 +198,7 @@ class Stack:
         """Return the calls there are now, by what they came by."""
         return {
             "webrtc": self._edge.counts.active_calls,
-            "stream": self._edge.media_streams.counts.active_calls,
+            "stream": self._edge.stream_calls,
             "sip": self._sip.counts.active_calls if self._sip is not None else 0,
         }
 

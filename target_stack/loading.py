@@ -13,9 +13,7 @@ READY = "ready"
 class Loading:
     """State per stage. A stage may also be watched: it is ready only as long as its check gives no fault."""
 
-    def __init__(
-        self, descriptions: dict[str, str], simulated: tuple[str, ...] = (), profile: str = "cpu"
-    ) -> None:
+    def __init__(self, descriptions: dict[str, str], simulated: tuple[str, ...] = (), profile: str = "cpu") -> None:
         self._profile = profile
         self._simulated = simulated
         self._descriptions = dict(descriptions)

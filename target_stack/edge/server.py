@@ -121,6 +121,11 @@ class EdgeServer:
             raise RuntimeError("the edge is not started")
         return self._media_streams
 
+    @property
+    def stream_calls(self) -> int:
+        """Calls of phone carriers there are now; none before `start`."""
+        return 0 if self._media_streams is None else self._media_streams.counts.active_calls
+
     async def start(self) -> int:
         """Listen; return the bound port. OSError when the address cannot be bound."""
         self._calls = Calls(

@@ -89,7 +89,7 @@ def test_ctrl_c_before_locust_has_begun_the_run(monkeypatch, tmp_path, capsys):
             return 1
 
     monkeypatch.setattr("harness.commands.run.LocustChild", Interrupted)
-    monkeypatch.setattr("harness.commands.run.probe_all", lambda _: None)
+    monkeypatch.setattr("harness.commands.run.probe_all", lambda _: {})
     words = ["run", str(SMOKE), "--run-dir", str(tmp_path / "run")]
     assert cli.main(words) == ExitCode.INTERRUPTED
     assert "interrupted before the first call" in capsys.readouterr().out

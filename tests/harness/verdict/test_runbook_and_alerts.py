@@ -77,7 +77,10 @@ def test_the_shipped_runbook_has_the_seeds_triggers_bands_and_stages() -> None:
         ("- a", "a runbook is a mapping with the keys triggers, bands, stages, budget"),
         ("trigers: []", "runbook.yaml:1: trigers: unknown key; legal: triggers"),
         (RULE.replace("ttfb_ms", "tftb_ms"), "runbook.yaml:2: triggers[0].when: threshold 'tftb_ms"),
-        (RULE.replace("when: ttfb_ms p95 > 400 sustained 30s over 10s", "when: 'ttfb_ms{mood:x} p95 > 4'"), "unknown tag of ttfb_ms; legal: accent"),
+        (
+            RULE.replace("when: ttfb_ms p95 > 400 sustained 30s over 10s", "when: 'ttfb_ms{mood:x} p95 > 4'"),
+            "unknown tag of ttfb_ms; legal: accent",
+        ),
         (RULE.replace("over 10s", "during fault:llm"), "legal: fault:tts"),
         (RULE.replace("P2", "P9"), "triggers[0].severity: got 'P9'; legal: P1, P2, P3"),
         (RULE.replace("action", "acton"), "triggers[0].acton: unknown key; legal: name, title, when"),

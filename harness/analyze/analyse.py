@@ -82,6 +82,7 @@ def analyse(
     else:
         measured = heard = _hear_agent(agent, quiet_agent, rate, settings, is_noisy=agent_noise is not None)
     heard = _merged(heard, spoken, settings.quiet_ms)
+    tell("looking for utterances of the corpus")
     told = _conversation(recording, caller, settings, log, spoken, heard, is_noisy=caller_noise is not None)
     conversation = replace(told, turns=tuple(_with_measured_onset(turn, measured) for turn in told.turns))
     return Analysis(

@@ -50,14 +50,25 @@ def test_known_gaps_with_echo(rate, to_caller, to_agent):
             assert -found.loss_db == pytest.approx(put[1], abs=1)
 
 
-def test_utterances_of_the_corpus_in_noise():
+def test_utterances_of_the_corpus_in_noise_on_both_channels():
     rate = 16_000
-    caller, agent, truth = call((300, 1200), rate)
+    caller, agent, truth = call(GAPS_MS, rate)
     clips = KnownClips(load_corpus(verify=False))
-    analysis = analyse(recording(noisy(caller, 10, rate), noisy(agent, 20, rate, 1), rate), Settings(clips=clips))
-    assert max(map(abs, errors(analysis, truth))) <= 35
+    heard = recording(noisy(leak(caller, agent, 60, -25, rate), 10, rate), noisy(agent, 10, rate, 1), rate)
+    analysis = analyse(heard, Settings(clips=clips))
+    assert max(map(abs, errors(analysis, truth))) <= 20
     assert {turn.end_from for turn in analysis.conversation.turns} == {"clip"}
     assert analysis.backgrounds.caller is not None
+
+
+def test_utterances_of_no_corpus_in_noise_say_how_sure_their_ends_are():
+    caller, agent, truth = call(GAPS_MS)
+    analysis = analyse(recording(noisy(caller, 10, 16_000), agent, 16_000))
+    off = errors(analysis, truth)
+    within = [turn.ttfb_within_ms for turn in analysis.conversation.turns]
+    assert all(isinstance(ms, float) for ms in within)
+    assert sum(abs(error) <= ms for error, ms in zip(off, within, strict=True)) >= 3
+    assert max(map(abs, off)) < 150
 
 
 def test_greeting_and_both_sides_speech_are_told():

@@ -22,6 +22,8 @@ S = 1_000 * MS
 SHIPPED = files("harness.verdict").joinpath("runbook.yaml").read_text(encoding="utf-8")
 RULE = "triggers:\n  - {name: slow, when: ttfb_ms p95 > 400 sustained 30s over 10s, severity: P2, action: Scale}\n"
 
+WHEN = "when: ttfb_ms p95 > 400 sustained 30s over 10s"
+
 
 def turns(slow: tuple[int, int], of: int = 300) -> list[TurnRecord]:
     return [
@@ -78,7 +80,7 @@ def test_the_shipped_runbook_has_the_seeds_triggers_bands_and_stages() -> None:
         ("trigers: []", "runbook.yaml:1: trigers: unknown key; legal: triggers"),
         (RULE.replace("ttfb_ms", "tftb_ms"), "runbook.yaml:2: triggers[0].when: threshold 'tftb_ms"),
         (
-            RULE.replace("when: ttfb_ms p95 > 400 sustained 30s over 10s", "when: 'ttfb_ms{mood:x} p95 > 4'"),
+            RULE.replace(WHEN, "when: 'ttfb_ms{mood:x} p95 > 4'"),
             "unknown tag of ttfb_ms; legal: accent",
         ),
         (RULE.replace("over 10s", "during fault:llm"), "legal: fault:tts"),

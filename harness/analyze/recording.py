@@ -95,7 +95,7 @@ def _decode(file: Path, rate: int | None = None) -> tuple[list[Pcm], int, CallLo
             resampler = av.AudioResampler(format="s16p", layout=layout, rate=wanted)
             parts = list(_frames(file, container, resampler))
     except (av.FFmpegError, OSError) as error:
-        raise ScenarioError(f"{file}: cannot read: {error}") from error
+        raise ScenarioError(f"{file}: cannot read: {error.strerror or error}") from error
     samples = np.concatenate(parts, axis=1) if parts else np.zeros((count, 0), np.int16)
     return [np.ascontiguousarray(side) for side in samples], wanted, CallLog.from_comment(comment) if comment else None
 

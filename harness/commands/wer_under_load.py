@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def wer_under_load(options: argparse.Namespace) -> int:
     """Compare, print and write; returns the exit code. Raises ScenarioError."""
+    if options.idle.resolve() == options.loaded.resolve():
+        raise ScenarioError(f"{options.loaded}: is the idle run itself; name a second run of the same callers")
     idle, loaded = (analyse(read_run(path)) for path in (options.idle, options.loaded))
     found = compare(idle.measured.wer, loaded.measured.wer, idle.run.info.seed)
     if found is None:

@@ -30,3 +30,9 @@ def test_the_command_prints_and_writes_the_comparison(tmp_path, capsys):
     (loaded / "turns.jsonl").unlink()
     assert main(["wer-under-load", str(idle), str(loaded)]) == ExitCode.NO_DATA
     assert "WER was not measured" in capsys.readouterr().err
+
+
+def test_a_run_is_not_compared_with_itself(tmp_path, capsys):
+    idle = write_run(tmp_path / "idle", run_id="idle")
+    assert main(["wer-under-load", str(idle), str(tmp_path / "." / "idle")]) == ExitCode.BAD_SCENARIO
+    assert "is the idle run itself" in capsys.readouterr().err

@@ -173,22 +173,29 @@ class BatchQueue:
         earliest = now_ns - round(rules.credit_ms * NS_PER_MS)
         since = now_ns if since_ns is None else max(since_ns, earliest)
         ticket = _Ticket(number, since, now_ns, now_ns + round(deadline_ms * NS_PER_MS))
-        # What is due by now is done first, so that nobody is refused for one that is leaving.
-        self.handle_timer(now_ns)
+        # What is past its deadline goes first, and so do batches that are due, the newcomer with them if it is its
+        # turn: nobody is refused for one that is leaving.
+        self._expire_due(now_ns)
         if self._is_closed:
             self._refuse(ticket, Refusal.CLOSED)
             return
-        if self.expected_ms(ticket.since_ns) > deadline_ms:
-            self._refuse(ticket, Refusal.LATE)
-            return
         self._waiting[number] = ticket
         self._dispatch(now_ns)
+        if number in self._waiting and self._is_late(ticket, deadline_ms):
+            del self._waiting[number]
+            self._refuse(ticket, Refusal.LATE)
         if len(self._waiting) > rules.waiting:
             self._shed()
 
     def expected_ms(self, since_ns: int) -> float:
         """Return how long a request of that urgency would take by what batches took lately; 0 before the first."""
-        ahead = sum(ticket.since_ns <= since_ns for ticket in self._waiting.values())
+        return self._expected_ms(sum(ticket.since_ns <= since_ns for ticket in self._waiting.values()))
+
+    def _is_late(self, newcomer: _Ticket, deadline_ms: float) -> bool:
+        others = (ticket for ticket in self._waiting.values() if ticket is not newcomer)
+        return self._expected_ms(sum(ticket.since_ns <= newcomer.since_ns for ticket in others)) > deadline_ms
+
+    def _expected_ms(self, ahead: int) -> float:
         if self._free and not ahead:
             # A free replica takes whatever comes: else one slow batch could keep all others out for good.
             return 0.0
@@ -227,12 +234,15 @@ class BatchQueue:
 
     def handle_timer(self, now_ns: int) -> None:
         """Refuse what is past its deadline; start what has waited long enough."""
+        self._expire_due(now_ns)
+        self._dispatch(now_ns)
+
+    def _expire_due(self, now_ns: int) -> None:
         for run in self._running.values():
             self._expire(now_ns, run.tickets)
         for ticket in [ticket for ticket in self._waiting.values() if ticket.deadline_ns <= now_ns]:
             del self._waiting[ticket.number]
             self._refuse(ticket, Refusal.EXPIRED)
-        self._dispatch(now_ns)
 
     def next_timer_ns(self) -> int | None:
         """Return when `handle_timer` is due."""

@@ -158,6 +158,13 @@ def test_rules_no_queue_can_keep(wrong):
         BatchRules(**wrong)
 
 
+def test_a_newcomer_goes_with_the_batch_that_is_due_as_it_comes():
+    queue = BatchQueue(BatchRules(size=2, wait_ms=50))
+    queue.submit(1, 0)
+    queue.submit(2, ms(50), since_ns=-ms(50))
+    assert [output.requests for output in queue.take_outputs()] == [(2, 1)]
+
+
 class AnyInterleaving(RuleBasedStateMachine):
     """Submits, cancels, successes, failures and time in any order; the model counts every request's ending."""
 

@@ -105,6 +105,7 @@ def test_a_call_whose_audio_cannot_be_read_leaves_a_row(tmp_path):
         engine._context = context(tmp_path, no_descriptor)
         engine._calls, engine._tasks = {}, {"call-1": None}
         engine._clips = SimpleNamespace(has=lambda *_: False, clip=no_descriptor)
+        engine._faults = SimpleNamespace(vary=lambda plan: plan, over=lambda _: None)
         engine._send = lambda kind, **fields: sent.append((kind, fields))
         await engine._run_call(short_plan(), None)
         ((kind, fields),) = sent

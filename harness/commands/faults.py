@@ -271,7 +271,8 @@ def _ask_owner(journal: Journal, entry: Entry) -> bool:
         print(f"{entry.id}: left alone, the run {entry.run} goes on and ends it", file=sys.stderr)
         return False
     with contextlib.suppress(ProcessLookupError):
-        os.kill(entry.owner.pid, signal.SIGINT)
+        # Not SIGINT: a shell has what it starts in the background ignore that.
+        os.kill(entry.owner.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_TIMEOUT_S
     while any(other.id == entry.id for other in journal.entries()):
         if time.monotonic() > deadline:

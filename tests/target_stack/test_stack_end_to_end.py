@@ -81,7 +81,7 @@ async def one_turn(tmp_path, *options):
 def test_a_spoken_question_gets_a_spoken_answer(llm, tmp_path):
     sink, reply, heard, stats = asyncio.run(one_turn(tmp_path, "--llm", llm, "--llm-log", str(tmp_path / "llm.log")))
     assert sink.told(StageFailed) == []
-    (transcript,) = sink.told(Transcript)
+    (transcript,) = [told for told in sink.told(Transcript) if told.is_final]
     assert wer(UTTERANCE, transcript.text) <= 0.2, transcript.text
     assert "".join(event.text for event in sink.told(LlmText)).strip()
     assert stats.turns == {"answered": 1}
@@ -92,7 +92,8 @@ def test_a_spoken_question_gets_a_spoken_answer(llm, tmp_path):
     (timing,) = sink.told(TurnTiming)
     stages = (timing.endpointing_ms, timing.stt_ms, timing.llm_ms, timing.tts_ms, timing.playout_ms)
     assert all(ms >= 0 for ms in stages)
-    assert min(timing.stt_ms, timing.llm_ms, timing.tts_ms) > 0
+    # What a stage did before the turn's end is none of the caller's wait: 0 then.
+    assert timing.tts_ms > 0
     assert stats.durations["total"].sum_ms == pytest.approx(sum(stages))
     assert timing.llm_ttft_ms <= timing.llm_ms
     assert '"outcome": "answered"' in (tmp_path / "events.jsonl").read_text()

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -92,11 +93,14 @@ def test_a_spoken_question_gets_a_spoken_answer(llm, tmp_path):
     (timing,) = sink.told(TurnTiming)
     stages = (timing.endpointing_ms, timing.stt_ms, timing.llm_ms, timing.tts_ms, timing.playout_ms)
     assert all(ms >= 0 for ms in stages)
-    # What a stage did before the turn's end is none of the caller's wait: 0 then.
+    # What a stage did before the turn's end is none of the caller's wait; that it worked, its spans tell.
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    for stage in ("stt", "llm", "tts"):
+        assert sum(event["duration_ms"] for event in events if event.get("name") == stage) > 0, stage
     assert timing.tts_ms > 0
     assert stats.durations["total"].sum_ms == pytest.approx(sum(stages))
     assert timing.llm_ttft_ms <= timing.llm_ms
-    assert '"outcome": "answered"' in (tmp_path / "events.jsonl").read_text()
+    assert [event["outcome"] for event in events if event["event"] == "turn_finished"] == ["answered"]
 
 
 def wait_for(condition, timeout_s=120.0):

@@ -1,7 +1,10 @@
-"""How long to wait before asking a provider again: exponential, with full jitter. Pure."""
+"""How long to wait before trying again: exponential; before asking a provider again, with full jitter. Pure."""
 
 import random
 from dataclasses import dataclass
+
+# The next power of two is no float.
+_MOST_DOUBLINGS = 1023
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,4 +19,9 @@ class Backoff:
 
     def delay_ms(self, attempt: int, rng: random.Random) -> float:
         """Return the wait before try number `attempt` + 1; `attempt` counts from 0."""
-        return rng.uniform(0, min(self.longest_ms, self.first_ms * 2**attempt))
+        return rng.uniform(0, doubled(self.first_ms, attempt, self.longest_ms))
+
+
+def doubled(first: float, times: int, longest: float) -> float:
+    """Return `first` doubled `times` times, at most `longest`, however often it is: what fails may fail for days."""
+    return min(longest, first * 2.0 ** min(times, _MOST_DOUBLINGS))

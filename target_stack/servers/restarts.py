@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from harness.model.clock import NS_PER_S
+from target_stack.routing.backoff import doubled
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,6 @@ class Restarts:
         """Take note that it ended unasked; return after how many seconds the next may begin."""
         if now_ns - self._begun_ns >= self._rules.healthy_after_s * NS_PER_S:
             self._in_a_row = 0
-        wait_s = min(self._rules.most_s, self._rules.first_s * 2.0**self._in_a_row)
+        wait_s = doubled(self._rules.first_s, self._in_a_row, self._rules.most_s)
         self._in_a_row += 1
         return wait_s

@@ -164,3 +164,10 @@ def test_restarts_wait_twice_as_long_after_each_death_in_a_row():
         now += lived_s * NS_PER_S
         waits.append(restarts.died(now))
     assert waits == [0.5, 1.0, 2.0, 4.0, 4.0, 0.5, 1.0]
+
+
+def test_a_server_that_never_lives_long_is_started_for_ever():
+    restarts = Restarts(RestartRules(first_s=0.5, most_s=30.0))
+    waits = [restarts.died(0) for _ in range(3000)]
+    assert waits[:7] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
+    assert set(waits[7:]) == {30.0}

@@ -174,7 +174,7 @@ def test_retry_after_is_seconds_or_a_date(header, seconds):
 
 
 def test_waits_grow_are_bounded_and_spread():
-    backoff, rng = Backoff(first_ms=100, longest_ms=1000), random.Random(4)
+    backoff, rng = Backoff(first_ms=100.0, longest_ms=1000.0), random.Random(4)
     for attempt, bound in ((0, 100), (1, 200), (3, 800), (10, 1000), (1024, 1000), (10**6, 1000)):
         waits = [backoff.delay_ms(attempt, rng) for _ in range(400)]
         assert 0 <= min(waits) < bound * 0.05

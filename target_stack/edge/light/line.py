@@ -57,9 +57,7 @@ class WebRtcLine:
         if self.counts.sent:
             self._send_rtcp(rtcp.goodbye)
         self._keys, self._send = None, _nowhere
-        self.counts.lost += self._audio.lost
-        self.counts.late += self._audio.late
-        self._audio.lost = self._audio.late = 0
+        self._begin_audio()
         return self.counts
 
     # --- out ---
@@ -117,9 +115,16 @@ class WebRtcLine:
         self.counts.heard += 1
         if self._reception is None or self._reception.ssrc != packet.ssrc:
             self._reception = rtcp.Reception(packet.ssrc, self._codec.clock_rate)
+            self._begin_audio()
         self._reception.take(packet.sequence, packet.timestamp, at_ns)
         if self._call.listening is not None:
             self._call.hear(self._audio.take(packet.sequence, packet.timestamp, packet.payload), at_ns)
+
+    def _begin_audio(self) -> None:
+        """Listen anew, once what the stream before has lost is counted: neither its numbers nor its decoder go on."""
+        self.counts.lost += self._audio.lost
+        self.counts.late += self._audio.late
+        self._audio = CallerAudio(self._codec)
 
     def _hear_report(self, told: rtcp.Told | None) -> None:
         heard = self._reception

@@ -163,6 +163,24 @@ def test_hold_silences_the_agent_and_keeps_its_words():
     asyncio.run(scenario())
 
 
+def test_what_a_codec_has_lost_stays_counted_when_another_takes_over():
+    async def scenario():
+        peer = await Peer().open()
+        async with line_to(peer, agreed(peer)) as (line, address, _, _):
+            for index, payload in enumerate(in_packets(PCMU, 0.2)):
+                # One is lost on its way.
+                peer.sequence += index == 5
+                peer.send(address, 0, payload)
+            await until(lambda: line.counts.heard == 10, "all heard")
+            line.agree(agreed(peer, PCMA), peer.address)
+            for payload in in_packets(PCMA, 0.1):
+                peer.send(address, PCMA.payload_type, payload)
+            await until(lambda: line.counts.heard == 15, "the rest heard")
+        assert (line.counts.lost, line.counts.late) == (1, 0)
+
+    asyncio.run(scenario())
+
+
 def test_a_caller_behind_a_nat_is_answered_to_where_it_comes_from_until_sdp_moves_it():
     async def scenario():
         announced, nat, moved, stranger = [await Peer().open() for _ in range(4)]

@@ -116,6 +116,7 @@ class RtpLine:
         self._incoming = _keyed(self._incoming, agreed.incoming, incoming_session)
         codec = codec_named(agreed.form.name)
         if codec is not self._codec:
+            self._note_losses()
             self._codec = codec
             self._encoder, self._audio = SpeechEncoder(codec), CallerAudio(codec)
             self._reception = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 
 import pytest
 from edge_peer import Sessions, until
@@ -89,7 +90,7 @@ def test_a_line_speaks_in_order_and_says_goodbye():
         first = packets[0]
         assert [(p.sequence - first.sequence) & 0xFFFF for p in packets] == list(range(len(packets)))
         # A beat that was held up for long skips packets, and their time with them.
-        steps = [(b.timestamp - a.timestamp) & 0xFFFFFFFF for a, b in zip(packets, packets[1:], strict=False)]
+        steps = [(b.timestamp - a.timestamp) & 0xFFFFFFFF for a, b in itertools.pairwise(packets)]
         assert all(step and step % 160 == 0 for step in steps)
         assert {(p.payload_type, p.ssrc) for p in packets} == {(0, 99)}
         # The marker bit says where a talkspurt begins.

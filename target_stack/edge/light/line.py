@@ -3,8 +3,6 @@
 port ─► SRTP ─► audio ─► CallerAudio ─► AgentCall.hear          Ticker ─► playout ─► SpeechEncoder ─► SRTP ─► port
 """
 
-import logging
-import secrets
 import time
 from collections.abc import Callable
 
@@ -17,12 +15,11 @@ from target_stack.edge.caller_audio import CallerAudio
 from target_stack.edge.rtp import packet as rtp
 from target_stack.edge.rtp import rtcp
 from target_stack.edge.rtp.line import LineCounts
+from target_stack.edge.rtp.outgoing import OutgoingRtp, is_report_due
 from target_stack.edge.rtp.ticker import Ticker
 from target_stack.edge.speech_encoder import SpeechEncoder
 
-_log = logging.getLogger(__name__)
 CNAME = "agent"
-_REPORT_TICKS = 250
 
 
 class WebRtcLine:
@@ -34,17 +31,12 @@ class WebRtcLine:
         self._ticker = ticker
         self._codec = codec
         self._payload_type = payload_type
-        self._ssrc = ssrc
+        self._stream = OutgoingRtp(ssrc)
         self._keys: SrtpKeys | None = None
         self._send: Callable[[bytes], None] = _nowhere
         self._encoder = SpeechEncoder(codec)
         self._audio = CallerAudio(codec)
         self._reception: rtcp.Reception | None = None
-        self._sequence = secrets.randbits(15)
-        self._first_timestamp = self._timestamp = secrets.randbits(31)
-        self._first_tick: int | None = None
-        self._is_speaking = False
-        self._octets = 0
 
     def begin(self, keys: SrtpKeys, send: Callable[[bytes], None]) -> None:
         """Send a packet every 20 ms from now on, by `send`."""
@@ -65,29 +57,21 @@ class WebRtcLine:
     def _tick(self, number: int) -> None:
         if self._keys is None:
             return
-        if self._first_tick is None:
-            self._first_tick = number
-        elapsed = number - self._first_tick
+        elapsed = self._stream.elapsed(number)
         frame = self._call.playout.next_frame()
         payload = self._encoder.encode(frame.samples)
-        is_first = frame.samples is not None and not self._is_speaking
-        self._is_speaking = frame.samples is not None
-        self._timestamp = (self._first_timestamp + elapsed * self._codec.ticks_per_packet) & 0xFFFFFFFF
-        data = rtp.build(rtp.Packet(self._payload_type, is_first, self._sequence, self._timestamp, self._ssrc, payload))
-        self._sequence = (self._sequence + 1) & 0xFFFF
+        data = self._stream.packet(self._payload_type, frame, payload, elapsed * self._codec.ticks_per_packet)
         self._send(self._keys.outgoing.protect(data))
         self.counts.sent += 1
-        self._octets += len(payload)
         if frame.started is not None or frame.drained:
             self._call.announce(frame, time.monotonic_ns())
-        if elapsed % _REPORT_TICKS == _REPORT_TICKS // 10:
+        if is_report_due(elapsed):
             self._send_rtcp(rtcp.report)
 
     def _send_rtcp(self, compound: Callable[..., bytes]) -> None:
         if self._keys is None:
             return
-        sent = rtcp.Sent(self._ssrc, self._timestamp, self.counts.sent, self._octets)
-        data = compound(sent, self._reception, CNAME, time.time(), time.monotonic_ns())
+        data = compound(self._stream.sent(), self._reception, CNAME, time.time(), time.monotonic_ns())
         self._send(self._keys.outgoing.protect_rtcp(data))
 
     # --- in ---
@@ -127,9 +111,8 @@ class WebRtcLine:
         self._audio = CallerAudio(self._codec)
 
     def _hear_report(self, told: rtcp.Told | None) -> None:
-        heard = self._reception
-        if told is not None and told.ntp_middle and heard is not None and told.sender_ssrc == heard.ssrc:
-            heard.last_sr, heard.last_sr_at_ns = told.ntp_middle, time.monotonic_ns()
+        if told is not None and self._reception is not None:
+            self._reception.note_report(told, time.monotonic_ns())
 
 
 def _nowhere(_data: bytes) -> None:

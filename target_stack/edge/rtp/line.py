@@ -32,12 +32,12 @@ from target_stack.edge.ringback import Ringback
 from target_stack.edge.rtp import packet as rtp
 from target_stack.edge.rtp import rtcp
 from target_stack.edge.rtp.digits import Digit, DigitEar
+from target_stack.edge.rtp.outgoing import OutgoingRtp, is_report_due
 from target_stack.edge.rtp.ports import ANY, open_pair
 from target_stack.edge.rtp.ticker import Ticker
 from target_stack.edge.speech_encoder import SpeechEncoder
 
 _CNAME = "agent"
-_REPORT_TICKS = 250
 _BUFFER_BYTES = 1 << 18
 _COMFORT_NOISE = 13
 
@@ -67,6 +67,7 @@ class RtpLine:
 
     def __init__(self, call: AgentCall, ticker: Ticker, on_digit: Callable[[Digit], None]) -> None:
         self.ssrc = secrets.randbits(32)
+        self._stream = OutgoingRtp(self.ssrc)
         self.counts = LineCounts()
         self.is_ringing = False
         self._call = call
@@ -87,11 +88,6 @@ class RtpLine:
         self._digits: DigitEar | None = None
         self._reception: rtcp.Reception | None = None
         self._ringback = Ringback()
-        self._sequence = secrets.randbits(15)
-        self._timestamp = self._last_timestamp = secrets.randbits(31)
-        self._first_tick: int | None = None
-        self._octets = 0
-        self._is_speaking = False
 
     async def open(self, host: str, ports: tuple[int, int] = ANY) -> Address:
         """Bind RTP and RTCP on `host`; return RTP's address. OSError when no ports are free."""
@@ -144,38 +140,28 @@ class RtpLine:
 
     def _tick(self, number: int) -> None:
         agreed = self._agreed
-        if self._first_tick is None:
-            self._first_tick = number
-        elapsed = number - self._first_tick
+        elapsed = self._stream.elapsed(number)
         if agreed is None or self._codec is None or self._encoder is None or not self._transports:
             return
         if agreed.sends:
             frame = Frame(self._ringback.next_frame()) if self.is_ringing else self._call.playout.next_frame()
             self._send(self._encoder.encode(frame.samples), frame, elapsed * self._codec.ticks_per_packet)
-        if elapsed % _REPORT_TICKS == _REPORT_TICKS // 10:
+        if is_report_due(elapsed):
             self._send_rtcp(rtcp.report)
 
     def _send(self, payload: bytes, frame: Frame, offset: int) -> None:
         assert self._agreed is not None
-        is_first = frame.samples is not None and not self._is_speaking
-        self._is_speaking = frame.samples is not None
-        timestamp = self._last_timestamp = (self._timestamp + offset) & 0xFFFFFFFF
-        data = rtp.build(
-            rtp.Packet(self._agreed.form.payload_type, is_first, self._sequence, timestamp, self.ssrc, payload)
-        )
-        self._sequence = (self._sequence + 1) & 0xFFFF
+        data = self._stream.packet(self._agreed.form.payload_type, frame, payload, offset)
         if self._outgoing is not None:
             data = self._outgoing[1].protect(data)
         self._transports[0].sendto(data, self._source or self._remote)
         self.counts.sent += 1
-        self._octets += len(payload)
         if frame.started is not None or frame.drained:
             # The datagram is with the kernel: sendto writes at once unless its buffer is full.
             self._call.announce(frame, time.monotonic_ns())
 
     def _send_rtcp(self, compound: Callable[..., bytes]) -> None:
-        sent = rtcp.Sent(self.ssrc, self._last_timestamp, self.counts.sent, self._octets)
-        data = compound(sent, self._reception, _CNAME, time.time(), time.monotonic_ns())
+        data = compound(self._stream.sent(), self._reception, _CNAME, time.time(), time.monotonic_ns())
         if self._outgoing is not None:
             data = self._outgoing[1].protect_rtcp(data)
         if self._rtcp_remote is None:
@@ -240,9 +226,8 @@ class RtpLine:
                 self.counts.srtp_failures += 1
                 return
         told = rtcp.parse(data)
-        heard = self._reception
-        if told is not None and told.ntp_middle and heard is not None and told.sender_ssrc == heard.ssrc:
-            heard.last_sr, heard.last_sr_at_ns = told.ntp_middle, time.monotonic_ns()
+        if told is not None and self._reception is not None:
+            self._reception.note_report(told, time.monotonic_ns())
 
     def _note_losses(self) -> None:
         """Count what an incoming stream that is over has lost."""

@@ -45,6 +45,11 @@ class Reception:
                 self.jitter += (change - self.jitter) / 16
         self._transit = transit
 
+    def note_report(self, told: "Told", now_ns: int) -> None:
+        """Remember the sender report in a compound packet read at `now_ns`, where it is one of this stream's."""
+        if told.ntp_middle and told.sender_ssrc == self.ssrc:
+            self.last_sr, self.last_sr_at_ns = told.ntp_middle, now_ns
+
     @property
     def lost(self) -> int:
         """Packets that did not come, duplicates counted against them; never negative."""

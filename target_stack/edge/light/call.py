@@ -88,8 +88,8 @@ class LightCall:
         pc_id: str,
         sessions: SessionFactory,
         limits: CallLimits,
-        channel: type[RtviChannel] = RtviChannel,
-        facts: CallFacts = CallFacts(),  # noqa: B008 -- frozen
+        channel: type[RtviChannel],
+        facts: CallFacts,
     ) -> None:
         self.call_id = call_id
         self.pc_id = pc_id

@@ -21,8 +21,7 @@ def open_socket(host: str, port: int, buffer_bytes: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        _set_buffer(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF, buffer_bytes)
-        _set_buffer(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF, buffer_bytes)
+        enlarge_buffers(sock, buffer_bytes)
         kernel_time.enable(sock)
         sock.bind((host, port))
     except OSError as error:
@@ -31,12 +30,14 @@ def open_socket(host: str, port: int, buffer_bytes: int) -> socket.socket:
     return sock
 
 
-def _set_buffer(sock: socket.socket, forced: int, plain: int, size: int) -> None:
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, forced, size)
-    except PermissionError:
-        # Without CAP_NET_ADMIN the kernel grants up to net.core.rmem_max and says nothing.
-        sock.setsockopt(socket.SOL_SOCKET, plain, size)
+def enlarge_buffers(sock: socket.socket, size: int) -> None:
+    """Ask for `size` bytes to receive and as many to send; what is granted may be less. OSError for a bad socket."""
+    for forced, plain in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, forced, size)
+        except PermissionError:
+            # Without CAP_NET_ADMIN the kernel grants up to net.core.rmem_max and says nothing.
+            sock.setsockopt(socket.SOL_SOCKET, plain, size)
 
 
 class MediaPort:

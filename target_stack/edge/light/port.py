@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from harness.media.peer.ice import IceAgent
 from harness.media.peer.ice_port import MediaPath, Owner, Port, ignore
-from harness.media.port import MediaPort
+from harness.media.port import SHARED_BUFFER_BYTES, MediaPort, enlarge_buffers
 from harness.media.spec import Address
 from harness.model.errors import RemoteProtocolError
 from harness.protocols import stun
@@ -19,9 +19,6 @@ from harness.protocols import stun
 _BATCH = 256
 _LARGEST = 2048
 _MOST_CHECKED = 4096
-_BUFFER_BYTES = 4 << 20
-# linux/asm-generic/socket.h: beyond net.core.rmem_max for who may.
-_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 
 # Called with a datagram and when it was read.
 OnMedia = Callable[[bytes, int], object]
@@ -114,12 +111,7 @@ def _bound(host: str) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        for forced, plain in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
-            try:
-                sock.setsockopt(socket.SOL_SOCKET, forced, _BUFFER_BYTES)
-            except PermissionError:
-                with contextlib.suppress(OSError):
-                    sock.setsockopt(socket.SOL_SOCKET, plain, _BUFFER_BYTES)
+        enlarge_buffers(sock, SHARED_BUFFER_BYTES)
         sock.bind((host, 0))
     except OSError:
         sock.close()

@@ -12,6 +12,7 @@ its wait, from the last voiced audio in to the first audible packet out:
     hops    50   waiting in the stages' queues
 """
 
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,7 +72,9 @@ class BudgetWatch:
     """Holds the P95 of the last five minutes against the budget, stage by stage."""
 
     def __init__(self) -> None:
-        self._turns: deque[tuple[int, Mapping[str, float]]] = deque(maxlen=MOST_TURNS)
+        self._turns: deque[tuple[int, Mapping[str, float]]] = deque()
+        # The same turns' values by stage, in order of size: every turn asks for a rank in each.
+        self._sorted: dict[str, list[float]] = {stage: [] for stage in (*BUDGET_MS, TOTAL)}
         # By stage, once there were enough turns.
         self.p95_ms: dict[str, float] = {}
         self.alerts: dict[str, bool] = dict.fromkeys((*BUDGET_MS, TOTAL), False)
@@ -85,15 +88,22 @@ class BudgetWatch:
         with_total = {**spent, TOTAL: sum(spent.values())}
         for stage, ms in with_total.items():
             self.exceeded[stage] += ms > _budget(stage)
+            insort(self._sorted[stage], ms)
         self._turns.append((at_ns, with_total))
-        while at_ns - self._turns[0][0] > WINDOW_S * NS_PER_S:
-            self._turns.popleft()
+        while len(self._turns) > MOST_TURNS or at_ns - self._turns[0][0] > WINDOW_S * NS_PER_S:
+            self._forget_oldest()
         if len(self._turns) < LEAST_TURNS:
             return []
         return [change for stage in with_total if (change := self._judge(stage)) is not None]
 
+    def _forget_oldest(self) -> None:
+        _, turn = self._turns.popleft()
+        for stage, ms in turn.items():
+            values = self._sorted[stage]
+            del values[bisect_left(values, ms)]
+
     def _judge(self, stage: str) -> Change | None:
-        values = sorted(turn[stage] for _, turn in self._turns)
+        values = self._sorted[stage]
         # Nearest rank, as everywhere.
         p95 = self.p95_ms[stage] = values[ceil(0.95 * len(values)) - 1]
         is_over = p95 > _budget(stage)

@@ -23,6 +23,7 @@ from target_stack.pipeline.listening import Heard, Listening, UtteranceEnded
 from target_stack.pipeline.parts import same_words
 from target_stack.pipeline.recognition import Recognition, SttRules, Words
 from target_stack.pipeline.reply import Reply, ReplyRules, StageError
+from target_stack.pipeline.task_ends import has_failed, read
 from target_stack.pipeline.turn import Turn
 from target_stack.pipeline.turn_trace import CANCELLED, WORK
 from target_stack.stages.endpointing import SpeechPaused
@@ -160,7 +161,7 @@ class Answering:
         turn.user_text = words.text
         out = HeldBack(self._play, self._tell, is_open=False)
         self._draft = _Draft(words.text, out, asyncio.create_task(self._run_draft(turn, out, history)))
-        self._draft.task.add_done_callback(_read)
+        self._draft.task.add_done_callback(read)
 
     async def _run_draft(self, turn: Turn, out: HeldBack, history: tuple[Message, ...]) -> None:
         enter_scope(self._scope(turn, "draft"))
@@ -211,7 +212,7 @@ class Answering:
             raise StageError("stt", error) from error
         self._note_words(turn, words)
         draft = self._draft
-        if draft is not None and same_words(draft.text, words.text) and not _has_failed(draft.task):
+        if draft is not None and same_words(draft.text, words.text) and not has_failed(draft.task):
             self._draft = None
             self._stats.drafts["kept"] += 1
             draft.out.open()
@@ -284,13 +285,3 @@ class Answering:
         is_awaited = work in ("final", "draft")
         since_ns = turn.last_voiced_ns if is_awaited else self._now()
         return CallScope(self._call_id, turn.number, since_ns, work, self._memory)
-
-
-def _read(task: "asyncio.Task[None]") -> None:
-    """Look at how it ended, so that asyncio does not call it forgotten."""
-    if not task.cancelled():
-        task.exception()
-
-
-def _has_failed(task: "asyncio.Task[None]") -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -16,6 +16,7 @@ from typing import Any
 from target_stack.call_scope import Work
 from target_stack.pipeline.listening import NOTHING_HEARD, Heard, together
 from target_stack.pipeline.parts import PartRules, first_cut, joined
+from target_stack.pipeline.task_ends import has_failed, read
 from target_stack.stages.stt import Transcription
 from target_stack.stages.vad import CHUNK_MS
 
@@ -56,22 +57,12 @@ class _Request:
         # Its first words may be the last ones of the part before.
         self.is_overlapping = is_overlapping
         self.task = asyncio.create_task(ask(heard, work))
-        self.task.add_done_callback(_read)
+        self.task.add_done_callback(read)
 
     @property
     def has_failed(self) -> bool:
         """Whether it ended without words."""
-        return self.task.done() and _is_failure(self.task)
-
-
-def _read(task: "asyncio.Task[Any]") -> None:
-    """Look at how it ended, so that asyncio does not call it forgotten: who needs the words is told by `await`."""
-    if not task.cancelled():
-        task.exception()
-
-
-def _is_failure(task: "asyncio.Task[Any]") -> bool:
-    return task.cancelled() or task.exception() is not None
+        return has_failed(self.task)
 
 
 class Recognition:
@@ -157,7 +148,7 @@ class Recognition:
         """Have the words so far told, unless the recogniser has better to do."""
         self._untold_ms = 0.0
         self._partial = asyncio.create_task(self._partial_text())
-        self._partial.add_done_callback(lambda task: None if _is_failure(task) else tell(task.result()))
+        self._partial.add_done_callback(lambda task: None if has_failed(task) else tell(task.result()))
 
     async def _partial_text(self) -> str:
         parts = [part for part in self._settled if part.task.done() and not part.has_failed]

@@ -187,15 +187,12 @@ class BatchQueue:
         if len(self._waiting) > rules.waiting:
             self._shed()
 
-    def expected_ms(self, since_ns: int) -> float:
-        """Return how long a request of that urgency would take by what batches took lately; 0 before the first."""
-        return self._expected_ms(sum(ticket.since_ns <= since_ns for ticket in self._waiting.values()))
-
     def _is_late(self, newcomer: _Ticket, deadline_ms: float) -> bool:
         others = (ticket for ticket in self._waiting.values() if ticket is not newcomer)
         return self._expected_ms(sum(ticket.since_ns <= newcomer.since_ns for ticket in others)) > deadline_ms
 
     def _expected_ms(self, ahead: int) -> float:
+        """Return how long a request behind so many would take by what batches took lately; 0 before the first."""
         if self._free and not ahead:
             # A free replica takes whatever comes: else one slow batch could keep all others out for good.
             return 0.0

@@ -4,6 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from virtual_loop import run_virtually
 
 from target_stack.pipeline.listening import Heard
 from target_stack.pipeline.parts import PartRules, first_cut, joined, same_words
@@ -111,7 +112,7 @@ def run(scenario, **rules):
         assert len(asyncio.all_tasks()) == 1
         return recogniser.asked, result
 
-    return asyncio.run(main())
+    return run_virtually(main())
 
 
 def test_a_draft_after_which_nothing_was_said_is_the_final():

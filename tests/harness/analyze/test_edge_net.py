@@ -41,8 +41,8 @@ def test_a_network_learns_where_a_step_is():
         examples.append(Example(seen, place))
     shown, target = packed(examples)
     adam = Adam(fresh(rng))
-    losses = [learn(adam, shown, target, np.arange(64), 3e-3) for _ in range(25)]
-    assert losses[-1] < 0.5 * losses[0]
+    losses = [learn(adam, shown, target, np.arange(64), 3e-3) for _ in range(8)]
+    assert losses[-1] < 0.25 * losses[0]
 
 
 def test_weights_are_read_in_the_order_they_are_written_in():

@@ -15,7 +15,8 @@ from target_stack.config import StackConfig
 from target_stack.echo.guard import EchoGuard, Overheard
 from target_stack.edge.behind import Behind
 from target_stack.edge.server import EdgeServer
-from target_stack.edge.sip_edge import SipAddresses, SipEdge
+from target_stack.edge.sip_edge import SipEdge
+from target_stack.edge.sip_listening import SipAddresses
 from target_stack.emulation.emulated import EmulatedModels
 from target_stack.emulation.level_vad import LevelVad
 from target_stack.frames import AgentSession, EdgeSink

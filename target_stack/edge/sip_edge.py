@@ -11,17 +11,14 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.model.clock import monotonic_ns
 from harness.protocols.sip.config import ALLOW, EXTENSIONS, AgentConfig
 from harness.protocols.sip.digest import Verifier
 from harness.protocols.sip.events import CallEvent, Ended, Event, Failed, Incoming, RequestReceived
-from harness.protocols.sip.flow import host_port
 from harness.protocols.sip.user_agent import UserAgent
 from harness.signalling.sip_endpoint import SipEndpoint
-from harness.signalling.tls import server_context
 from target_stack.edge.agent_call import AgentCall, CallLimits, EndReason
 from target_stack.edge.behind import NewSipSockets
 from target_stack.edge.call_facts import facts_from_headers
@@ -33,6 +30,7 @@ from target_stack.edge.rtp.ticker import Ticker
 from target_stack.edge.rtvi_channel import library_name
 from target_stack.edge.sip_bodies import SDP_TYPE, sdp_of
 from target_stack.edge.sip_call import CALL_HEADER, SipCall, SipContext
+from target_stack.edge.sip_listening import SipAddresses, listen
 from target_stack.edge.sip_options import DIGESTS, SipOptions
 from target_stack.edge.sip_registrar import Registrar
 from target_stack.frames import SessionFactory
@@ -48,15 +46,6 @@ REALM = "callquake"
 _GOODBYE_S = 2.0
 _LONGEST_NAME = 128
 _JSON_TYPE = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class SipAddresses:
-    """What is listened on, as URIs without a user."""
-
-    udp: str = ""
-    tcp: str = ""
-    tls: str = ""
 
 
 class SipEdge:
@@ -98,20 +87,7 @@ class SipEdge:
 
     async def start(self) -> SipAddresses:
         """Listen; return where. OSError when an address cannot be bound, ScenarioError for a certificate."""
-        options, udp, tcp, tls = self._options, "", "", ""
-        try:
-            if options.port is not None:
-                bound = await self._endpoint.listen(options.host, options.port)
-                address = host_port((options.host, bound[1]))
-                udp, tcp = f"sip:{address}", f"sip:{address};transport=tcp"
-            if options.tls_port is not None and options.certificate is not None and options.key is not None:
-                context = server_context(options.certificate, options.key)
-                bound = await self._endpoint.listen_tcp(options.host, options.tls_port, tls=context)
-                tls = f"sips:{host_port((options.host, bound[1]))}"
-        except BaseException:
-            await self._endpoint.aclose()
-            raise
-        return SipAddresses(udp, tcp, tls)
+        return await listen(self._endpoint, self._options)
 
     async def aclose(self) -> None:
         """Refuse new calls, say BYE to the others, wait until all is released; then stop listening."""

@@ -11,7 +11,7 @@ import logging
 
 from harness.model.clock import NS_PER_S, monotonic_ns
 from target_stack.config import StackConfig
-from target_stack.edge.sip_edge import SipAddresses
+from target_stack.edge.sip_listening import SipAddresses
 from target_stack.servers.admin import Admin
 from target_stack.servers.children import Children, ServerStartError
 from target_stack.servers.counts import FrontCounts

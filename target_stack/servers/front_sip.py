@@ -18,13 +18,13 @@ from harness.model.clock import monotonic_ns
 from harness.protocols.sip.config import ALLOW, EXTENSIONS, AgentConfig
 from harness.protocols.sip.digest import Verifier
 from harness.protocols.sip.events import Event, Incoming, RequestReceived
-from harness.protocols.sip.flow import Flow, host_port
+from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.user_agent import UserAgent
 from harness.signalling.sip_endpoint import SipEndpoint
-from harness.signalling.tls import server_context
 from target_stack.edge.rtvi_channel import library_name
 from target_stack.edge.sip_bodies import SDP_TYPE
-from target_stack.edge.sip_edge import REALM, SipAddresses
+from target_stack.edge.sip_edge import REALM
+from target_stack.edge.sip_listening import SipAddresses, listen
 from target_stack.edge.sip_options import DIGESTS, SipOptions
 from target_stack.edge.sip_registrar import Registrar
 from target_stack.servers.counts import FrontCounts
@@ -96,20 +96,7 @@ class FrontSip:
 
     async def start(self) -> SipAddresses:
         """Listen; return where. OSError when an address cannot be bound, ScenarioError for a certificate."""
-        options, udp, tcp, tls = self._options, "", "", ""
-        try:
-            if options.port is not None:
-                bound = await self._endpoint.listen(options.host, options.port)
-                address = host_port((options.host, bound[1]))
-                udp, tcp = f"sip:{address}", f"sip:{address};transport=tcp"
-            if options.tls_port is not None and options.certificate is not None and options.key is not None:
-                context = server_context(options.certificate, options.key)
-                bound = await self._endpoint.listen_tcp(options.host, options.tls_port, tls=context)
-                tls = f"sips:{host_port((options.host, bound[1]))}"
-        except BaseException:
-            await self._endpoint.aclose()
-            raise
-        return SipAddresses(udp, tcp, tls)
+        return await listen(self._endpoint, self._options)
 
     async def aclose(self) -> None:
         """Stop listening; the servers have said their goodbyes."""

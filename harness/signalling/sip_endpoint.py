@@ -1,4 +1,4 @@
-"""The shell of a SIP user agent: its UDP sockets, TCP and TLS connections, its one timer, its clock.
+"""The shell of a SIP user agent: its UDP sockets, TCP and TLS connections; its one timer and its clock by AgentPump.
 
 socket, connection ─► agent.receive ─┐
 timer ──────────────► agent.handle_timers ─► flush(): outputs to their flows, events to `on_event`, timer set anew
@@ -7,7 +7,6 @@ caller's own call ──► agent.invite, ... ─┘
 
 import asyncio
 import ipaddress
-import logging
 import socket
 import ssl
 from collections.abc import Callable
@@ -15,23 +14,21 @@ from dataclasses import dataclass
 
 import ifaddr
 
-from harness.model.clock import monotonic_ns
 from harness.protocols.sip.events import Event
 from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.user_agent import UserAgent
+from harness.signalling.agent_pump import AgentPump
 from harness.signalling.stream import SipStream
 from harness.signalling.udp_socket import Address, UdpSocket
 
 # So long a peer may take to end a connection that we close: 0.5 s.
 _GOODBYE_STEPS, _GOODBYE_STEP_S = 50, 0.01
-_NS_PER_S = 1e9
 _BACKLOG = 4096
 _HANDSHAKE_S = 10.0
 MAX_CONNECTIONS = 10_000
 # Senders a socket keeps the flow of.
 _FLOWS_KEPT = 10_000
 _PORT_TRIES = 20
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -51,7 +48,7 @@ class EndpointCounts:
     dropped: int = 0
 
 
-class SipEndpoint:
+class SipEndpoint(AgentPump):
     """Give it an agent; `listen_*` or `open_flow`, then call the agent with `now_ns()` and `flush()` behind it."""
 
     def __init__(
@@ -60,9 +57,8 @@ class SipEndpoint:
         on_event: Callable[[Event], None],
         on_lost: Callable[[Flow, str], None] = lambda _flow, _why: None,
     ) -> None:
-        self.agent = agent
+        super().__init__(agent, on_event)
         self.counts = EndpointCounts()
-        self._on_event = on_event
         # Told of each connection that is gone, and why: a call that has nothing to ask of it learns it so.
         self._on_lost = on_lost
         self._sockets: list[UdpSocket] = []
@@ -71,20 +67,12 @@ class SipEndpoint:
         self._streams: dict[int, SipStream] = {}
         self._connections = 0
         self._dialled: dict[tuple[str, Address, str | None, str | None, int], asyncio.Task[SipStream]] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at_ns: int | None = None
         self._dropped_before = 0
-        self._is_flushing = False
-        self._is_closed = False
 
     def take_counts(self) -> EndpointCounts:
         """Return the counts as they are now."""
         self.counts.dropped = self._dropped_before + sum(sock.dropped for sock in self._sockets)
         return self.counts
-
-    def now_ns(self) -> int:
-        """Return the time as the agent wants it."""
-        return monotonic_ns()
 
     # --- sockets ---------------------------------------------------------------------------------------------------
 
@@ -256,68 +244,24 @@ class SipEndpoint:
 
     # --- out -------------------------------------------------------------------------------------------------------
 
-    def flush(self) -> None:
-        """Send what the agent has to say, hand out what happened, set the timer; call it after every call into it."""
-        if self._is_flushing:
-            # From within `on_event` or a failed send: the loop below comes to it.
-            return
-        self._is_flushing = True
-        try:
-            while self._send_outputs() | self._hand_out_events():
-                pass
-        finally:
-            self._is_flushing = False
-        self._set_timer()
-
-    def _send_outputs(self) -> bool:
-        outputs = self.agent.take_outputs()
-        for flow, data in outputs:
-            channel = self._by_local.get(flow.local) if flow.transport == "udp" else None
-            if channel is not None:
-                is_sent = channel.send(data, flow.remote)
-            else:
-                stream = self._streams.get(flow.connection)
-                is_sent = stream is not None and stream.send(data)
-            if is_sent:
-                self.counts.sent += 1
-            else:
-                self.counts.unsent += 1
-                if channel is None:
-                    # No timer brings a connection back: what waits for an answer over it fails now.
-                    self.agent.flow_failed(flow, self.now_ns(), "the connection is gone")
-        return bool(outputs)
-
-    def _hand_out_events(self) -> bool:
-        events = self.agent.take_events()
-        for event in events:
-            try:
-                self._on_event(event)
-            except Exception:  # noqa: BLE001 -- one call's fault is no other's
-                _log.exception("%s could not be handled", type(event).__name__)
-        return bool(events)
-
-    def _set_timer(self) -> None:
-        at_ns = self.agent.next_timer_ns()
-        # One that comes too early finds nothing to do and sets the next: cheaper than setting it anew at each message.
-        if at_ns is None or self._is_closed or (self._timer_at_ns is not None and self._timer_at_ns <= at_ns):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at_ns = at_ns
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(0, at_ns - self.now_ns()) / _NS_PER_S, self._timer_due)
-
-    def _timer_due(self) -> None:
-        self._timer = self._timer_at_ns = None
-        self.agent.handle_timers(self.now_ns())
-        self.flush()
+    def _send(self, flow: Flow, data: bytes) -> None:
+        channel = self._by_local.get(flow.local) if flow.transport == "udp" else None
+        if channel is not None:
+            is_sent = channel.send(data, flow.remote)
+        else:
+            stream = self._streams.get(flow.connection)
+            is_sent = stream is not None and stream.send(data)
+        if is_sent:
+            self.counts.sent += 1
+        else:
+            self.counts.unsent += 1
+            if channel is None:
+                # No timer brings a connection back: what waits for an answer over it fails now.
+                self.agent.flow_failed(flow, self.now_ns(), "the connection is gone")
 
     async def aclose(self) -> None:
         """Stop listening, close every connection and socket. Calls still up are not told: hang them up before."""
-        self.flush()
-        self._is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop()
         for server in self._servers:
             server.close()
         for dialling in self._dialled.values():

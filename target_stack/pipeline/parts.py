@@ -52,19 +52,29 @@ class Cut:
         return self.start < self.end
 
 
-def first_cut(heard: Heard, rules: PartRules) -> Cut | None:
-    """Return where the first part of what was heard so far ends, None while it is not decided.
+class CutSearch:
+    """Looks for the end of the first part of a stretch that grows; begin a new one for the next part."""
 
-    The answer for a longer stretch that begins the same is the same, so it may be asked again and again.
-    """
-    shortest, longest = _chunks(rules.shortest_ms), _chunks(rules.longest_ms)
-    silent = 0
-    for count, probability in enumerate(heard.voice[:longest], 1):
-        silent = silent + 1 if probability < rules.voice else 0
-        if count >= shortest and silent * CHUNK_MS >= _pause_needed_ms(count * CHUNK_MS, rules):
-            middle = count - silent // 2
-            return Cut(middle, middle)
-    return _cut_in_speech(heard, rules) if heard.chunks >= longest else None
+    def __init__(self, rules: PartRules) -> None:
+        self._rules = rules
+        # Chunks looked at, and how many of the last of them have no voice.
+        self._seen = 0
+        self._silent = 0
+
+    def look(self, heard: Heard) -> Cut | None:
+        """Return where the first part of what was heard so far ends, None while it is not decided.
+
+        `heard` begins with what the last look was given. The answer for a longer stretch is the same.
+        """
+        shortest, longest = _chunks(self._rules.shortest_ms), _chunks(self._rules.longest_ms)
+        for probability in heard.voice[self._seen : longest]:
+            self._seen += 1
+            self._silent = self._silent + 1 if probability < self._rules.voice else 0
+            pause_ms = self._silent * CHUNK_MS
+            if self._seen >= shortest and pause_ms >= _pause_needed_ms(self._seen * CHUNK_MS, self._rules):
+                middle = self._seen - self._silent // 2
+                return Cut(middle, middle)
+        return _cut_in_speech(heard, self._rules) if heard.chunks >= longest else None
 
 
 def _chunks(duration_ms: float) -> int:

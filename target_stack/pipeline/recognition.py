@@ -15,7 +15,7 @@ from typing import Any
 
 from target_stack.call_scope import Work
 from target_stack.pipeline.listening import NOTHING_HEARD, Heard, together
-from target_stack.pipeline.parts import PartRules, first_cut, joined
+from target_stack.pipeline.parts import CutSearch, PartRules, joined
 from target_stack.pipeline.task_ends import has_failed, read
 from target_stack.stages.stt import Transcription
 from target_stack.stages.vad import CHUNK_MS
@@ -77,6 +77,7 @@ class Recognition:
         self._settled: list[_Request] = []
         # What no settled part has; it begins behind `_before` chunks of the turn.
         self._open = NOTHING_HEARD
+        self._search = CutSearch(rules.parts)
         self._open_overlaps = False
         self._before = 0
         # Begins where the open stretch begins.
@@ -103,7 +104,8 @@ class Recognition:
         self._untold_ms = 0.0
 
     def _settle_parts(self) -> None:
-        while (cut := first_cut(self._open, self._rules.parts)) is not None:
+        while (cut := self._search.look(self._open)) is not None:
+            self._search = CutSearch(self._rules.parts)
             part = self._open.until(cut.end)
             drafted, self._draft = self._draft, None
             if drafted is not None and not drafted.has_failed and drafted.voiced == self._voiced(part):

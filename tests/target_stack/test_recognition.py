@@ -7,7 +7,7 @@ import pytest
 from virtual_loop import run_virtually
 
 from target_stack.pipeline.listening import Heard
-from target_stack.pipeline.parts import PartRules, first_cut, joined, same_words
+from target_stack.pipeline.parts import CutSearch, PartRules, joined, same_words
 from target_stack.pipeline.recognition import Recognition, SttRules
 from target_stack.stages.stt import Transcription
 from target_stack.stages.vad import CHUNK_MS, CHUNK_SAMPLES
@@ -28,6 +28,22 @@ def heard(*stretches, level=8000, seed=1):
         peak = level if probability >= 0.35 else 3
         samples.append(rng.integers(-peak, peak + 1, chunks * CHUNK_SAMPLES))
     return Heard(np.concatenate(samples).astype(np.int16), np.array(voice, np.float32))
+
+
+def first_cut(talk, rules):
+    return CutSearch(rules).look(talk)
+
+
+@pytest.mark.parametrize("longest_pause", [0.06, 0.15, 0.3])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_stretch_that_grows_is_cut_where_the_whole_of_it_is(seed, longest_pause):
+    rng = np.random.default_rng(seed)
+    pauses = ((rng.uniform(0.03, 1.5 if voice > 0.5 else longest_pause), voice) for voice in [0.9, 0.1] * 8)
+    talk = heard(*pauses, (2, 0.9))
+    search, count = CutSearch(RULES), 0
+    while (cut := search.look(talk.until(count))) is None and count < talk.chunks:
+        count += int(rng.integers(1, 30))
+    assert cut == first_cut(talk, RULES)
 
 
 def test_a_part_ends_in_the_middle_of_the_first_pause_that_is_late_and_long_enough():

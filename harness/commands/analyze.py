@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.commands.output import write_text
 from harness.exit_codes import ExitCode
 from harness.model.errors import ScenarioError
 
@@ -195,10 +196,7 @@ def _local_stt(model: Path) -> Any:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ScenarioError(f"{path}: cannot be written: {error.strerror}") from error
+    write_text(path, text)
     print(f"{path}")
 
 

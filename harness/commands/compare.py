@@ -5,9 +5,9 @@ import json
 import sys
 from pathlib import Path
 
+from harness.commands.output import write_text
 from harness.exit_codes import ExitCode
 from harness.measure.comparison import Comparison, compare
-from harness.model.errors import ScenarioError
 from harness.report import compare_words
 from harness.report.analysis import analyse
 from harness.report.store import read_run
@@ -26,7 +26,7 @@ examples:
   callquake compare reports/last-good reports/tonight --fail-if-worse     in CI
 
 exit codes: 0 compared, 97 nothing was measured on both, 98 a run is void, 99 something is worse (--fail-if-worse),
-104 wrong option or no run
+104 no run, or the same one twice; 2 wrong option
 """
 
 
@@ -43,7 +43,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("after", type=Path, metavar="AFTER", help="directory of another")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there as well")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
-    parser.add_argument("--fail-if-worse", action="store_true", help="exit with 99 where a difference is shown")
+    parser.add_argument("--fail-if-worse", action="store_true", help="exit with 99 where a figure is shown to be worse")
     parser.set_defaults(call=run)
 
 
@@ -72,8 +72,5 @@ def _understands_less(found: Comparison) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ScenarioError(f"{path}: cannot be written: {error.strerror}") from error
+    write_text(path, text)
     print(f"wrote {path}", file=sys.stderr)

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from harness.commands import run as run_command
+from harness.commands.output import write_text
 from harness.corpus.manifest import load_corpus
 from harness.exit_codes import ExitCode
 from harness.incidents import calls_file, prometheus, render
@@ -115,7 +116,7 @@ def import_calls(options: argparse.Namespace) -> int:
     accents = [str(accent) for accent in load_corpus(None).legal_values()["accent"]]
     title = options.title or options.file.stem.replace("_", " ")
     text = incident_yaml(calls, title=title, source=options.file.name, target=options.target, accents=accents)
-    _write(options.out, text)
+    write_text(options.out, text)
     for note in calls.notes:
         print(note, file=sys.stderr)
     print(f"{options.out}: {len(calls.at_s)} calls within {calls.at_s[-1]:.0f} s; callquake replay {options.out}")
@@ -139,7 +140,7 @@ def replay(options: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ScenarioError(f"{folder}: cannot be made: {error.strerror}") from error
-    _write(path, yaml.safe_dump(scenario, sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.safe_dump(scenario, sort_keys=False, allow_unicode=True))
     options.scenario = path
     if options.run_dir is None:
         options.run_dir = _new_run_dir(str(scenario["name"]))
@@ -166,13 +167,6 @@ def write_report(options: argparse.Namespace) -> int:
 def _report(run_dir: Path, about: About | None, normal: Path | None) -> None:
     analysis = analyse(read_run(run_dir))
     found = report_of(analysis, about, analyse(read_run(normal)) if normal else None)
-    _write(run_dir / "incident.md", render.markdown(found))
-    _write(run_dir / "incident.html", render.html(found))
+    write_text(run_dir / "incident.md", render.markdown(found))
+    write_text(run_dir / "incident.html", render.html(found))
     print(f"Incident report: {run_dir / 'incident.md'} and incident.html")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ScenarioError(f"{path}: cannot be written: {error.strerror}") from error

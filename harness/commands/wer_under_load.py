@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from harness.commands.output import write_text
 from harness.exit_codes import ExitCode
 from harness.measure.under_load import compare
 from harness.model.errors import ScenarioError
@@ -26,7 +27,7 @@ examples:
 Equal seed and callers place the same calls with the same words; docs/wer.md tells how to write the pair of scenarios.
 Within one run the segment `load` has WER by the number of calls that were up.
 
-exit codes: 0 compared, 97 nothing to compare, 104 wrong option or no run
+exit codes: 0 compared, 97 nothing to compare, 104 no run, or the same one twice; 2 wrong option
 """
 
 
@@ -59,8 +60,5 @@ def wer_under_load(options: argparse.Namespace) -> int:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ScenarioError(f"{path}: cannot be written: {error.strerror}") from error
+    write_text(path, text)
     print(f"wrote {path}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from harness.faults.reverts import Revert
 from harness.model.errors import CallquakeError
@@ -70,8 +70,7 @@ def need_engines(means: Means, fault: Fault) -> EngineFaults:
     """Return the run's engines. Raises FaultError outside of a run."""
     if means.engines is None:
         raise FaultError(
-            f"{fault.kind} acts on the calls of a run, and no run was named; legal: in a scenario's `faults`, or "
-            "`callquake fault start --run RUN_DIR` while it goes on"
+            f"{fault.kind} acts on the calls of a run, and there is none here; legal: in a scenario's `faults`"
         )
     return means.engines
 
@@ -99,8 +98,3 @@ def sum_of(found: list[Evidence], what: str = "") -> Evidence:
     said = what or next((one.what for one in found if one.what), "")
     detail = "; ".join(dict.fromkeys(one.detail for one in found if one.detail))
     return Evidence(sum(one.touched for one in found), said, counts, calls, detail)
-
-
-def json_of(evidence: Evidence) -> dict[str, Any]:
-    """Return evidence as an admin API tells it."""
-    return {"touched": evidence.touched, "what": evidence.what, "counts": dict(evidence.counts)}

@@ -1,6 +1,6 @@
 """Which fault is due when: start and end on the run's own clock. Pure; time is an argument."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.model.fault import Fault
@@ -51,20 +51,3 @@ def due_of(fault: Fault, phases: Sequence[Phase]) -> Due:
         begin, end = phase.start_ms, phase.end_ms
     start_ms = begin + fault.start_ms
     return Due(fault, start_ms, end if fault.duration_ms is None else start_ms + fault.duration_ms)
-
-
-def starts(due: Sequence[Due], done: Mapping[str, object], now_ms: float) -> list[Due]:
-    """Return what is to be started now, in order of time; `done` names what was started before."""
-    found = [one for one in due if one.fault.name not in done and one.start_ms <= now_ms]
-    return sorted(found, key=lambda one: one.start_ms)
-
-
-def is_past(due: Due, now_ms: float) -> bool:
-    """Whether the fault is to be over by now."""
-    return due.end_ms is not None and due.end_ms <= now_ms
-
-
-def next_ms(due: Sequence[Due], now_ms: float) -> float | None:
-    """Return when something is to be started or ended next, None when nothing more is."""
-    moments = [moment for one in due for moment in (one.start_ms, one.end_ms) if moment is not None and moment > now_ms]
-    return min(moments, default=None)

@@ -16,7 +16,7 @@ from harness.faults.injection import Injector, declared, row_of
 from harness.faults.journal import Journal, state_folder
 from harness.faults.schedule import Due
 from harness.model.clock import NS_PER_MS, monotonic_ns, ms_between
-from harness.model.fault import Evidence, Fault, FaultEvent, FaultMoment
+from harness.model.fault import Fault, FaultEvent, FaultMoment
 
 # How often evidence is gathered, and leases are renewed.
 GATHER_S = 2.0
@@ -38,9 +38,8 @@ class RunFaults:
         self._means, self._run_dir, self._write, self._elapsed_s = means, run_dir, write, elapsed_s
         self._journal = Journal(state_folder(os.environ))
         self._injectors: dict[str, Injector] = {}
-        self._ends: dict[str, Event] = {}
         self._greenlets: list[Any] = []
-        self._is_over = False
+        self._over = Event()
 
     def begin(self) -> None:
         """Tell what is meant to be injected, and wait for each to be due."""
@@ -50,39 +49,10 @@ class RunFaults:
 
     def end(self) -> None:
         """Undo everything; returns when that is done. May come from any side, more than once."""
-        self._is_over = True
-        for ended in self._ends.values():
-            ended.set()
+        self._over.set()
         gevent.joinall(self._greenlets, timeout=_END_TIMEOUT_S)
         for injector in self._injectors.values():
             injector.stop(_RUN_ENDED)
-
-    # By hand, while the run goes on.
-
-    def start(self, fault: Fault) -> None:
-        """Inject a fault now, for its duration. Raises FaultError where one of that name is in force, or it fails."""
-        known = self._injectors.get(fault.name)
-        if known is not None and known.is_in_force:
-            raise FaultError(f"a fault named {fault.name} is in force already")
-        injector = self._new(fault)
-        if not injector.start(is_declared=False):
-            raise FaultError(f"{fault.name} was not injected; see faults.jsonl")
-        self._greenlets.append(gevent.spawn(self._hold, injector, fault.duration_ms))
-
-    def stop(self, name: str) -> Evidence:
-        """End a fault in force. Raises FaultError where there is none of that name."""
-        injector = self._injectors.get(name)
-        if injector is None or not injector.is_in_force:
-            raise FaultError(f"no fault named {name} is in force; legal: {', '.join(self.in_force) or 'none is'}")
-        self._ends[name].set()
-        return injector.stop("stopped by hand")
-
-    @property
-    def in_force(self) -> dict[str, Injector]:
-        """What is injected now, by name."""
-        return {name: injector for name, injector in self._injectors.items() if injector.is_in_force}
-
-    # One fault.
 
     def _carry_out(self, due: Due) -> None:
         if not self._wait_until(due.start_ms):
@@ -98,24 +68,22 @@ class RunFaults:
     def _new(self, fault: Fault) -> Injector:
         injector = Injector(fault, self._means, self._journal, self._tell, run=self._run_dir)
         self._injectors[fault.name] = injector
-        self._ends[fault.name] = Event()
         return injector
 
     def _hold(self, injector: Injector, length_ms: float | None) -> None:
         """Gather evidence until the fault is to end."""
-        ended = self._ends[injector.fault.name]
         ends_at_ns = None if length_ms is None else monotonic_ns() + round(length_ms * NS_PER_MS)
-        while injector.is_in_force and not self._is_over:
+        while injector.is_in_force:
             left_s = GATHER_S if ends_at_ns is None else ms_between(monotonic_ns(), ends_at_ns) / 1000
-            if left_s <= 0 or ended.wait(min(left_s, GATHER_S)):
+            if left_s <= 0 or self._over.wait(min(left_s, GATHER_S)):
                 break
             if left_s > GATHER_S or ends_at_ns is None:
                 injector.gather()
-        injector.stop(_RUN_ENDED if self._is_over else "")
+        injector.stop(_RUN_ENDED if self._over.is_set() else "")
 
     def _wait_until(self, at_ms: float) -> bool:
         """Wait for the run's time to come; False when the run ended before."""
-        while not self._is_over:
+        while not self._over.is_set():
             elapsed_s = self._elapsed_s()
             left_s = _POLL_S if elapsed_s is None else at_ms / 1000 - elapsed_s
             if elapsed_s is not None and left_s <= 0:

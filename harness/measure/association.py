@@ -23,7 +23,6 @@ class Association:
     share: float | None
     interval: tuple[float, float] | None
     n_left: int
-    n_stayed: int
     why: str = ""
 
     @property
@@ -48,12 +47,12 @@ def associate(ttfb_ms: NDArray[np.float64], left: NDArray[np.bool_]) -> Associat
     least = min(len(gone), len(stayed))
     if least < MIN_EACH:
         who = "left" if len(gone) == least else "stayed"
-        return Association(None, None, len(gone), len(stayed), f"fewer than {MIN_EACH} callers {who}")
+        return Association(None, None, len(gone), f"fewer than {MIN_EACH} callers {who}")
     # Of each caller that left, the share of the others with a shorter TTFB; and the other way round.
     beaten, beating = _below(gone, stayed), 1.0 - _below(stayed, gone)
     share = float(beaten.mean())
     deviation = math.sqrt(float(beaten.var(ddof=1)) / len(gone) + float(beating.var(ddof=1)) / len(stayed))
-    return Association(share, _interval(share, deviation), len(gone), len(stayed))
+    return Association(share, _interval(share, deviation), len(gone))
 
 
 def _below(values: NDArray[np.float64], among: NDArray[np.float64]) -> NDArray[np.float64]:

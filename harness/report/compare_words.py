@@ -67,7 +67,12 @@ def headline(found: Comparison) -> str:
         for verdict in ("worse", "better")
         if (names := [c.name for c in found.changes if c.verdict == verdict] + _words_named(found, verdict))
     ]
-    return "; ".join(parts) or "no difference shown"
+    if parts:
+        return "; ".join(parts)
+    words = found.words.overall if found.words else None
+    if all(change.difference.why for change in found.changes) and (words is None or words.value is None):
+        return "nothing can be told: too little was measured on both sides"
+    return "no difference shown"
 
 
 def _words_named(found: Comparison, verdict: str) -> list[str]:

@@ -1,6 +1,7 @@
 """What the agent runs out of: memory, and room in the language model's context."""
 
 import asyncio
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,7 +88,7 @@ class ContextOverflow(ChaosFault):
 
 def _rss_mib() -> int:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096 // _MIB
+    return pages * resource.getpagesize() // _MIB
 
 
 RESOURCE_KINDS = {"target.memory_growth": MemoryGrowth, "llm.context_overflow": ContextOverflow}

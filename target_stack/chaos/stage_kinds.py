@@ -11,18 +11,29 @@ from target_stack.stages.llm import LlmError
 MOST_DELAY_MS = 600_000.0
 
 
-class Delay(StageFault):
+class _OfStage(StageFault):
+    """Names its stage among its parameters."""
+
+    def __init__(self, request: FaultRequest) -> None:
+        super().__init__(request)
+        parameters = Parameters(request.parameters)
+        self.stage = parameters.choice("stage", STAGES)
+        self.read(parameters)
+        parameters.close()
+
+    def read(self, parameters: Parameters) -> None:
+        """Read what else there is to say of it."""
+
+
+class Delay(_OfStage):
     """Each request waits before its work: a slow network hop, or a slower server."""
 
     what = "requests delayed"
 
-    def __init__(self, request: FaultRequest) -> None:
-        super().__init__(request)
-        read = Parameters(request.parameters)
-        self.stage = read.choice("stage", STAGES)
-        self._delay_ms = read.number("delay_ms", high=MOST_DELAY_MS)
-        self._jitter_ms = read.number("jitter_ms", 0.0, high=MOST_DELAY_MS)
-        read.close()
+    def read(self, parameters: Parameters) -> None:
+        """Read its parameters."""
+        self._delay_ms = parameters.number("delay_ms", high=MOST_DELAY_MS)
+        self._jitter_ms = parameters.number("jitter_ms", 0.0, high=MOST_DELAY_MS)
 
     async def meet(self, passage: Passing) -> None:
         """Wait."""
@@ -34,17 +45,14 @@ class Delay(StageFault):
             self.tally.counts["delay_ms"] += round((loop_ns() - begun_ns) / 1e6)
 
 
-class Slow(StageFault):
+class Slow(_OfStage):
     """Each request's work takes longer by a factor: a throttled processor, a crowded GPU."""
 
     what = "requests slowed"
 
-    def __init__(self, request: FaultRequest) -> None:
-        super().__init__(request)
-        read = Parameters(request.parameters)
-        self.stage = read.choice("stage", STAGES)
-        self._factor = read.number("factor", low=1.0, high=1_000)
-        read.close()
+    def read(self, parameters: Parameters) -> None:
+        """Read its parameters."""
+        self._factor = parameters.number("factor", low=1.0, high=1_000)
 
     async def leave(self, passage: Passing, work_s: float) -> None:
         """Let as much more time pass."""
@@ -54,16 +62,10 @@ class Slow(StageFault):
             await self.hold(more_s)
 
 
-class Stall(StageFault):
+class Stall(_OfStage):
     """Requests hang until the fault is over."""
 
     what = "requests held"
-
-    def __init__(self, request: FaultRequest) -> None:
-        super().__init__(request)
-        read = Parameters(request.parameters)
-        self.stage = read.choice("stage", STAGES)
-        read.close()
 
     async def meet(self, passage: Passing) -> None:
         """Hang."""
@@ -71,17 +73,14 @@ class Stall(StageFault):
         await self.over.wait()
 
 
-class Error(StageFault):
+class Error(_OfStage):
     """Requests fail as by a server that answers with an error."""
 
     what = "requests failed"
 
-    def __init__(self, request: FaultRequest) -> None:
-        super().__init__(request)
-        read = Parameters(request.parameters)
-        self.stage = read.choice("stage", STAGES)
-        self._status = read.whole("status", 500, low=400, high=599)
-        read.close()
+    def read(self, parameters: Parameters) -> None:
+        """Read its parameters."""
+        self._status = parameters.whole("status", 500, low=400, high=599)
 
     async def meet(self, passage: Passing) -> None:
         """Fail."""
@@ -89,16 +88,10 @@ class Error(StageFault):
         raise failure_of(self.stage, f"HTTP {self._status}, by the fault {self.request.id}", self._status)
 
 
-class Empty(StageFault):
+class Empty(_OfStage):
     """Requests succeed and give nothing: no words heard, no text written, no sound."""
 
     what = "requests answered with nothing"
-
-    def __init__(self, request: FaultRequest) -> None:
-        super().__init__(request)
-        read = Parameters(request.parameters)
-        self.stage = read.choice("stage", STAGES)
-        read.close()
 
     async def meet(self, passage: Passing) -> None:
         """Answer with nothing."""
@@ -106,18 +99,17 @@ class Empty(StageFault):
         passage.is_empty = True
 
 
-class RateLimit(StageFault):
+class RateLimit(_OfStage):
     """Requests beyond a rate are refused with 429, as by a hosted API."""
 
     what = "requests refused with 429"
 
-    def __init__(self, request: FaultRequest) -> None:
-        super().__init__(request)
-        read = Parameters(request.parameters)
-        self.stage = read.choice("stage", STAGES)
-        self._bucket = TokenBucket(read.number("per_minute", low=0.001, high=1e6), read.whole("burst", 1, low=1))
-        self._retry_after_s = read.number("retry_after_s", 1.0, high=3_600)
-        read.close()
+    def read(self, parameters: Parameters) -> None:
+        """Read its parameters."""
+        self._bucket = TokenBucket(
+            parameters.number("per_minute", low=0.001, high=1e6), parameters.whole("burst", 1, low=1)
+        )
+        self._retry_after_s = parameters.number("retry_after_s", 1.0, high=3_600)
 
     async def meet(self, passage: Passing) -> None:
         """Pass, or refuse."""

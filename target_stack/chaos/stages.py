@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from target_stack.chaos.fault import StageFault
 from target_stack.chaos.passage import passage
@@ -14,18 +14,27 @@ from target_stack.stages.stt import SpeechToText, Transcription
 from target_stack.stages.tts import Speech, TextToSpeech
 
 Faults = Callable[[str], Sequence[StageFault]]
+_Stage = TypeVar("_Stage", SpeechToText, TextToSpeech, LanguageModel)
 
 
-class ChaosStt:
-    """`SpeechToText` behind the faults of "stt"."""
+class _Behind(Generic[_Stage]):
+    _inner: _Stage
 
-    def __init__(self, inner: SpeechToText, faults: Faults) -> None:
+    def __init__(self, inner: _Stage, faults: Faults) -> None:
         self.description = inner.description
         self._inner = inner
         self._faults = faults
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+    async def aclose(self) -> None:
+        """Close the stage."""
+        await self._inner.aclose()
+
+
+class ChaosStt(_Behind[SpeechToText]):
+    """`SpeechToText` behind the faults of "stt"."""
 
     async def load(self) -> None:
         """Load the stage."""
@@ -38,21 +47,9 @@ class ChaosStt:
                 return Transcription("", 0.0, 0.0)
             return await self._inner.transcribe(samples)
 
-    async def aclose(self) -> None:
-        """Close the stage."""
-        await self._inner.aclose()
 
-
-class ChaosTts:
+class ChaosTts(_Behind[TextToSpeech]):
     """`TextToSpeech` behind the faults of "tts"."""
-
-    def __init__(self, inner: TextToSpeech, faults: Faults) -> None:
-        self.description = inner.description
-        self._inner = inner
-        self._faults = faults
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
 
     async def load(self) -> None:
         """Load the stage."""
@@ -65,21 +62,9 @@ class ChaosTts:
                 return Speech(NO_SAMPLES, 0.0, 0.0)
             return await self._inner.synthesise(sentence)
 
-    async def aclose(self) -> None:
-        """Close the stage."""
-        await self._inner.aclose()
 
-
-class ChaosLlm:
+class ChaosLlm(_Behind[LanguageModel]):
     """`LanguageModel` behind the faults of "llm"."""
-
-    def __init__(self, inner: LanguageModel, faults: Faults) -> None:
-        self.description = inner.description
-        self._inner = inner
-        self._faults = faults
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
 
     async def stream(self, history: Sequence[Message]) -> AsyncGenerator[str]:
         """Yield the reply's text, if the faults let it come to that. What slows the work slows the first piece."""
@@ -93,7 +78,3 @@ class ChaosLlm:
             yield first
             async for piece in pieces:
                 yield piece
-
-    async def aclose(self) -> None:
-        """Close the stage."""
-        await self._inner.aclose()

@@ -13,6 +13,7 @@ from harness.exit_codes import ExitCode
 from harness.measure.comparison import compare
 from harness.measure.run import Measured, measure
 from harness.model.records import Cause, Outcome
+from harness.report.compare_words import headline
 
 pytestmark = pytest.mark.unit
 
@@ -64,6 +65,7 @@ def test_segments_are_compared_where_there_is_enough() -> None:
 
 def test_too_few_calls_say_so() -> None:
     assert changes(run(1, n=3), run(2, n=3))["ttfb_ms p95"].startswith("not enough data")
+    assert headline(compare(run(1, n=1), run(2, n=1), is_paired=False)).startswith("nothing can be told")
 
 
 def test_the_command_writes_both_forms_and_exits_as_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

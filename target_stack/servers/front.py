@@ -133,6 +133,7 @@ class Front:
                 self._look_whether_up()
             case "registered":
                 self._overview.http_ports[name] = int(frame.fields["http_port"])
+                self._overview.described_as(frame.fields["about"])
             case "sip" | "sip_call" if self._sip is not None:
                 self._sip.frame_arrived(frame)
 

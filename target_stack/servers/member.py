@@ -22,6 +22,7 @@ from harness.model.errors import CallquakeError
 from harness.protocols.sip.events import Event
 from harness.protocols.sip.user_agent import UserAgent
 from target_stack.edge.behind import Behind
+from target_stack.edge.health import health_of
 from target_stack.priority import yield_to_other_sessions
 from target_stack.servers.handover import TICKET_HEADER
 from target_stack.servers.link import Frame, Link
@@ -83,7 +84,8 @@ class Member:
         try:
             port = await stack.start()
             await stack.start_sip()
-            self._link.send("registered", pid=os.getpid(), http_port=port)
+            about = health_of(stack.readiness(), active_calls=0, max_calls=config.stack.max_calls)
+            self._link.send("registered", pid=os.getpid(), http_port=port, about=about)
             beating = asyncio.create_task(self._beat())
             loading = asyncio.create_task(stack.load())
             await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)

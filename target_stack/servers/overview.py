@@ -36,7 +36,7 @@ class Overview:
         # Metrics of what the servers share.
         self._shared = shared
         self._client: aiohttp.ClientSession | None = None
-        # What a server said of its stages, the last time one was asked.
+        # What a server said of itself as it began, or the last time one was asked.
         self._described: dict[str, Any] = {}
 
     def pages(self) -> dict[tuple[str, str], _Route]:
@@ -63,6 +63,10 @@ class Overview:
             "media_servers": [self.described(server) for server in self._registry.all()],
         }
         return {**self._described, **numbers}
+
+    def described_as(self, about: dict[str, Any]) -> None:
+        """Take note of what a server is made of; all are alike."""
+        self._described = about
 
     def described(self, server: Server) -> dict[str, Any]:
         """Return one server's state as JSON."""
@@ -107,11 +111,11 @@ class Overview:
         return web.Response(body=text.encode(), headers={"Content-Type": _METRICS_TYPE})
 
     async def _describe(self) -> None:
-        """Learn from one server what it is made of; all are alike."""
+        """Ask one server what it is made of by now."""
         for name in list(self.http_ports):
             status, text = await self.ask(name, "GET", "/healthz")
             if status == 200:
-                self._described = json.loads(text)
+                self.described_as(json.loads(text))
                 return
 
     # --- asking servers ---

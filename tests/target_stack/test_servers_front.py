@@ -69,6 +69,10 @@ def test_calls_of_every_kind_spread_and_one_servers_death_takes_only_its_own(req
 
     async def scenario():
         async with running("--calls-per-server", "4") as up, contextlib.AsyncExitStack() as callers:
+            # What OPTIONS are answered, before anybody has asked by HTTP.
+            about = up.front._overview.health()
+            assert about["profile"] == "emulated"
+            assert about["simulated"][0].startswith("target: emulated")
             sip = await callers.enter_async_context(SipClient(up.sip))
             tcp = await callers.enter_async_context(SipClient(up.sip, "tcp"))
             phones = [await sip.call(), await sip.call(), await tcp.call()]

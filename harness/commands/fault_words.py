@@ -153,7 +153,7 @@ def event_words(event: FaultEvent) -> str:
     told = evidence_words(event.evidence) if event.evidence is not None else ""
     match event.event:
         case FaultMoment.STARTED:
-            return f"{event.fault}: in force since {event.at}; Ctrl-C undoes it"
+            return f"{event.fault}: in force since {event.at}"
         case FaultMoment.EVIDENCE:
             return f"{event.fault}: {told}"
         case FaultMoment.STOPPED:

@@ -143,6 +143,7 @@ def start_fault(options: argparse.Namespace) -> int:
             return ExitCode.LOCUST_ERROR
         if options.keep:
             return _keep(injector, journal)
+        print(f"{fault.name}: Ctrl-C undoes it", file=sys.stderr, flush=True)
         return _hold(injector)
 
 

@@ -60,6 +60,7 @@ def _injection(events: Sequence[FaultEvent]) -> Injection | None:
         fault=fault,
         started_at_ns=min(started, default=None),
         stopped_at_ns=max(ended, default=None),
-        evidence=max(evidence, key=lambda told: told.touched, default=_NOTHING),
+        # What is counted only grows; of those that touched as many, the last one tells the most.
+        evidence=max(reversed(evidence), key=lambda told: told.touched, default=_NOTHING),
         failure="; ".join(failures),
     )

@@ -1,7 +1,8 @@
 """Stretches of a run by name: while a fault was in force, and the stages of the load.
 
 A turn lies in a stretch when its user stopped speaking within it; a call's set-up when the call began within it, its
-end when it ended within it. Stretches are half open: their end is no part of them.
+end when it ended within it. Stretches are half open: their end is no part of them. Before a stretch lies what was over
+by its beginning; a turn that its beginning met unanswered is in neither.
 """
 
 import math
@@ -79,14 +80,6 @@ def stages_of(scenario: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return []
 
 
-def names_of(windows: Iterable[Window]) -> dict[str, list[str]]:
-    """Return the legal names by kind."""
-    found: dict[str, list[str]] = {kind: [] for kind in KINDS}
-    for window in windows:
-        found[window.kind] += window.names
-    return found
-
-
 def find(windows: Iterable[Window], kind: str, name: str) -> Window | None:
     """Return the window of that name; faults of one name are one window with several spans."""
     same = [window for window in windows if window.kind == kind and name in window.names]
@@ -94,6 +87,14 @@ def find(windows: Iterable[Window], kind: str, name: str) -> Window | None:
         return same[0] if same else None
     spans = tuple(sorted(span for window in same for span in window.spans))
     return Window(kind, (name,), spans, max(w.settle_ns for w in same), "; ".join(w.why for w in same if w.why))
+
+
+def lies(spans: Sequence[Span], relation: str, at_ns: float, known_ns: float) -> bool:
+    """Return whether what happened at `at_ns`, and was over at `known_ns`, lies in the spans of that relation.
+
+    Before a stretch lies only what was over when it began: an answer that is still awaited then may be its doing.
+    """
+    return holds(spans, at_ns) and (relation != BEFORE or holds(spans, known_ns))
 
 
 def holds(spans: Iterable[Span], at_ns: float) -> bool:

@@ -27,12 +27,14 @@ class Chosen:
 def choose(threshold: Threshold, run: Records) -> list[Chosen]:
     """Return the readings of each segment, in the order of their names; of a threshold without `by` there is one."""
     metric, by = threshold.metric, threshold.clauses.by.removeprefix("tag_")
-    spans, why = _spans(threshold.clauses.window, run)
+    window = threshold.clauses.window
+    spans, why = _spans(window, run)
+    relation = window.relation if window is not None else windows.DURING
     if not is_measured(metric, run):
         why = "nobody told it of the target"
     tagged = [] if why else readings_of(metric, run, threshold.tags)
     inside = sorted(
-        ((reading, tags) for reading, tags in tagged if windows.holds(spans, reading.at_ns)),
+        (one for one in tagged if windows.lies(spans, relation, one[0].at_ns, one[0].known_ns)),
         key=lambda one: one[0].at_ns,
     )
     whole = Chosen([reading for reading, _ in inside], spans, why=why)

@@ -17,7 +17,7 @@ from harness.measure.distribution import Estimate
 from harness.measure.injections import Injection
 from harness.measure.rolling import Breach, Point, Reading, breaches, slide
 from harness.measure.run import Measured
-from harness.measure.windows import AFTER, BEFORE, DURING, fault_windows, holds
+from harness.measure.windows import AFTER, BEFORE, DURING, fault_windows, holds, lies
 from harness.model.clock import NS_PER_S
 from harness.model.errors import ScenarioError
 from harness.model.fault import Direction, Symptom, Unmoved
@@ -165,7 +165,7 @@ class _Fault:
 
     def _figure(self, measure: Measure, relation: str) -> Figure:
         spans = self._window.related(relation)
-        found = [reading for reading in self._readings(measure) if holds(spans, reading.at_ns)]
+        found = [one for one in self._readings(measure) if lies(spans, relation, one.at_ns, one.known_ns)]
         estimate, n = figure_of(measure.metric, measure.aggregate)(found)
         return Figure(estimate if n >= measure.metric.min_samples and n else None, n)
 

@@ -163,6 +163,17 @@ def test_a_fault_s_onset_detection_recovery_and_blast_radius() -> None:
     assert (one.over_during, one.over_after) == ((), ("ttfb_ms p95",))
 
 
+def test_a_turn_that_the_fault_met_unanswered_is_neither_before_it_nor_during_it() -> None:
+    met = make_turn("c299", 1, 2_500.0, speech_ended_at_ns=1_099 * S + 500 * MS)
+    said = [*turns((0, 0)), met]
+    measured = measure(calls(), said, [make_health()], first_due_ns=1_000 * S, faults=[fault()])
+    (one,) = timelines_of(measured, [])
+    row = next(row for row in one.steady if row.measure.words == "ttfb_ms p95")
+    assert (row.before.n, row.during.n) == (100, 50)
+    assert row.before.estimate is not None
+    assert row.before.estimate.value == 300
+
+
 def test_a_fault_that_does_not_show_says_so_and_breaks_nothing() -> None:
     measured = run(faults=[fault(symptoms=(SYMPTOM,), recovers_within_ms=1_000)])
     (one,) = timelines_of(measured, [])

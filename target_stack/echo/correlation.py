@@ -33,7 +33,7 @@ def best_match(heard: Floats, said: Floats) -> Match | None:
 
     None where either is silent. Lags run from 0 to len(said) - len(heard).
     """
-    size = 1 << (len(said) + len(heard) - 1).bit_length()
+    size = _transform_size(len(said) + len(heard) - 1)
     first, second = _whitened(heard, size), _whitened(said, size)
     if first is None or second is None:
         return None
@@ -48,6 +48,12 @@ def best_match(heard: Floats, said: Floats) -> Match | None:
     there = said[place : place + len(heard)]
     gain = max(0.0, float(np.dot(heard, there)) / (float(np.dot(there, there)) + 1e-9))
     return Match(len(said) - len(heard) - place, float(strengths[place]), gain)
+
+
+def _transform_size(least: int) -> int:
+    """Return the least of 5, 6 or 8 times a power of 2 that is not below `least`: such sizes transform fast."""
+    power = 1 << max(0, (least - 1).bit_length() - 3)
+    return next(times * power for times in (5, 6, 8) if times * power >= least)
 
 
 def _whitened(signal: Floats, size: int) -> npt.NDArray[np.complex128] | None:

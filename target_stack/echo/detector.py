@@ -30,6 +30,9 @@ _UNEVEN = RATE * 6 // 100
 _AUDIBLE = 82.0**2
 # Audible for so long before it is looked for at all; then again each time so much more has come.
 _FIRST_LOOK, _NEXT_LOOK = RATE * 12 // 100, RATE * 4 // 100
+# While the agent speaks on and nothing like an echo shows, a look waits for a twentieth of what was looked through in
+# vain, up to half the window: a caller who talks, or a noisy line, is not compared anew with every other packet.
+_VAIN_SHARE, _SLOWEST_LOOK = 20, WINDOW // 2
 _CHECK_EVERY = RATE * 4 // 10
 # One match of this strength is an echo; or two of the lesser one at the same delay, of different pieces.
 STRONG, FAIR = 0.7, 0.35
@@ -120,6 +123,8 @@ class EchoDetector:
         self._said_until = -_KEPT
         self._audible = 0
         self._looked_at = 0
+        # Audible since the agent began to speak, or since something like an echo showed.
+        self._in_vain = 0
         self._fair: tuple[int, Match] | None = None
         self._path: Match | None = None
         self._weak = 0
@@ -139,6 +144,8 @@ class EchoDetector:
         said = samples.reshape(-1, _SAID_STEP).mean(axis=1, dtype=np.float32)
         self._said.put(said, self._place(now_ns))
         if float(np.dot(said, said)) > _AUDIBLE * len(said):
+            if self._said.end - self._said_until > MOST_DELAY + _TAIL:
+                self._in_vain = 0
             self._said_until = self._said.end
 
     def hear(self, samples: Pcm, now_ns: int) -> tuple[Pcm, Change | None]:
@@ -155,6 +162,7 @@ class EchoDetector:
                 self._audible = 0
             return samples, None
         self._audible += len(heard)
+        self._in_vain += len(heard)
         self._said.advance(self._heard.end)
         change = self._check() if self._path is not None else self._look()
         if self._path is not None and self._is_echo(self._path, len(heard), power):
@@ -170,7 +178,8 @@ class EchoDetector:
     # --- finding it ---
 
     def _look(self) -> Change | None:
-        if self._audible < _FIRST_LOOK or self._heard.end - self._looked_at < _NEXT_LOOK:
+        wait = min(max(_NEXT_LOOK, self._in_vain // _VAIN_SHARE), _SLOWEST_LOOK)
+        if self._audible < _FIRST_LOOK or self._heard.end - self._looked_at < wait:
             return None
         match = self._match()
         before, self._fair = self._fair, None
@@ -178,6 +187,7 @@ class EchoDetector:
         scale = max(1.0, (WINDOW / self._audible) ** 0.5)
         if match is None or match.strength < FAIR * scale or self._alikeness(match) < _ALIKE:
             return None
+        self._in_vain = 0
         if match.strength < STRONG * scale and not self._confirms(match, before):
             # The older one stays: the next look is of a piece that has less of it.
             self._fair = before if before is not None and self._is_same(match, before) else (self._heard.end, match)
@@ -226,7 +236,7 @@ class EchoDetector:
         elif match is not None and match.strength < _WEAK:
             self._weak += 1
             if self._weak > _MOST_WEAK:
-                self._path, self._fair, self._audible = None, None, 0
+                self._path, self._fair, self._audible, self._in_vain = None, None, 0, 0
                 return Change.LOST
         return None
 

@@ -113,6 +113,26 @@ def test_a_caller_is_heard_over_an_echo_and_wholly_after_it():
     assert loud(passed[after]).sum() == spoken[120:].sum()
 
 
+def test_a_noisy_line_is_looked_through_ever_less_often_and_an_echo_that_comes_late_is_found_all_the_same(monkeypatch):
+    looks = []
+    monkeypatch.setattr("target_stack.echo.detector.best_match", lambda *pieces: looks.append(1) or best_match(*pieces))
+    speech = agent(10)
+    # Audible all the time, and nothing of the agent's in it for six seconds.
+    heard = np.random.default_rng(7).standard_normal(10 * INPUT_RATE) * 250
+    _, passed, news = run(speech[:300], heard[: 6 * INPUT_RATE])
+    assert news == {}
+    assert np.array_equal(passed.reshape(-1), heard[: 6 * INPUT_RATE].astype(np.int16))
+    # Every 40 ms it would be 147.
+    assert 50 < len(looks) < 90
+    begin = 6 * INPUT_RATE
+    heard[begin:] += heard_back(speech, 150, -10, 10)[begin:]
+    _, _, news = run(speech, heard)
+    ((found_at, change),) = news.items()
+    assert change is Change.FOUND
+    # Barge-in takes 250 ms of voice.
+    assert loud(heard.reshape(-1, 320), 500)[300 : found_at + 1].sum() * 20 < 250
+
+
 def test_an_echo_that_has_gone_mutes_nobody_for_long():
     speech = agent(8)
     heard = heard_back(speech[:150], 100, -10, 8)

@@ -28,10 +28,18 @@ def state_of(claim: Claim) -> str:
 def moments(one: FaultTimeline) -> list[tuple[str, str]]:
     """Return (moment, when and by what)."""
     return [
-        ("symptom onset", _after(one.onset_s, one.onset_by) if one.onset_s is not None else "nothing showed"),
+        ("symptom onset", _onset(one)),
         ("detected", _after(one.detected_s, one.detected_by) if one.detected_s is not None else "no alert fired"),
         ("recovered", _recovery(one)),
     ]
+
+
+def _onset(one: FaultTimeline) -> str:
+    if one.onset_s is not None:
+        return _after(one.onset_s, one.onset_by)
+    # Without a steady state nothing could have been seen to move.
+    is_known = any(row.before.estimate is not None and row.during.estimate is not None for row in one.steady)
+    return "nothing showed" if is_known else "not measured: too little before or during it"
 
 
 def _after(seconds: float | None, by: str) -> str:

@@ -14,7 +14,6 @@ import logging
 import os
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from aiohttp import web
 
@@ -185,14 +184,3 @@ def _pc_id(body: bytes) -> str:
 
 def _error(status: int, message: str, headers: dict[str, str]) -> web.Response:
     return web.json_response({"error": message}, status=status, headers=headers)
-
-
-def json_page(answer: Callable[[], tuple[int, dict[str, Any], dict[str, str]]]) -> _Route:
-    """Return a route that answers with what `answer` gives: status, JSON object, headers."""
-
-    async def page(request: web.Request) -> web.StreamResponse:
-        del request
-        status, body, headers = answer()
-        return web.json_response(body, status=status, headers=headers)
-
-    return page

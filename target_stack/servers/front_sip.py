@@ -89,11 +89,6 @@ class FrontSip:
         self._agent = SwitchAgent(_config(options), steer=self._steer, on_lost=self._flow_lost)
         self._endpoint = SipEndpoint(self._agent, self._on_event)
 
-    @property
-    def calls_known(self) -> int:
-        """Call-IDs that have a route."""
-        return len(self._routes)
-
     async def start(self) -> SipAddresses:
         """Listen; return where. OSError when an address cannot be bound, ScenarioError for a certificate."""
         return await listen(self._endpoint, self._options)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_Z95 = 1.959963984540054
+from harness.measure.drop_off import Z95
+
 MIN_EACH = 5
 
 
@@ -65,5 +66,5 @@ def _below(values: NDArray[np.float64], among: NDArray[np.float64]) -> NDArray[n
 def _interval(share: float, deviation: float) -> tuple[float, float] | None:
     if not 0 < share < 1 or deviation <= 0:
         return None
-    logit, half = math.log(share / (1 - share)), _Z95 * deviation / (share * (1 - share))
+    logit, half = math.log(share / (1 - share)), Z95 * deviation / (share * (1 - share))
     return 1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))

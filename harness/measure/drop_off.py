@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from harness.measure.calls import is_ours
 from harness.model.records import CallRecord, Outcome
 
-_Z95 = 1.959963984540054
+# The normal distribution's quantile of a two-sided interval of 95 %.
+Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def wilson(hits: int, n: int) -> tuple[float, float] | None:
     """Return the 95 % Wilson score interval of a proportion, None when n is 0."""
     if n == 0:
         return None
-    p, z2 = hits / n, _Z95**2
+    p, z2 = hits / n, Z95**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     return max(0.0, centre - half), min(1.0, centre + half)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_Z95 = 1.959963984540054
+from harness.measure.drop_off import Z95
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,5 +72,5 @@ def _by_time(times: Iterable[tuple[float, bool]]) -> list[tuple[float, int, int]
 def _interval(share: float, variance: float) -> tuple[float, float] | None:
     if not 0 < share < 1 or not math.isfinite(variance):
         return None
-    half = _Z95 * math.sqrt(variance) / abs(math.log(share))
+    half = Z95 * math.sqrt(variance) / abs(math.log(share))
     return share ** math.exp(half), share ** math.exp(-half)

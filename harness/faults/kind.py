@@ -13,7 +13,8 @@ Make = Callable[[Fault, Means], Effect]
 Rule = Callable[[Mapping[str, Any]], str]
 
 
-def _no_rule(_parameters: Mapping[str, Any]) -> str:
+def no_rule(_parameters: Mapping[str, Any]) -> str:
+    """Find nothing wrong."""
     return ""
 
 
@@ -38,7 +39,7 @@ class Kind:
     symptoms: tuple[Symptom, ...] = ()
     # Parameters as `describe` shows them in its example; {} = the required ones are filled in.
     example: Mapping[str, Any] = field(default_factory=dict)
-    rule: Rule = _no_rule
+    rule: Rule = no_rule
     # What of a filter means anything to it.
     filters: tuple[str, ...] = ("share", "callers", "targets")
 

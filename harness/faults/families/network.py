@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.faults.engine_fault import make
-from harness.faults.kind import Kind
+from harness.faults.kind import Kind, Rule, no_rule
 from harness.faults.parameter import Parameter, choice, number
 from harness.model.fault import Direction, Fault, Symptom, Where
 from harness.model.impairment import MAX_DELAY_MS, MAX_KBPS, Bandwidth, BurstLoss, Impairment, Jitter
@@ -33,7 +33,13 @@ def _room_for_jitter(parameters: Mapping[str, Any]) -> str:
 
 
 def _kind(
-    name: str, about: str, parameters: tuple[Parameter, ...], evidence: str, symptoms: tuple[Symptom, ...] = ()
+    name: str,
+    about: str,
+    parameters: tuple[Parameter, ...],
+    evidence: str,
+    symptoms: tuple[Symptom, ...] = (),
+    *,
+    rule: Rule = no_rule,
 ) -> Kind:
     return Kind(
         name=name,
@@ -45,12 +51,8 @@ def _kind(
         make=make,
         needs=_NEEDS,
         symptoms=symptoms,
-        rule=_room_for_jitter if name == "network.jitter" else _no_rule,
+        rule=rule,
     )
-
-
-def _no_rule(_parameters: Mapping[str, Any]) -> str:
-    return ""
 
 
 KINDS = (
@@ -83,6 +85,7 @@ KINDS = (
             choice("reorder", "whether packets may overtake each other", ("allowed", "kept"), "allowed"),
         ),
         "packets delayed",
+        rule=_room_for_jitter,
     ),
     _kind(
         "network.reorder",

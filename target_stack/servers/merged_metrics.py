@@ -1,11 +1,15 @@
 """The media servers' metrics as one page: what each says is added up, sample by sample. Pure: text in, text out.
 
 Counters and histograms add up, and so do gauges that count things (calls, queue depths, limits). Gauges that do not,
-such as a percentile or a switch, are folded by the largest value, which for an alert is the one to be seen.
+such as a percentile or a switch, are folded by the largest value, which for an alert is the one to be seen. NaN is
+treated as by PromQL: a sum with it is NaN, the largest value passes over it.
 """
 
+import math
 import re
 from collections.abc import Iterable
+
+from harness.model.prometheus_text import sample_of
 
 # By what stands in the family's name, behind "callquake_".
 _LARGEST = re.compile(
@@ -22,7 +26,7 @@ def merged(pages: Iterable[str]) -> str:
     samples: dict[str, dict[str, float]] = {}
     for page in pages:
         family = ""
-        for line in page.splitlines():
+        for line in page.split("\n"):
             if line.startswith("# "):
                 kind, _, rest = line[2:].partition(" ")
                 name = rest.partition(" ")[0]
@@ -36,18 +40,16 @@ def merged(pages: Iterable[str]) -> str:
 
 
 def _fold(line: str, found: dict[str, float], *, is_largest: bool) -> None:
-    name, _, text = line.strip().rpartition(" ")
-    try:
-        value = float(text)
-    except ValueError:
+    sample = sample_of(line)
+    if sample is None:
         return
-    if not name:
-        return
-    before = found.get(name)
+    before = found.get(sample.series)
     if before is None:
-        found[name] = value
-    else:
-        found[name] = max(before, value) if is_largest else before + value
+        found[sample.series] = sample.value
+    elif not is_largest:
+        found[sample.series] = before + sample.value
+    elif math.isnan(before) or sample.value > before:
+        found[sample.series] = sample.value
 
 
 def _family(head: list[str], found: dict[str, float]) -> str:
@@ -56,4 +58,8 @@ def _family(head: list[str], found: dict[str, float]) -> str:
 
 
 def _number(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
     return repr(int(value)) if value == int(value) else repr(value)

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import aiohttp
 
+from harness.model.prometheus_text import samples_of, total_of
 from target_stack.telemetry.llm_stats import ServerLoad
-from target_stack.telemetry.scrape import samples_of, total_of
 
 Kind = Literal["vLLM", "llama.cpp", "unknown"]
 # What a question about itself may take; an answer of theirs is a few kilobytes, vLLM's metrics some hundred.

@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
+from harness.model.prometheus_text import samples_of
 from target_stack.call_scope import CallScope, enter_scope
 from target_stack.context.memory import CallMemory
 from target_stack.context.rules import ContextRules
@@ -25,7 +26,6 @@ from target_stack.stages.prompt import SYSTEM, Message
 from target_stack.stages.scripted_llm import ScriptedLlmServer
 from target_stack.telemetry.events import EventLog
 from target_stack.telemetry.llm_stats import LlmStats, render_llm
-from target_stack.telemetry.scrape import samples_of
 from target_stack.telemetry.stats import Stats
 
 pytestmark = pytest.mark.loopback

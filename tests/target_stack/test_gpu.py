@@ -5,11 +5,11 @@ import types
 import pytest
 
 from harness.model.clock import NS_PER_S
+from harness.model.prometheus_text import samples_of
 from target_stack import gpu_check
 from target_stack.__main__ import main, parser
 from target_stack.config import config_from
 from target_stack.telemetry.gpu import GpuReader, nvml, render_gpus
-from target_stack.telemetry.scrape import samples_of
 
 pytestmark = pytest.mark.unit
 

@@ -55,3 +55,10 @@ callquake_budget_p95_ms{stage="stt"} 190
 def test_one_page_alone_stays_as_it_is_and_none_is_none():
     assert merged([ONE]) == ONE
     assert merged(["", ""]) == ""
+
+
+def test_what_is_no_number_does_not_break_the_page():
+    pages = ["# TYPE a gauge\na NaN\na_inf +Inf\n", "# TYPE a gauge\na 3\na_inf 1\n"]
+    assert merged(pages) == "# TYPE a gauge\na NaN\na_inf +Inf\n"
+    worst = ["# TYPE wait_p95_ms gauge\nwait_p95_ms NaN\n", "# TYPE wait_p95_ms gauge\nwait_p95_ms 3\n"]
+    assert merged(worst) == merged(reversed(worst)) == "# TYPE wait_p95_ms gauge\nwait_p95_ms 3\n"

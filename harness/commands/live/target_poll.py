@@ -5,7 +5,7 @@ Only an agent that says in its /healthz that it is ours is asked; no other is po
 
 import contextlib
 import json
-import re
+import math
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 from harness.measure.target_series import GPU_UTILISATION, RATE_LIMIT_HITS
 from harness.model.clock import monotonic_ns
 from harness.model.codec import to_json
+from harness.model.prometheus_text import samples_of
 from harness.model.target_sample import TargetSample
 
 TARGET_FILE = "target.jsonl"
 _EVERY_S, _TIMEOUT_S, _MOST_BYTES = 5.0, 3.0, 4_000_000
-_LINE = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})?\s+(?P<value>\S+)")
 _GPU = "callquake_gpu_utilisation_ratio"
 _LIMITED = "callquake_rate_limited_total"
 
@@ -33,18 +33,14 @@ class MetricsReader:
     def read(self, text: str, at_ns: int) -> Iterator[TargetSample]:
         """Yield what the text (Prometheus exposition format 0.0.4) tells."""
         limited: float | None = None
-        for line in text.splitlines():
-            match = _LINE.match(line)
-            if match is None or line.startswith("#"):
+        for sample in samples_of(text):
+            # NaN is how a gauge says that it knows nothing.
+            if not math.isfinite(sample.value):
                 continue
-            try:
-                value = float(match["value"])
-            except ValueError:
-                continue
-            if match["name"] == _GPU:
-                yield TargetSample(at_ns, GPU_UTILISATION, value, match["labels"] or "")
-            elif match["name"] == _LIMITED:
-                limited = (limited or 0.0) + value
+            if sample.name == _GPU:
+                yield TargetSample(at_ns, GPU_UTILISATION, sample.value, sample.label_text)
+            elif sample.name == _LIMITED:
+                limited = (limited or 0.0) + sample.value
         if limited is not None:
             before = self._last.get(_LIMITED)
             self._last[_LIMITED] = limited

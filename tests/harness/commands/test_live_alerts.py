@@ -165,3 +165,4 @@ def test_the_target_s_metrics_become_samples() -> None:
     assert (hits.name, hits.value) == ("rate_limit_hits", 5)
     (again,) = reader.read('callquake_rate_limited_total{stage="llm"} 2\n', 7)
     assert again.value == 2
+    assert not list(reader.read("callquake_gpu_utilisation_ratio NaN\ncallquake_rate_limited_total NaN\n", 8))

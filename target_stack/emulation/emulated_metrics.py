@@ -13,7 +13,7 @@ def render_servers(servers: LocalServers) -> str:
         (
             gauge("emulated", "1: stages are emulated.", [({"service_times": servers.times.name}, 1)]),
             counter("emulated_work", "Pieces of work begun.", by("stage", seen)),
-            counter("emulated_disturbed", "Of these, touched by a fault, stall or cold start.", by("stage", touched)),
+            counter("emulated_disturbed", "Of these, kept waiting by a cold start.", by("stage", touched)),
             durations("emulated_late", "By how much work outlasted its draw.", "", {"": servers.lateness.late}),
             gauge("llm_server_slots", "Replies written at once.", [({}, writer.slots)]),
             gauge("llm_server_running", "Replies being written.", [({}, writer.running)]),

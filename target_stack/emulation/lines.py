@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from harness.model.clock import monotonic_ns, ms_between
-from target_stack.emulation.conditions import Conditions, Fate
+from target_stack.emulation.conditions import Conditions
 from target_stack.emulation.seeded import uniform
 from target_stack.emulation.service_times import StageTimes, Table
 from target_stack.emulation.stage_time import batch_ms, work_ms
-from target_stack.emulation.work import EmulatedFailureError, Job, Served
+from target_stack.emulation.work import Job, Served
 from target_stack.pipeline.batch_queue import BatchRules
 from target_stack.pipeline.batch_runner import BatchRefusedError, BatchRunner
 from target_stack.stages.worker import GivesWayError
@@ -64,7 +64,7 @@ class Line:
         )
 
     async def serve(self, job: Job) -> Served:
-        """Return when the job is done. Raises BatchRefusedError, GivesWayError, EmulatedFailureError."""
+        """Return when the job is done. Raises BatchRefusedError, GivesWayError."""
         if job.gives_way and self._busy >= self._replicas:
             raise GivesWayError(f"{self._name}: every slot is busy, and a partial does not wait")
         try:
@@ -75,11 +75,10 @@ class Line:
         except BatchRefusedError:
             self._stats.refused[self._name] += 1
             raise
-        return Served(done.queue_ms, done.work_ms, done.value.is_empty)
+        return Served(done.queue_ms, done.work_ms)
 
     async def aclose(self) -> None:
         """Refuse what waits and runs."""
-        self.conditions.resume()
         await self._runner.aclose()
 
     async def _replica(self, jobs: Sequence[Job]) -> list[Served | Exception]:
@@ -89,22 +88,17 @@ class Line:
         try:
             loads_ns = max(self.conditions.begin(began_ns) for _ in jobs)
             await self.conditions.wait(loads_ns)
-            drawn_ms = self.conditions.lengthened_ms(self._drawn_ms(jobs))
+            drawn_ms = self._drawn_ms(jobs)
             sleeps_ns = self._now()
             await asyncio.sleep(drawn_ms / 1000)
             self._lateness.note(drawn_ms, ms_between(sleeps_ns, self._now()))
         finally:
             self._busy -= 1
-        return [self._answer(job, ms_between(began_ns, self._now())) for job in jobs]
+        done = Served(0.0, ms_between(began_ns, self._now()))
+        return [done for _ in jobs]
 
     def _drawn_ms(self, jobs: Sequence[Job]) -> float:
         alone = [
             work_ms(self._times.levels, job.units, self._busy, uniform(self._seed, *job.key, "time")) for job in jobs
         ]
         return batch_ms(alone, self._factors)
-
-    def _answer(self, job: Job, took_ms: float) -> Served | Exception:
-        fate = self.conditions.fate(uniform(self._seed, *job.key, "fate"))
-        if fate is Fate.FAILED:
-            return EmulatedFailureError(f"{self._name}: failed, as it was told to", self.conditions.error_status)
-        return Served(0.0, took_ms, is_empty=fate is Fate.EMPTY)

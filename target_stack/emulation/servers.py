@@ -32,7 +32,7 @@ class ServerOptions:
 
 
 class LocalServers:
-    """`Servers` here. `conditions`: by stage, what chaos may set."""
+    """`Servers` here. `conditions`: by stage, whether its model is loaded."""
 
     def __init__(
         self,

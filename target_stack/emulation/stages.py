@@ -3,8 +3,6 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-import numpy as np
-
 from target_stack.call_scope import call_scope
 from target_stack.emulation.life import Life
 from target_stack.emulation.voice import voiced
@@ -19,7 +17,6 @@ from target_stack.stages.tts import Speech
 
 # As fast as people speak; what was said is unknown here, how much of it is not.
 WORDS_A_SECOND = 2.5
-_NOTHING: Pcm = np.zeros(0, np.int16)
 
 
 def _job(stage: str, units: float, piece: str = "", text: str = "") -> Job:
@@ -55,8 +52,7 @@ class EmulatedStt:
         begun = self.life.begin()
         served = await self._servers.recognise(_job("stt", duration_s, piece=_work()))
         self.life.check(begun)
-        text = "" if served.is_empty else placeholder(duration_s)
-        return Transcription(text, served.queue_ms, served.work_ms, is_emulated=True)
+        return Transcription(placeholder(duration_s), served.queue_ms, served.work_ms, is_emulated=True)
 
     async def aclose(self) -> None:
         """Nothing: the servers are closed by their owner."""
@@ -115,8 +111,7 @@ class EmulatedTts:
         begun = self.life.begin()
         served = await self._servers.speak(_job("tts", len(sentence), piece=sentence))
         self.life.check(begun)
-        samples = _NOTHING if served.is_empty else voiced(len(sentence) * self._pace_ms)
-        return Speech(samples, served.queue_ms, served.work_ms)
+        return Speech(voiced(len(sentence) * self._pace_ms), served.queue_ms, served.work_ms)
 
     async def aclose(self) -> None:
         """Nothing: the servers are closed by their owner."""

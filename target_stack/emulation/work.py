@@ -8,7 +8,7 @@ from harness.model.errors import CallquakeError
 
 
 class EmulatedFailureError(CallquakeError):
-    """An emulated stage failed because it was told to; `status` as a server would say it over HTTP."""
+    """An emulated server is gone, or broke; `status` as a server would say it over HTTP."""
 
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
@@ -42,11 +42,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """It is done. `is_empty`: with nothing in it."""
+    """It is done."""
 
     queue_ms: float
     work_ms: float
-    is_empty: bool = False
 
 
 class Servers(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from harness.model.clock import NS_PER_MS, NS_PER_S, monotonic_ns, ms_between
 from target_stack.emulation.admission import Admission, AdmissionRules
-from target_stack.emulation.conditions import Conditions, Fate
+from target_stack.emulation.conditions import Conditions
 from target_stack.emulation.lines import Lateness
 from target_stack.emulation.seeded import uniform
 from target_stack.emulation.service_times import LlmTimes
@@ -80,11 +80,8 @@ class Writer:
         try:
             await self._start(number, tokens)
             pace = _Pace(self._now, self._lateness)
-            fate = await self._timed(self._read(job, pace))
-            if fate is Fate.FAILED:
-                raise LlmError(f"{NAME}: failed, as it was told to", status=self.conditions.error_status)
-            words = job.text.split() if fate is Fate.DONE else []
-            for place, word in enumerate(words):
+            await self._timed(self._read(job, pace))
+            for place, word in enumerate(job.text.split()):
                 piece = f" {word}" if place else word
                 if place:
                     await self._timed(self._token(job, piece, pace))
@@ -96,7 +93,6 @@ class Writer:
     async def aclose(self) -> None:
         """Refuse what waits; what runs is ended by those who read it."""
         self._is_closed = True
-        self.conditions.resume()
         for turn in self._turns.values():
             if not turn.done():
                 turn.set_exception(LlmError(f"{NAME}: closed"))
@@ -120,32 +116,24 @@ class Writer:
         await self._timed(turn)
         self.stats.waits.observe(ms_between(asked_ns, self._now()))
 
-    async def _timed(self, step: Awaitable[Fate | None]) -> Fate:
+    async def _timed(self, step: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await step or Fate.DONE
+                await step
         except TimeoutError as error:
             raise LlmError(f"{NAME}: silent for {self._timeout_s:g} s") from error
 
-    async def _read(self, job: Job, pace: "_Pace") -> Fate:
+    async def _read(self, job: Job, pace: "_Pace") -> None:
         """Take the time until the first token."""
-        conditions = self.conditions
-        await conditions.wait(conditions.begin(self._now()))
+        await self.conditions.wait(self.conditions.begin(self._now()))
         pace.begin()
         share = uniform(self._seed, *job.key, "first")
-        first_ms = work_ms(self._times.levels, job.units, self._admission.running, share)
-        await pace.take(conditions.lengthened_ms(first_ms))
-        return conditions.fate(uniform(self._seed, *job.key, "fate"))
+        await pace.take(work_ms(self._times.levels, job.units, self._admission.running, share))
 
-    async def _token(self, job: Job, piece: str, pace: "_Pace") -> Fate:
+    async def _token(self, job: Job, piece: str, pace: "_Pace") -> None:
         """Take the time of one word's tokens."""
-        if self.conditions.is_stalled:
-            await self.conditions.wait(0)
-            pace.begin()
         share = uniform(self._seed, *job.key, "token")
-        token_ms = work_ms(self._times.token_levels, tokens_of(piece), self._admission.running, share)
-        await pace.take(token_ms * self.conditions.slow_factor)
-        return Fate.DONE
+        await pace.take(work_ms(self._times.token_levels, tokens_of(piece), self._admission.running, share))
 
     def _wake(self, numbers: list[int]) -> None:
         for number in numbers:

@@ -68,6 +68,23 @@ def with_pool(scenario, tmp_path, **stt):
     return asyncio.run(main())
 
 
+class Hold:
+    """Holds a pool's recognitions where they are begun, each in its slot, until `release`."""
+
+    def __init__(self, pool):
+        self.conditions = pool.host.servers.conditions["stt"]
+        self._going = asyncio.Event()
+        self.conditions.wait = self._wait
+        self.release = self._going.set
+
+    async def _wait(self, _wait_ns):
+        await self._going.wait()
+
+    async def until_one_has_begun(self):
+        while not self.conditions.seen:
+            await asyncio.sleep(0.001)
+
+
 SECOND = np.zeros(INPUT_RATE, np.int16)
 
 
@@ -96,12 +113,12 @@ def test_every_stage_works_through_the_pool(tmp_path):
 
 def test_slots_and_waiting_rooms_are_one_for_all(tmp_path):
     async def scenario(pool):
-        pool.host.servers.conditions["stt"].stall()
+        hold = Hold(pool)
         work = [asyncio.ensure_future(agent.stt.transcribe(SECOND)) for agent in pool.agents for _ in range(2)]
         # One of the four is in work, two wait, the last is refused.
         done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
         assert [type(task.exception()).__name__ for task in done] == ["PoolRefusedError"]
-        pool.host.servers.conditions["stt"].resume()
+        hold.release()
         results = await asyncio.gather(*work, return_exceptions=True)
         return sum(isinstance(result, QueueFullError) for result in results), pool.host.stats.refused
 
@@ -110,8 +127,7 @@ def test_slots_and_waiting_rooms_are_one_for_all(tmp_path):
 
 def test_who_gives_up_gives_the_place_back(tmp_path):
     async def scenario(pool):
-        conditions = pool.host.servers.conditions
-        conditions["stt"].stall()
+        hold = Hold(pool)
         waiting = [asyncio.ensure_future(pool.agents[0].stt.transcribe(SECOND)) for _ in range(3)]
         while pool.host.batches["stt"].depth < 2:
             await asyncio.sleep(0.001)
@@ -120,7 +136,7 @@ def test_who_gives_up_gives_the_place_back(tmp_path):
         await asyncio.wait(waiting)
         while pool.host.batches["stt"].depth:
             await asyncio.sleep(0.001)
-        conditions["stt"].resume()
+        hold.release()
         return (await pool.agents[1].stt.transcribe(SECOND)).is_emulated
 
     assert with_pool(scenario, tmp_path)
@@ -128,7 +144,7 @@ def test_who_gives_up_gives_the_place_back(tmp_path):
 
 def test_a_process_that_goes_takes_its_requests_with_it(tmp_path):
     async def scenario(pool):
-        pool.host.servers.conditions["stt"].stall()
+        hold = Hold(pool)
         left = asyncio.ensure_future(pool.agents[0].stt.transcribe(SECOND))
         waits = [asyncio.ensure_future(pool.agents[0].stt.transcribe(SECOND)) for _ in range(2)]
         while pool.host.batches["stt"].depth < 2:
@@ -139,16 +155,25 @@ def test_a_process_that_goes_takes_its_requests_with_it(tmp_path):
         for task in (left, *waits):
             task.cancel()
         await asyncio.wait((left, *waits))
-        pool.host.servers.conditions["stt"].resume()
+        hold.release()
         return (await pool.agents[1].stt.transcribe(SECOND)).is_emulated
 
     assert with_pool(scenario, tmp_path)
 
 
+async def broken(_job):
+    raise EmulatedFailureError("broken", 502)
+
+
+async def wordless(_job):
+    raise LlmError("broken", status=502)
+    yield ""
+
+
 def test_errors_cross_as_they_are(tmp_path):
     async def scenario(pool):
-        for conditions in pool.host.servers.conditions.values():
-            conditions.error_ratio, conditions.error_status = 1.0, 502
+        servers = pool.host.servers
+        servers.recognise, servers.speak, servers.write = broken, broken, wordless
         agent, errors = pool.agents[0], []
         for work in (agent.stt.transcribe(SECOND), agent.tts.synthesise("A sentence."), written(agent)):
             with pytest.raises((EmulatedFailureError, LlmError)) as error:
@@ -163,10 +188,9 @@ def test_a_pool_that_goes_fails_what_waits_and_the_agent_is_not_ready(tmp_path):
     async def scenario(pool):
         agent = pool.agents[0]
         assert agent.fault() == ""
-        pool.host.servers.conditions["stt"].stall()
+        hold = Hold(pool)
         work = asyncio.ensure_future(agent.stt.transcribe(SECOND))
-        while not pool.host.servers.conditions["stt"].seen:
-            await asyncio.sleep(0.001)
+        await hold.until_one_has_begun()
         await pool.host.aclose()
         (error,) = await asyncio.gather(work, return_exceptions=True)
         with pytest.raises(QueueFullError, match="pool of emulated servers is gone"):
@@ -197,16 +221,15 @@ def test_who_waits_longest_goes_first_whatever_process_asks(tmp_path):
             await agent.stt.transcribe(SECOND)
             order.append(name)
 
-        pool.host.servers.conditions["stt"].stall()
+        hold = Hold(pool)
         now = 10**15
         tasks = [asyncio.create_task(hear(pool.agents[0], "first", now))]
-        while not pool.host.servers.conditions["stt"].seen:
-            await asyncio.sleep(0.001)
+        await hold.until_one_has_begun()
         for number, (agent, name) in enumerate(((0, "late"), (1, "early"))):
             tasks.append(asyncio.create_task(hear(pool.agents[agent], name, now - number * 10**9)))
             while pool.host.batches["stt"].depth <= number:
                 await asyncio.sleep(0.001)
-        pool.host.servers.conditions["stt"].resume()
+        hold.release()
         await asyncio.gather(*tasks)
         return order
 

@@ -1,4 +1,4 @@
-"""Emulated stages in virtual time: service times, queues, limits, refusals, conditions, and what they give."""
+"""Emulated stages in virtual time: service times, queues, limits, refusals, faults, and what they give."""
 
 import asyncio
 from contextlib import aclosing
@@ -8,6 +8,8 @@ import pytest
 from virtual_loop import now_ns, run_virtually
 
 from target_stack.call_scope import CallScope, enter_scope
+from target_stack.chaos.chaos import Chaos
+from target_stack.chaos.fault import FaultRequest
 from target_stack.emulation.life import Life
 from target_stack.emulation.servers import LocalServers, ServerOptions
 from target_stack.emulation.service_times import Level, read_service_times
@@ -15,7 +17,7 @@ from target_stack.emulation.stages import EmulatedLlm, EmulatedStt, EmulatedTts
 from target_stack.emulation.work import EmulatedFailureError
 from target_stack.emulation.writer import Writer, prompt_tokens
 from target_stack.frames import INPUT_RATE, SPEECH_RATE
-from target_stack.routing.failures import ending_of
+from target_stack.routing.failures import ProviderError, ending_of
 from target_stack.routing.router import Ending
 from target_stack.stages.llm import LlmError
 from target_stack.stages.prompt import Message
@@ -208,7 +210,7 @@ def test_a_silent_server_is_given_up_as_the_client_does():
         writer = Writer(
             times().llm, 1, Stats(), LocalServers(times(), ServerOptions(), Stats(), {}).lateness, now=now_ns
         )
-        writer.conditions.stall()
+        writer.conditions.go_cold(60_000)
         stage = EmulatedLlm(_Only(writer), "llm", Life("llm", lambda: 0.0))
         with pytest.raises(LlmError, match="silent for 15 s"):
             async with aclosing(stage.stream([Message("user", "Hello?")])) as pieces:
@@ -266,55 +268,82 @@ async def _after(seconds, work):
     return await work()
 
 
-@pytest.mark.parametrize("stage", ["stt", "tts"])
+class Faulty:
+    """One stage of a bench behind the agent's faults, asked for a call."""
+
+    def __init__(self, bench, stage):
+        self.chaos = Chaos(now=now_ns)
+        self._bench, self._stage = bench, stage
+        self._behind = getattr(self.chaos, stage)(getattr(bench, stage))
+
+    async def begin(self, kind, **parameters):
+        fault = FaultRequest(kind, f"stage.{kind}", {"stage": self._stage, **parameters}, 1.0, 7, 1_000.0)
+        await self.chaos.begin(fault)
+
+    async def end(self, kind):
+        """Return how many requests it touched."""
+        return (await self.chaos.end(kind))["touched"]
+
+    async def ask(self):
+        """Return what came, or the error, and after how many ms."""
+        enter_scope(CallScope("call", 1, now_ns()))
+        ((answer, at),) = await outcomes(self._work())
+        return answer, at
+
+    async def _work(self):
+        match self._stage:
+            case "stt":
+                return (await self._behind.transcribe(np.zeros(3 * INPUT_RATE, np.int16))).text
+            case "llm":
+                async with aclosing(self._behind.stream([Message("user", "Hello?")])) as pieces:
+                    return "".join([piece async for piece in pieces])
+            case _:
+                return (await self._behind.synthesise("A sentence.")).samples.tobytes()
+
+
+# By stage: what a piece of work takes, and what of it comes after the first of its answer.
+TAKES_MS = {"stt": (100, 0), "llm": (250, 50), "tts": (50, 0)}
+
+
+@pytest.mark.parametrize("stage", list(TAKES_MS))
 def test_delay_slowness_stall_failure_and_emptiness_show_and_are_counted(stage):
     async def scenario(bench):
-        def work():
-            return bench.hear() if stage == "stt" else bench.tts.synthesise("A sentence.")
-
-        conditions, usual = bench.servers.conditions[stage], 100 if stage == "stt" else 50
-        conditions.delay_ms, conditions.slow_factor = 70.0, 3.0
-        ((_, at),) = await outcomes(work())
-        assert at == pytest.approx(3 * usual + 70)
-        conditions.delay_ms, conditions.slow_factor = 0.0, 1.0
-        conditions.stall()
-        assert conditions.is_stalled
-        asyncio.get_running_loop().call_later(1.5, conditions.resume)
-        ((_, at),) = await outcomes(work())
-        assert at == pytest.approx(1500 + usual)
-        conditions.error_ratio, conditions.error_status = 1.0, 502
-        ((error, _),) = await outcomes(work())
-        assert isinstance(error, EmulatedFailureError)
+        usual, rest = TAKES_MS[stage]
+        faulty = Faulty(bench, stage)
+        await faulty.begin("delay", delay_ms=70)
+        await faulty.begin("slow", factor=3)
+        _, at = await faulty.ask()
+        # A reply's server writes on while its first word is held back.
+        assert at == pytest.approx(3 * (usual - rest) + 70)
+        touched = [await faulty.end("delay"), await faulty.end("slow")]
+        await faulty.begin("stall")
+        held = asyncio.create_task(faulty.ask())
+        await asyncio.sleep(1.5)
+        assert not held.done()
+        touched.append(await faulty.end("stall"))
+        assert (await held)[1] == pytest.approx(1500 + usual)
+        await faulty.begin("error", status=502)
+        error, _ = await faulty.ask()
+        assert isinstance(error, LlmError if stage == "llm" else ProviderError)
         assert (error.status, ending_of(error)) == (502, Ending.FAILED)
-        conditions.error_ratio, conditions.empty_ratio = 0.0, 1.0
-        ((nothing, _),) = await outcomes(work())
-        assert (nothing.text if stage == "stt" else len(nothing.samples)) in ("", 0)
-        conditions.empty_ratio = 0.0
-        ((_, at),) = await outcomes(work())
+        touched.append(await faulty.end("error"))
+        await faulty.begin("empty")
+        assert not (await faulty.ask())[0]
+        touched.append(await faulty.end("empty"))
+        answer, at = await faulty.ask()
+        assert answer
         assert at == pytest.approx(usual)
-        return conditions.seen, conditions.touched
+        return touched, bench.servers.conditions[stage].seen
 
-    assert with_bench(scenario) == (5, 4)
-
-
-def test_a_language_model_may_fail_or_say_nothing():
-    async def scenario(bench):
-        conditions = bench.servers.conditions["llm"]
-        conditions.error_ratio = 1.0
-        ((error, at),) = await outcomes(bench.write())
-        conditions.error_ratio, conditions.empty_ratio = 0.0, 1.0
-        return error.status, at, await bench.write(), conditions.touched
-
-    assert with_bench(scenario) == (503, pytest.approx(200), [], 2)
+    # What fails or comes to nothing never gets to the server.
+    assert with_bench(scenario) == ([1] * 5, 3)
 
 
 def test_closing_ends_all_that_waits():
     async def scenario(bench):
-        for conditions in bench.servers.conditions.values():
-            conditions.stall()
         pieces = [*(bench.hear() for _ in range(2)), *(bench.write() for _ in range(2))]
         work = asyncio.gather(outcomes(*pieces))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)
         await bench.aclose()
         return [type(result).__name__ for result, _ in (await work)[0]]
 

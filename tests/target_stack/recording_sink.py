@@ -1,6 +1,7 @@
 """An edge that keeps what it is given, and a user who speaks audio into a session."""
 
 import asyncio
+import json
 
 import numpy as np
 
@@ -111,3 +112,9 @@ async def speak_in_real_time(session, samples: Pcm) -> None:
     for number, start in enumerate(range(0, len(samples), PACKET)):
         await asyncio.sleep(max(0.0, began + number * 0.02 - loop.time()))
         session.push_audio(samples[start : start + PACKET], monotonic_ns())
+
+
+def worked_ms(events):
+    """What each stage worked by its spans in the events file, ms; also before the turn's end, which no caller awaits."""
+    spans = [row for row in map(json.loads, events.read_text().splitlines()) if row["event"] == "span"]
+    return {name: sum(row["duration_ms"] for row in spans if row["name"] == name) for name in ("stt", "llm", "tts")}

@@ -13,7 +13,7 @@ from pathlib import Path
 import jiwer
 import numpy as np
 import pytest
-from recording_sink import PlayingSink, silence, speak_in_real_time
+from recording_sink import PlayingSink, silence, speak_in_real_time, worked_ms
 
 from target_stack.frames import (
     INPUT_RATE,
@@ -93,13 +93,10 @@ def test_a_spoken_question_gets_a_spoken_answer(llm, tmp_path):
     (timing,) = sink.told(TurnTiming)
     stages = (timing.endpointing_ms, timing.stt_ms, timing.llm_ms, timing.tts_ms, timing.playout_ms)
     assert all(ms >= 0 for ms in stages)
-    # What a stage did before the turn's end is none of the caller's wait; that it worked, its spans tell.
-    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    for stage in ("stt", "llm", "tts"):
-        assert sum(event["duration_ms"] for event in events if event.get("name") == stage) > 0, stage
-    assert timing.tts_ms > 0
+    assert min(worked_ms(tmp_path / "events.jsonl").values()) > 0
     assert stats.durations["total"].sum_ms == pytest.approx(sum(stages))
     assert timing.llm_ttft_ms <= timing.llm_ms
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [event["outcome"] for event in events if event["event"] == "turn_finished"] == ["answered"]
 
 

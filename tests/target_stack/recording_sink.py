@@ -115,6 +115,6 @@ async def speak_in_real_time(session, samples: Pcm) -> None:
 
 
 def worked_ms(events):
-    """What each stage worked by its spans in the events file, ms; also before the turn's end, which no caller awaits."""
+    """What each stage worked by its spans in the events file, ms; also before the turn's end, which nobody awaits."""
     spans = [row for row in map(json.loads, events.read_text().splitlines()) if row["event"] == "span"]
     return {name: sum(row["duration_ms"] for row in spans if row["name"] == name) for name in ("stt", "llm", "tts")}

@@ -70,16 +70,20 @@ def resolve_inside(root: Path, text: str) -> Path:
 def find_audio(root: Path, text: str, folders: tuple[str, ...] = ("",)) -> Path:
     """Return the existing file that `text` names in one of `folders` of `root`, with or without its ending.
 
-    Raises UnusableError where it lies outside `root` or is not there.
+    Raises UnusableError where it lies outside `root`, is not there or is a folder.
     """
+    found_folder = False
     for folder in folders:
         path = resolve_inside(root, os.path.join(folder, text))  # noqa: PTH118  an absolute text must win over folder
-        if path.is_symlink() or path.exists():
-            return path
-        for ending in sorted(AUDIO_ENDINGS):
-            candidate = path.with_name(path.name + ending)
-            if len(candidate.name) < 256 and candidate.exists():
-                return resolve_inside(root, str(candidate))
+        for candidate in (path, *(path.with_name(path.name + ending) for ending in sorted(AUDIO_ENDINGS))):
+            # A name too long for the file system is not there; pathlib would raise.
+            if not os.path.lexists(candidate):
+                continue
+            if not candidate.is_dir():
+                return candidate if candidate == path else resolve_inside(root, str(candidate))
+            found_folder = True
+    if found_folder:
+        raise UnusableError("wrong row", f"{shown(text)} is a folder, not a recording")
     raise UnusableError("file missing", f"{shown(text)} is not in {root}")
 
 

@@ -12,6 +12,7 @@ from harness.corpus.importing.items import Item, Refusal, UnusableError
 from harness.corpus.importing.layouts import LAYOUTS
 from harness.corpus.importing.names import with_ids
 from harness.corpus.importing.options import SourceOptions
+from harness.corpus.importing.places import find_audio
 from harness.corpus.importing.rows import read_table
 from harness.corpus.importing.texts import decode_text, name_of, one_line, sentence_name, shown, slug
 from harness.model.errors import ScenarioError
@@ -180,6 +181,25 @@ HEADERS = {
     "table": b"path,transcript,native,start,end",
     "folder": b"path,text",
 }
+
+
+@pytest.mark.parametrize("name", [".", "./", "calls", "n" * 300, "n" * 5000])
+def test_a_row_that_names_no_file_is_refused_by_name(tmp_path, name):
+    (tmp_path / "calls").mkdir()
+    (tmp_path / "t.csv").write_text(f"path,transcript\n{name},words\n")
+    read = LAYOUTS["table"].read
+    listing = read(SourceOptions(source=tmp_path / "t.csv", audio_root=tmp_path, out=tmp_path / "out", licence="x"))
+    assert listing.items == []
+    (refusal,) = listing.refusals
+    is_folder = len(name) < 300
+    assert refusal.kind == ("wrong row" if is_folder else "file missing")
+    assert "is a folder, not a recording" in refusal.detail or not is_folder
+
+
+def test_a_recording_beside_a_folder_of_its_name_is_found(tmp_path):
+    (tmp_path / "calls").mkdir()
+    (tmp_path / "calls.wav").touch()
+    assert find_audio(tmp_path, "calls") == tmp_path / "calls.wav"
 
 
 @pytest.mark.parametrize("layout", sorted(NAMES))

@@ -42,6 +42,7 @@ def totals_json(totals: Totals) -> dict[str, Any]:
         "calls": totals.n_calls,
         "turns": totals.n_turns,
         "ttfb_ms": _sample(totals.ttfb),
+        "ttfb_unsure": totals.n_unsure,
         "greeting_ms": _sample(totals.greeting),
         "yield_ms": _sample(totals.yields),
         "false_endpoints": totals.n_false_endpoints,

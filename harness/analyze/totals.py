@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from harness.analyze.turns import Conversation, Entry, Turn
 from harness.measure.distribution import Sample
 
+# A TTFB that may be further off is no measurement to 20 ms, and is told as such.
+SURE_MS = 20.0
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -22,6 +25,8 @@ class Totals:
     dead_air_ms: float
     talk_over_ms: float
     duration_ms: float
+    # Answered turns whose TTFB may be over SURE_MS off, an edge being under a background.
+    n_unsure: int = 0
 
     @property
     def false_endpoint_ratio(self) -> float | None:
@@ -47,7 +52,13 @@ def totals_of(conversations: Sequence[Conversation]) -> Totals:
         dead_air_ms=sum(silence.end_ms - silence.start_ms for one in conversations for silence in one.dead_air),
         talk_over_ms=sum(one.talk_over_ms for one in conversations),
         duration_ms=sum(one.duration_ms for one in conversations),
+        n_unsure=sum(turn.entry is Entry.ANSWERED and is_unsure(turn) for turn in turns),
     )
+
+
+def is_unsure(turn: Turn) -> bool:
+    """Tell whether the turn's TTFB may be over SURE_MS off."""
+    return turn.ttfb_within_ms is not None and turn.ttfb_within_ms > SURE_MS
 
 
 def ttfb_of(turns: Sequence[Turn]) -> Sample:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from harness.analyze.analyse import Analysis
 from harness.analyze.denoise import Background
 from harness.analyze.echo import Leak
-from harness.analyze.totals import Totals
+from harness.analyze.totals import SURE_MS, Totals, is_unsure
 from harness.analyze.transcripts import Wer
 from harness.analyze.turns import Entry, Turn
 from harness.measure.distribution import Sample
@@ -13,8 +13,6 @@ from harness.measure.ttfb import PERCENTILES
 from harness.report.words import bounded_ms, interval, ms, percent
 
 _SOURCES = {"measured": "", "log": "log", "clip": "corpus"}
-# A TTFB that may be further off is said to.
-_SURE_MS = 20.0
 
 
 def render(analysis: Analysis, totals: Totals, wer: Wer | None, notes: Iterable[str] = ()) -> str:
@@ -38,7 +36,7 @@ def _line(turn: Turn) -> str:
     else:
         ttfb = f"≥ {ms(turn.waited_ms)}" if turn.entry is Entry.CENSORED else "-"
     source = _SOURCES[turn.end_from]
-    if turn.ttfb_within_ms is not None and turn.ttfb_within_ms > _SURE_MS:
+    if is_unsure(turn):
         ttfb += f" ±{turn.ttfb_within_ms:.0f}"
     start, end = turn.start_ms / 1000, turn.end_ms / 1000
     return f"{turn.number:>4} {start:>9.3f} {end:>9.3f} {source:>7} {ttfb:>14}  {_what(turn)}".rstrip()
@@ -55,7 +53,7 @@ def _what(turn: Turn) -> str:
         parts.append(f"both spoke {ms(turn.talk_over_ms)}")
     if turn.end_from == "log" and turn.onset_ms is not None and turn.measured_onset_ms is not None:
         later_ms = turn.measured_onset_ms - turn.onset_ms
-        if abs(later_ms) > _SURE_MS:
+        if abs(later_ms) > SURE_MS:
             parts.append(f"by its sound the answer begins {ms(abs(later_ms))} {'later' if later_ms > 0 else 'earlier'}")
     if turn.utterance_id:
         parts.append(turn.utterance_id)
@@ -67,6 +65,11 @@ def totals_lines(totals: Totals) -> list[str]:
     lines = [f"TTFB     {_percentiles(totals.ttfb)}"]
     if totals.ttfb.n:
         lines[0] += f"   response ratio {percent(totals.ttfb.response_ratio)}"
+    if totals.n_unsure:
+        lines.append(
+            f"         {totals.n_unsure} of {totals.ttfb.n} not known to {SURE_MS:.0f} ms: "
+            "an edge is lost in the background (9 in 10 within their ±)"
+        )
     if totals.n_calls > 1:
         lines.append(f"Greeting {_percentiles(totals.greeting)}")
     lines += [

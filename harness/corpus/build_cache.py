@@ -19,8 +19,6 @@ import numpy as np
 from harness.corpus.audio import Pcm
 
 _MAKERS = ("audio.py", "clip_maker.py", "edges.py", "framing.py", "levels.py", "voicing.py")
-# Of the package of conditions, what measures clips and makes none.
-_ONLY_CHECKS = frozenset({"remeasure.py"})
 
 
 def default_cache_dir() -> Path:
@@ -110,5 +108,4 @@ def code_hash() -> str:
     """Hash of the code that makes clips: with it, what was made by other code is not taken for this one's."""
     folder = Path(__file__).parent
     own = [folder / name for name in _MAKERS]
-    conditions = [file for file in sorted((folder / "conditions").rglob("*.py")) if file.name not in _ONLY_CHECKS]
-    return key_of(*(file.read_bytes() for file in own + conditions))
+    return key_of(*(file.read_bytes() for file in [*own, *sorted((folder / "conditions").rglob("*.py"))]))

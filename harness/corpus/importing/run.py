@@ -16,7 +16,7 @@ from harness.corpus.importing.progress import Progress
 from harness.corpus.importing.quality import has_second_detector
 from harness.corpus.importing.store import ImportRecord, Store
 from harness.corpus.importing.untranscribed import write_list
-from harness.corpus.importing.workers import WorkerLostError, work
+from harness.corpus.workers import WorkerLostError, work
 from harness.model.errors import ScenarioError
 
 # A file that takes longer hangs: two minutes of audio take some half a minute of a slow core, an hour ten minutes.

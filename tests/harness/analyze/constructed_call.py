@@ -43,8 +43,12 @@ def put(channel, pcm, at_ms, rate):
     channel[first : first + len(pcm)] += pcm
 
 
-def call(gaps_ms, rate=16_000, *, greeting=True, pause_ms=900):
-    """Caller and agent in turn; returns (caller, agent, [(end of speech, onset)]) in floats of int16 scale, ms."""
+def call(gaps_ms, rate=16_000, *, greeting=True, pause_ms=900, ends="heard"):
+    """Caller and agent in turn; returns (caller, agent, [(end of speech, onset)]) in floats of int16 scale, ms.
+
+    `ends`: "heard", what the recording's band holds of the clip, or "manifest", where the clip's speech ended: a last
+    fricative that is all above the band is only in the second.
+    """
     length = round((8 + sum(20 + gap / 1000 for gap in gaps_ms)) * rate)
     caller, agent = np.zeros(length), np.zeros(length)
     at_ms, truth = 400.0, []
@@ -54,11 +58,12 @@ def call(gaps_ms, rate=16_000, *, greeting=True, pause_ms=900):
         at_ms += edges.end_ms - edges.start_ms + pause_ms
     for index, gap_ms in enumerate(gaps_ms):
         said, answer = (2 * index + 1) % CLIPS, (2 * index + 2) % CLIPS
-        said_edges, answer_edges = clips(rate)[said][1], clips(rate)[answer][1]
+        (utterance, said_edges), answer_edges = clips(rate)[said], clips(rate)[answer][1]
         put(caller, samples(said, rate), at_ms - said_edges.start_ms, rate)
         end_ms = at_ms + said_edges.end_ms - said_edges.start_ms
         put(agent, samples(answer, rate), end_ms + gap_ms - answer_edges.start_ms, rate)
-        truth.append((end_ms, end_ms + gap_ms))
+        lost_ms = utterance.speech_end_ms - said_edges.end_ms if ends == "manifest" else 0.0
+        truth.append((end_ms + lost_ms, end_ms + gap_ms))
         at_ms = end_ms + gap_ms + answer_edges.end_ms - answer_edges.start_ms + pause_ms
     length = round((at_ms / 1000 + 0.3) * rate)
     return caller[:length], agent[:length], truth

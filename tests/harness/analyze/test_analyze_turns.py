@@ -3,8 +3,10 @@
 import pytest
 
 from harness.analyze.agent_side import Speech
+from harness.analyze.as_json import totals_json
 from harness.analyze.totals import totals_of
 from harness.analyze.turns import Entry, converse
+from harness.analyze.words import totals_lines
 
 pytestmark = pytest.mark.unit
 
@@ -75,3 +77,14 @@ def test_totals_count_censored_turns_in_every_percentile():
     assert (totals.n_calls, totals.n_turns, totals.ttfb.n) == (2, 4, 4)
     assert totals.ttfb.percentile(0.99).is_lower_bound
     assert totals.ttfb.response_ratio == 0.5
+
+
+def test_totals_count_the_turns_that_are_not_known_to_20_ms():
+    sure = Speech(1000.0, 2000.0, None, 15.0)
+    unsure = Speech(4000.0, 5000.0, None, 15.0)
+    call = converse([sure, unsure], [Speech(2500.0, 3500.0), Speech(5500.0, 7000.0, 18.0)], 8000)
+    assert [t.ttfb_within_ms for t in call.turns] == [15.0, pytest.approx(23.4, abs=0.1)]
+    totals = totals_of([call])
+    assert (totals.ttfb.n, totals.n_unsure) == (2, 1)
+    assert "1 of 2 not known to 20 ms" in "\n".join(totals_lines(totals))
+    assert totals_json(totals)["ttfb_unsure"] == 1

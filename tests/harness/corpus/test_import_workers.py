@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from harness.corpus.importing.progress import Progress
-from harness.corpus.importing.workers import WorkerLostError, work
+from harness.corpus.workers import WorkerLostError, work
 
 pytestmark = pytest.mark.loopback
 

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import aiohttp
 
 from harness.callers.backstop import GRACE_S, CutShort, bounded
 from harness.callers.caller import Caller
+from harness.callers.conduct import Conduct
 from harness.callers.conversation import Conversation
 from harness.callers.exchange import (
     Action,
@@ -25,9 +26,12 @@ from harness.callers.exchange import (
     Speak,
     Spoken,
     TurnEnded,
+    UserTranscript,
 )
+from harness.callers.fallback import FALLBACK_CODEC, FallbackCaller
 from harness.callers.media_stream import MediaStreamCaller, stream_codec
 from harness.callers.media_stream_host import StreamHost
+from harness.callers.recording import keep_recording
 from harness.callers.rtp import RtpCaller
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.setup_queue import SetupQueue, Turn
@@ -46,8 +50,8 @@ from harness.media.peer.host import PeerHost
 from harness.media.timers import Timer, Timers
 from harness.model.clock import monotonic_ns, ms_between
 from harness.model.errors import CallquakeError, GeneratorError, LocalProtocolError
-from harness.model.plan import CallPlan, TargetSpec, impairments_of
-from harness.model.records import CallRecord, Cause, MediaStats, Outcome, TurnRecord
+from harness.model.plan import PROPER, CallPlan, TargetSpec, impairments_of
+from harness.model.records import CallRecord, Cause, EchoFacts, MediaStats, Outcome, TurnRecord
 from harness.model.secrets import with_secrets
 
 RECORDINGS = "audio"
@@ -81,6 +85,8 @@ class CallContext:
     sip: SipHost | None = None
     # Told of each call that is connected: what is broken on purpose meets it then.
     on_up: Callable[["Call"], None] = lambda _call: None
+    # Names of the targets that have told what they had understood, in any call: their silence says something, too.
+    telling: set[str] = field(default_factory=set)
 
 
 def codec_of(target: TargetSpec) -> Codec:
@@ -92,23 +98,28 @@ def codec_of(target: TargetSpec) -> Codec:
 
 def codecs_of(target: TargetSpec) -> tuple[Codec, ...]:
     """Return the codecs that a call to `target` may come to speak, the likeliest first; none where it has no audio."""
-    return sip_codecs_of(target) if target.transport == "sip" else (codec_of(target),)
+    if target.transport == "sip":
+        return sip_codecs_of(target)
+    return (codec_of(target), FALLBACK_CODEC) if target.fallback else (codec_of(target),)
 
 
 def _is_silent(target: TargetSpec) -> bool:
     return target.sip is not None and not target.sip.media
 
 
-def _caller_of(plan: CallPlan, context: CallContext, post: Callable[[CallEvent], None]) -> Caller:
+def _caller_of(plan: CallPlan, context: CallContext, post: Callable[[CallEvent], None], conduct: Conduct) -> Caller:
     if plan.target.transport == "rtp":
-        return RtpCaller(plan, context.http, context.media_loop, context.source_ports, post)
+        return RtpCaller(plan, context.http, context.media_loop, context.source_ports, post, conduct)
     if plan.target.transport == "webrtc":
-        return WebRtcCaller(plan, context.http, context.peers, context.media_loop, post)
+        first = WebRtcCaller(plan, context.http, context.peers, context.media_loop, post, conduct)
+        if plan.target.fallback and context.streams is not None:
+            return FallbackCaller(plan, first, context.streams, post)
+        return first
     if plan.target.transport == "media_stream" and context.streams is not None:
         return MediaStreamCaller(plan, context.streams, post)
     if plan.target.transport == "sip" and context.sip is not None:
         ports, loop = context.source_ports, context.media_loop
-        return SipCaller(plan, context.sip, context.timers, loop, ports, context.http, post)
+        return SipCaller(plan, context.sip, context.timers, loop, ports, context.http, post, conduct)
     raise LocalProtocolError(f"call {plan.call_id}: no caller for the transport {plan.target.transport!r}")
 
 
@@ -129,12 +140,16 @@ class Call:
         self._due_at_ns = due_at_ns
         self._context = context
         self._begun = begun
-        self._caller = _caller_of(plan, context, self._on_event)
+        # What its signalling has done wrong on purpose is counted here.
+        self.conduct = Conduct(plan.misconduct or PROPER, f"{plan.seed}/{plan.call_id}")
+        self._caller = _caller_of(plan, context, self._on_event, self.conduct)
         self._codec = codec_of(plan.target)
         self._conversation = self._new_conversation()
         self._clips: dict[str, Clip] = {}
         # What the call told before its conversation began.
         self._early: list[CallEvent] = []
+        # When the agent told what it had understood.
+        self._transcripts_ns: list[int] = []
         # Pending while the conversation lasts; events and the deadline's timer drive it, without a task of their own.
         self._talk: asyncio.Future[None] | None = None
         self._timer: Timer | None = None
@@ -171,6 +186,30 @@ class Call:
             self._bell.set_result(None)
         self._advance(lambda now: self._conversation.interrupt(now, stop.outcome, stop.cause, stop.detail))
 
+    @property
+    def can_vanish(self) -> bool:
+        """Whether it is on, over a transport that knows how."""
+        is_on = self._talk is not None and not self._talk.done()
+        return is_on and isinstance(self._caller, SipCaller | RtpCaller | WebRtcCaller)
+
+    def vanish(self, detail: str) -> bool:
+        """Fall silent for good on purpose, goodbye included; False where it is over, or of another transport.
+
+        The call goes on until it notices, as the agent's may; its end is then nobody's fault.
+        """
+        caller = self._caller
+        if not self.can_vanish or not isinstance(caller, SipCaller | RtpCaller | WebRtcCaller):
+            return False
+        self.conduct.is_gone = True
+        self._interrupted = HangUp(Outcome.INTERRUPTED, Cause.OPERATOR, detail)
+        caller.vanish()
+        return True
+
+    @property
+    def barge_ins(self) -> int:
+        """How often the caller has spoken over the agent on purpose."""
+        return self._conversation.barge_ins if isinstance(self._conversation, Conversation) else 0
+
     async def run(self) -> CallRecord:
         """Place the call and hold the conversation; return its row."""
         self._started_at_ns = monotonic_ns() if self._begun is None else self._begun.started_at_ns
@@ -188,10 +227,12 @@ class Call:
             _logger.exception("call %s failed inside the harness", self._plan.call_id)
             self._end = HangUp(Outcome.LOST, Cause.GENERATOR_ERROR, repr(error))
         ended_at_ns = (self._begun.left_at_ns if self._begun is not None else None) or monotonic_ns()
+        if self.conduct.is_gone and self.media is not None:
+            self.media.send_nowhere()
         with contextlib.suppress(Exception):
             await bounded(self._caller.close(), _CLOSE_LIMIT_S, lambda: f"hanging up call {self._plan.call_id}")
         media = _NO_MEDIA if self._caller.media is None else self._caller.media.stats()
-        recording = await self._write_recording()
+        recording, echo = await self._write_recording()
         end = self._interrupted or self._end or HangUp(Outcome.LOST, Cause.GENERATOR_ERROR, "no outcome")
         record = CallRecord(
             call_id=self._plan.call_id,
@@ -202,7 +243,7 @@ class Call:
             outcome=end.outcome,
             cause=end.cause,
             detail=self._secrets.hide(end.detail),
-            transport=self._plan.target.transport,
+            transport=self._transport,
             codec=self._codec.name if self._connected_at_ns is not None and not _is_silent(self._plan.target) else None,
             due_at_ns=self._due_at_ns,
             started_at_ns=self._started_at_ns,
@@ -215,11 +256,13 @@ class Call:
             turns_answered=self._conversation.turns_answered,
             media=media,
             candidate_types=self._caller.candidate_types,
-            relay=self._caller.relay if isinstance(self._caller, WebRtcCaller) else None,
+            relay=self._caller.relay if isinstance(self._caller, WebRtcCaller | FallbackCaller) else None,
+            fallback=self._caller.fallback if isinstance(self._caller, FallbackCaller) else None,
             recording=recording,
-            impairments=impairments_of(self._plan),
+            echo=echo,
+            impairments=impairments_of(self._plan) if self._transport == self._plan.target.transport else {},
             sip=self._caller.facts() if isinstance(self._caller, SipCaller) else None,
-            stream=self._caller.stream if isinstance(self._caller, MediaStreamCaller) else None,
+            stream=self._caller.stream if isinstance(self._caller, MediaStreamCaller | FallbackCaller) else None,
             details=self._details(),
             target=self._plan.target.name,
             story=self._plan.story,
@@ -234,11 +277,16 @@ class Call:
 
     def _adopt_codec(self) -> None:
         """Speak what was agreed on, where several codecs were offered or the agent has changed it."""
-        agreed = self._caller.codec if isinstance(self._caller, SipCaller) else None
+        agreed = self._caller.codec if isinstance(self._caller, SipCaller | FallbackCaller) else None
         if agreed is not None and agreed is not self._codec:
             self._codec = agreed
             self._conversation.codec = self._codec.name
             self._get_clips()
+
+    @property
+    def _transport(self) -> str:
+        """What carries the audio, or was to carry it."""
+        return self._caller.transport if isinstance(self._caller, FallbackCaller) else self._plan.target.transport
 
     def _details(self) -> dict[str, Any]:
         return self._secrets.hide_all(self._caller.details) if self._plan.trace else {}
@@ -252,6 +300,8 @@ class Call:
         except CutShort:
             return
         self._adopt_codec()
+        if isinstance(self._conversation, Conversation):
+            self._conversation.transport = self._transport
         setup_ms = self._caller.setup.total_ms
         if self._begun is None or not self._begun.is_connected_told:
             self._context.on_milestone(self._plan.call_id, Milestone("connected", connected_at_ns, setup_ms))
@@ -301,6 +351,9 @@ class Call:
             raise GeneratorError(f"the audio of '{utterance_id}' cannot be read: {error!r}") from error
 
     def _on_event(self, event: CallEvent) -> None:
+        if isinstance(event, UserTranscript) and event.text.strip():
+            self._transcripts_ns.append(monotonic_ns())
+            self._context.telling.add(self._plan.target.name)
         if self._talk is None:
             self._early.append(event)
         else:
@@ -354,14 +407,17 @@ class Call:
                 case HangUp():
                     self._end = action
 
-    async def _write_recording(self) -> str | None:
+    async def _write_recording(self) -> tuple[str | None, EchoFacts | None]:
         recorder = self._caller.recorder
         if recorder is None:
-            return None
+            return None, None
         relative = f"{RECORDINGS}/{self._plan.call_id}.flac"
         try:
-            await asyncio.get_running_loop().run_in_executor(None, recorder.write, self._context.run_dir / relative)
+            path, told = self._context.run_dir / relative, None
+            if self._plan.target.name in self._context.telling:
+                told = tuple(self._transcripts_ns)
+            echo = await asyncio.get_running_loop().run_in_executor(None, keep_recording, recorder, path, told)
         except Exception:
             _logger.exception("call %s: the recording could not be written", self._plan.call_id)
-            return None
-        return relative
+            return None, None
+        return relative, echo

@@ -21,10 +21,13 @@ class CallMedia(Protocol):
 class Caller(Protocol):
     """One call over one transport. `connect`, then events arrive where its maker said until `close`."""
 
-    # Filled in step by step, so that a call that failed shows how far it came.
-    setup: SetupTimes
-    # ICE candidate types, ours and the agent's; None where there are none.
-    candidate_types: tuple[str, str] | None
+    @property
+    def setup(self) -> SetupTimes:
+        """The set-up's times, filled in step by step, so that a call that failed shows how far it came."""
+
+    @property
+    def candidate_types(self) -> tuple[str, str] | None:
+        """ICE candidate types, ours and the agent's; None where there are none."""
 
     @property
     def recorder(self) -> Recorder | None:

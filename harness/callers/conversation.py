@@ -45,7 +45,7 @@ from harness.media.events import (
 )
 from harness.media.onset import AgentOnset, AgentStopped
 from harness.model.clock import NS_PER_MS, ms_between
-from harness.model.plan import CallPlan
+from harness.model.plan import PROPER, CallPlan
 from harness.model.records import Cause, Outcome, TurnRecord
 
 # After the agent's last audible packet a side channel may still say "speaking": a sentence is on its way.
@@ -74,8 +74,9 @@ class Conversation:
     def __init__(self, plan: CallPlan, utterances: dict[str, Spoken], codec: str) -> None:
         self._plan = plan
         self._utterances = utterances
-        # Turns are recorded under this name.
+        # Turns are recorded under these names.
         self.codec = codec
+        self.transport = plan.target.transport
         self._patience = PatienceMeter(plan.patience)
         self._limits = plan.limits
         self._turn: Turn | None = None
@@ -91,6 +92,9 @@ class Conversation:
         self._is_holding = False
         self._quiet_since_ns: int | None = None
         self._ends_at_ns = 0
+        self._misconduct = plan.misconduct or PROPER
+        self._barge_ins_left = self._misconduct.barge_ins
+        self.barge_ins = 0
         self.deadline_ns: int | None = None
         self.greeting_ms: float | None = None
         self.turns_answered = 0
@@ -159,6 +163,8 @@ class Conversation:
                 return self._acted(now_ns)
             case State.AWAITING:
                 return self._answer_missed(now_ns)
+            case State.LISTENING if self._agent_is_speaking and self._barge_ins_left > 0:
+                return self._barge_in(now_ns)
             case State.LISTENING:
                 return self._agent_finished(now_ns)
             case _:
@@ -247,8 +253,7 @@ class Conversation:
             case State.GREETING:
                 # Media may be ahead of the answer that it belongs to.
                 self.greeting_ms = max(0.0, ms_between(self._connected_at_ns, event.at_ns))
-                self._state = State.LISTENING
-                self._arm(None)
+                self._listen(event)
                 return [Milestone("greeting", event.at_ns, self.greeting_ms)]
             case State.SPEAKING:
                 if self._turn is not None:
@@ -256,9 +261,9 @@ class Conversation:
                 return []
             case State.AWAITING:
                 return self._answered(event, now_ns, media())
-            case State.THINKING:
-                self._state = State.LISTENING
-                self._arm(None)
+            case State.THINKING | State.LISTENING:
+                # Behind a pause, too: what was armed for its end no longer holds.
+                self._listen(event)
                 return []
             case _:
                 return []
@@ -279,13 +284,34 @@ class Conversation:
         self.turns_answered += 1
         # The caller bears what it hears.
         self._patience.answered(ms_between(turn.ended_at_ns, event.heard_at_ns or event.at_ns))
-        self._state = State.LISTENING
-        self._arm(None)
+        self._listen(event)
         answered = Milestone("turn_answered", event.at_ns, turn.waited_ms)
         return [answered, *self._leave_if_fed_up(now_ns)]
 
+    def _listen(self, event: AgentOnset) -> None:
+        """Hear the agent out, or until it is time to speak over it."""
+        self._state = State.LISTENING
+        later_ns = int(self._misconduct.barge_in_after_ms * NS_PER_MS)
+        self._arm(event.at_ns + later_ns if self._barge_ins_left > 0 else None)
+
+    def _barge_in(self, now_ns: int) -> list[Action]:
+        """Say the next utterance over the agent's voice; nothing where there is none left."""
+        if self._turn is not None and self._turn.is_answered:
+            self._next = self._turn.number
+        if self._next >= len(self._plan.turns):
+            self._arm(None)
+            return []
+        self._barge_ins_left -= 1
+        self.barge_ins += 1
+        actions = self._speak(now_ns)
+        if self._turn is not None:
+            self._turn.is_barge_in = True
+        return actions
+
     def _on_stopped(self, event: AgentStopped, now_ns: int) -> list[Action]:
         self._agent_is_speaking = False
+        if self._turn is not None and self._turn.is_barge_in and self._turn.yielded_at_ns is None:
+            self._turn.yielded_at_ns = event.at_ns
         if self._state is State.AWAITING:
             self._overlap_ended(event)
         if self._turn is not None and self._turn.is_answered:
@@ -303,8 +329,11 @@ class Conversation:
         turn = self._turn
         if turn is None or turn.ended_at_ns is None:
             return
-        if event.at_ns - turn.ended_at_ns < EARLY_ANSWER_NS:
-            self._wait(State.AWAITING, turn.ended_at_ns, self._limits.answer_timeout_ms)
+        # What it spoke on over a barge-in was still the answer before; what it says after that is another matter.
+        is_before = turn.is_barge_in and turn.yielded_at_ns == event.at_ns
+        if is_before or event.at_ns - turn.ended_at_ns < EARLY_ANSWER_NS:
+            since_ns = max(turn.ended_at_ns, event.at_ns) if is_before else turn.ended_at_ns
+            self._wait(State.AWAITING, since_ns, self._limits.answer_timeout_ms)
             return
         turn.answered_early = True
         self.turns_answered += 1
@@ -395,4 +424,10 @@ class Conversation:
 
     def _record(self, turn: Turn) -> TurnRecord:
         spoken = self._utterances[turn.planned.utterance_id]
-        return turn.record(self._plan, spoken, codec=self.codec, transcript_channel=self._transcript_channel)
+        return turn.record(
+            self._plan,
+            spoken,
+            codec=self.codec,
+            transport=self.transport,
+            transcript_channel=self._transcript_channel,
+        )

@@ -10,9 +10,10 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from harness.callers.conduct import DELAYED, Conduct
 from harness.callers.exhaustion import raise_if_ours
 from harness.callers.setup_failure import SetupFailure
-from harness.model.clock import monotonic_ns
+from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.plan import TargetSpec
 from harness.model.records import Cause
 
@@ -71,6 +72,8 @@ class Requests:
     target: TargetSpec
     is_kept: bool = False
     log: list[dict[str, Any]] = field(default_factory=list)
+    # None: every request leaves at once.
+    conduct: Conduct | None = None
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float
@@ -82,6 +85,9 @@ class Requests:
         asked_at_ns = monotonic_ns()
         try:
             async with asyncio.timeout(timeout_s):
+                if self.conduct is not None and self.conduct.delay_ns:
+                    self.conduct.counts[DELAYED] += 1
+                    await asyncio.sleep(self.conduct.delay_ns / NS_PER_S)
                 for _ in range(_MOST_REDIRECTS):
                     reply = await self._once(method, url, headers, body, asked_at_ns)
                     if reply.status not in (307, 308) or reply.location is None:

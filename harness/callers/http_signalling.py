@@ -27,6 +27,8 @@ _ANY_SUCCESS = range(200, 300)
 # What a WHIP server says that takes no candidates after the offer (RFC 9725 4.3.1), or none in this state.
 _NO_TRICKLE = (404, 405, 422, 501)
 _TRICKLE_LIMIT_S = 5.0
+# In an answer: the WebSocket by which the call may go on where no media come through.
+_FALLBACK_HEADER = "X-Callquake-Fallback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Answered:
     etag: str | None = None
     # STUN and TURN servers that the answer names.
     servers: tuple[IceServer, ...] = ()
+    # As the agent wrote it; None where it named none.
+    fallback_url: str | None = None
 
 
 async def exchange(requests: Requests, offer_sdp: str, call_id: str, timeout_s: float) -> Answered:
@@ -99,9 +103,11 @@ async def exchange(requests: Requests, offer_sdp: str, call_id: str, timeout_s: 
         sdp = dialect.sdp_of(reply.text)
     except RemoteProtocolError as error:
         raise SetupFailure(Cause.SIGNALLING_REFUSED, f"{reply.url} answered no SDP: {error}") from error
+    other_way = reply.headers.get(_FALLBACK_HEADER)
     if not dialect.has_session:
-        return Answered(sdp, reply.took_ns)
-    return Answered(sdp, reply.took_ns, reply.location, reply.headers.get("ETag"), whip.ice_servers(reply.links))
+        return Answered(sdp, reply.took_ns, fallback_url=other_way)
+    servers = whip.ice_servers(reply.links)
+    return Answered(sdp, reply.took_ns, reply.location, reply.headers.get("ETag"), servers, other_way)
 
 
 async def servers_before(requests: Requests, timeout_s: float) -> tuple[IceServer, ...]:

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from harness.callers import sdp_signalling
+from harness.callers import sabotage, sdp_signalling
 from harness.callers.addresses import local_towards, resolve
 from harness.callers.audio_leg import AudioLeg, MediaPeer, agreed_words
+from harness.callers.conduct import Conduct
 from harness.callers.exchange import CallEvent
 from harness.callers.http_exchange import Requests
 from harness.callers.setup_queue import Turn
@@ -40,9 +41,11 @@ class RtpCaller:
         media_loop: MediaLoop,
         ports: SourcePorts,
         post: Callable[[CallEvent], None],
+        conduct: Conduct | None = None,
     ) -> None:
         self._plan = plan
-        self._requests = Requests(http, plan.target, plan.trace)
+        self._is_gone = False
+        self._requests = Requests(http, plan.target, plan.trace, conduct=conduct)
         self._agreed: dict[str, Any] = {}
         self._leg = AudioLeg(plan, media_loop, ports, post)
         self._call_url: str | None = None
@@ -86,6 +89,10 @@ class RtpCaller:
         )
         return connected
 
+    def vanish(self) -> None:
+        """Say no goodbye when the call is closed."""
+        self._is_gone = True
+
     async def close(self) -> None:
         """Hang up and release everything; safe to call at any point of the call."""
         try:
@@ -123,14 +130,13 @@ class RtpCaller:
         """Offer from a port and take the answer; None where a shared port has another call by that mark."""
         self._leg.open(local, shared=is_shared)
         offer = self._leg.offer()
+        text = sabotage.offered(audio_sdp.build(offer), self._plan.sabotage)
         left_s = max(0.001, (deadline_ns - monotonic_ns()) / 1e9)
-        answered = await turn.away(
-            sdp_signalling.offer(self._requests, audio_sdp.build(offer), self._plan.call_id, left_s)
-        )
+        answered = await turn.away(sdp_signalling.offer(self._requests, text, self._plan.call_id, left_s))
         self._call_url = answered.call_url
         return await self._leg.peer_of(self._leg.agree(offer, answered.sdp))
 
     async def _end_signalling(self) -> None:
-        if self._call_url is not None:
-            url, self._call_url = self._call_url, None
+        url, self._call_url = self._call_url, None
+        if url is not None and not self._is_gone:
             await self._requests.end(url)

@@ -1,12 +1,15 @@
-"""SDP made wrong on purpose: what a WebRTC call of a faulty caller says, and what it makes of the answer.
+"""SDP made wrong on purpose: what a faulty caller says, and what it makes of the answer.
 
 blocked_udp: neither side learns a port at which the other hears; mdns_only: the offer's candidates are names of the
 local network (draft-ietf-mmusic-mdns-ice-candidates), as a browser's without a microphone's permission;
-wrong_fingerprint: the certificate that is announced is not the one that is shown (RFC 8122 5).
+wrong_fingerprint: the certificate that is announced is not the one that is shown (RFC 8122 5); malformed: no SDP any
+more (malformed.py). All but the last are WebRTC's.
 """
 
 import re
 import secrets
+
+from harness.callers.malformed import malformed_sdp
 
 _CANDIDATE = re.compile(r"(?m)^(a=candidate:\S+ \d+ \S+ \d+ )(\S+) (\d+)( .*)$")
 _FINGERPRINT = re.compile(r"(?m)^(a=fingerprint:\S+ )([0-9A-Fa-f:]+)")
@@ -23,6 +26,8 @@ def offered(sdp: str, how: str) -> str:
             return _CANDIDATE.sub(lambda found: f"{found[1]}{secrets.token_hex(8)}.local {found[3]}{found[4]}", sdp)
         case "wrong_fingerprint":
             return _FINGERPRINT.sub(lambda found: found[1] + _other(found[2]), sdp)
+        case "malformed":
+            return malformed_sdp(sdp)
         case _:
             return sdp
 

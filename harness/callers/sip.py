@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 
 from harness.callers import sip_causes
+from harness.callers.conduct import Conduct
 from harness.callers.event_socket import EVENTS_HEADER, EventSocket
 from harness.callers.exchange import CallEvent, Disconnected
 from harness.callers.setup_failure import SetupFailure
@@ -34,8 +35,9 @@ from harness.media.timers import Timers
 from harness.model.clock import NS_PER_MS, NS_PER_S, monotonic_ns, ms_between
 from harness.model.codec import to_json
 from harness.model.errors import CallquakeError, LocalProtocolError, RemoteProtocolError
-from harness.model.plan import CallPlan, SipSpec
-from harness.model.records import Cause, SetupTimes, SipFacts
+from harness.model.plan import PROPER, CallPlan, SipSpec
+from harness.model.records import Cause, SetupTimes
+from harness.model.sip_facts import SipFacts
 from harness.protocols.sip import events, handles
 from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.uri import Uri
@@ -62,10 +64,12 @@ class SipCaller:
         ports: SourcePorts,
         http: aiohttp.ClientSession,
         post: Callable[[CallEvent], None],
+        conduct: Conduct | None = None,
     ) -> None:
         if plan.target.sip is None:
             raise LocalProtocolError(f"call {plan.call_id}: a call over SIP without what SIP needs")
         self._plan = plan
+        self._conduct = conduct or Conduct(plan.misconduct or PROPER, plan.call_id)
         self._spec: SipSpec = plan.target.sip
         self._host = host
         self._timers = timers
@@ -159,7 +163,8 @@ class SipCaller:
                 return outcome
             onward = redirects.after(outcome)
             if onward is None:
-                raise self._failure(outcome)
+                has_account = self._spec.username is not None
+                raise sip_causes.failure_of(outcome, str(self._hop), self._log.challenges, has_account=has_account)
             uri, self._log.redirects = onward, redirects.followed
             if self._spec.proxy is None:
                 flow = await self._flow(turn, hop_of(uri, self._spec.transport))
@@ -224,6 +229,7 @@ class SipCaller:
             owner=self,
         )
         self._host.ride(flow, self)
+        self._host.mind(self._call.id, self._conduct)
         self._log.invited(self._call.id, monotonic_ns())
         self._host.flush()
         turn.leave()
@@ -236,19 +242,6 @@ class SipCaller:
             limit_s = self._plan.limits.connect_timeout_ms / 1000
             detail = f"no final response from {self._hop} within {limit_s:g} s; {heard}"
             self._answer.set_exception(SetupFailure(Cause.SIP_TIMEOUT, detail))
-
-    def _failure(self, failed: events.Failed) -> SetupFailure:
-        cause = sip_causes.cause_of(failed.status, failed.cause, self._log.challenges)
-        if failed.response is None:
-            return SetupFailure(cause, f"{self._hop}: {failed.reason}")
-        words = sip_causes.refusal(
-            f"INVITE to {self._hop}",
-            failed.status,
-            failed.reason,
-            has_account=self._spec.username is not None,
-            retry_after_s=failed.retry_after_s,
-        )
-        return SetupFailure(cause, words)
 
     # --- what the agent says ---------------------------------------------------------------------------------------
 
@@ -388,6 +381,12 @@ class SipCaller:
             self._media.withdraw()
         self._offer_hold()
 
+    def vanish(self) -> None:
+        """Send nothing any more, whatever comes; `close` says no goodbye."""
+        self._conduct.is_gone = True
+        if self._call is not None:
+            self._host.mind(self._call.id, self._conduct)
+
     # --- the end ---------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
@@ -412,6 +411,7 @@ class SipCaller:
         self._host.alight(call.flow, self)
         if not self._is_over:
             await self._say_goodbye(call)
+        self._host.endpoint.forget(call.id)
         # Its transactions live on for a while, and have nothing more to tell.
         call.owner = None
 
@@ -420,10 +420,10 @@ class SipCaller:
         has_answered = self._log.last_provisional is not None or call.state != handles.INVITING
         was_up = call.state == handles.UP
         call.hang_up(monotonic_ns())
-        if was_up and not self._is_lost:
+        if was_up and not self._is_lost and not self._conduct.is_gone:
             self._log.hung_up(monotonic_ns())
         self._host.flush()
-        if has_answered and not self._is_over:
+        if has_answered and not self._is_over and not self._conduct.is_gone:
             self._over = asyncio.get_running_loop().create_future()
             since_ns = self._left_at_ns or monotonic_ns()
             limit = self._timers.at(since_ns + int(BYE_WAIT_S * NS_PER_S), self._end_waiting)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.sip_causes import cause_of, refusal
 from harness.model.clock import NS_PER_S, monotonic_ns, ms_between
-from harness.model.records import SipRegistration
+from harness.model.sip_facts import SipRegistration
 from harness.protocols.sip.digest import DigestClient
 from harness.protocols.sip.events import Event, Registered, RegistrationFailed, Unregistered
 from harness.protocols.sip.flow import Flow

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
+from harness.callers.setup_failure import SetupFailure
 from harness.model.records import Cause
+from harness.protocols.sip.events import Failed
 
 _OF_STATUS: Mapping[int, Cause] = {
     401: Cause.SIP_AUTH,
@@ -54,6 +56,16 @@ def end_of(cause: str, reason: str, reason_header: str | None) -> tuple[Cause, s
     known, words = _OF_END.get(cause, (Cause.AGENT_HUNG_UP, cause))
     details = [text for text in (reason_header, reason) if text]
     return known, f"{words}: {_plain(details[0])}" if details else words
+
+
+def failure_of(failed: Failed, hop: str, challenges: int, *, has_account: bool) -> SetupFailure:
+    """Return what a call comes to whose INVITE to `hop` failed."""
+    cause = cause_of(failed.status, failed.cause, challenges)
+    if failed.response is None:
+        return SetupFailure(cause, f"{hop}: {failed.reason}")
+    invite, retry_after_s = f"INVITE to {hop}", failed.retry_after_s
+    words = refusal(invite, failed.status, failed.reason, has_account=has_account, retry_after_s=retry_after_s)
+    return SetupFailure(cause, words)
 
 
 def refusal(what: str, status: int, reason: str, *, has_account: bool = True, retry_after_s: int | None = None) -> str:

@@ -7,6 +7,8 @@ import logging
 import secrets
 from typing import Any, Protocol, cast
 
+from harness.callers.conduct import Conduct
+from harness.callers.conduct_endpoint import ConductEndpoint
 from harness.callers.sip_accounts import Account, Accounts
 from harness.callers.sip_hop import MOST_KEPT, UDP, Hop, Hops
 from harness.model.clock import NS_PER_S, monotonic_ns
@@ -16,7 +18,6 @@ from harness.protocols.sip.digest import DigestClient
 from harness.protocols.sip.events import CallEvent, Event, Registered, RegistrationFailed, Unregistered
 from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.user_agent import UserAgent
-from harness.signalling.sip_endpoint import SipEndpoint
 
 _logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class SipHost:
 
     def __init__(self, config: AgentConfig | None = None) -> None:
         self.agent = UserAgent(config or AgentConfig(invites=False), seed=secrets.randbits(62))
-        self.endpoint = SipEndpoint(self.agent, self._on_event, self._on_lost)
+        self.endpoint = ConductEndpoint(self.agent, self._on_event, self._on_lost)
         self.flush = self.endpoint.flush
         self._hops = Hops(self.endpoint)
         self._accounts = Accounts(self.agent, self.flush)
@@ -67,6 +68,11 @@ class SipHost:
         if key not in self._credentials:
             self._credentials[key] = DigestClient(*key)
         return self._credentials[key]
+
+    def mind(self, call_id: str, conduct: Conduct) -> None:
+        """Have a call's messages leave as its conduct has them."""
+        if not conduct.is_proper:
+            self.endpoint.mind(call_id, conduct)
 
     def ride(self, flow: Flow, rider: Rider) -> None:
         """Tell `rider` when the connection of `flow` is gone; a datagram's flow never is."""

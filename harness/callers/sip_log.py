@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from harness.model.clock import ms_between
 from harness.model.errors import RemoteProtocolError
-from harness.model.records import Bye, Provisional, SipFacts, SipRegistration
+from harness.model.sip_facts import Bye, Provisional, SipFacts, SipRegistration
 from harness.protocols.sip.events import Answered, Ended, Failed
 from harness.protocols.sip.events import Provisional as ProvisionalArrived
 from harness.protocols.sip.handles import Call

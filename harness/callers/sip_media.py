@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
+from harness.callers import sabotage
 from harness.callers.addresses import as_literal
 from harness.callers.audio_leg import AudioLeg, MediaPeer, format_of
 from harness.callers.exchange import CallEvent
@@ -86,7 +87,7 @@ class SipMedia:
             )
         )
         self._told = None
-        self._said = self._session.offer(self._direction)
+        self._said = sabotage.offered(self._session.offer(self._direction), self._plan.sabotage)
         return self._said.encode()
 
     # --- what the agent says ---------------------------------------------------------------------------------------

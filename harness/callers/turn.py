@@ -27,12 +27,23 @@ class Turn:
     censored: bool = False
     waited_ms: float = 0.0
     agent_stopped_at_ns: int | None = None
+    # Begun over the agent's voice on purpose; and the agent's last audible packet before it fell silent for it.
+    is_barge_in: bool = False
+    yielded_at_ns: int | None = None
     transcripts: list[UserTranscript] = field(default_factory=list)
     agent_text: dict[str, list[str]] = field(default_factory=dict)
     stages: StageTimes | None = None
     network_ms: float | None = None
     lost_at_end: int = 0
     lost_packets: int = 0
+
+    @property
+    def yield_ms(self) -> float | None:
+        """How long the agent spoke on over a barge-in; None = it was none, or the agent never fell silent."""
+        if self.yielded_at_ns is None or self.started_at_ns is None or self.yielded_at_ns < self.started_at_ns:
+            # It had come to its end before anybody spoke over it.
+            return None
+        return ms_between(self.started_at_ns, self.yielded_at_ns)
 
     def hear(self, transcript: UserTranscript) -> None:
         """Take what the STT returned; a later text of the same segment replaces the earlier one."""
@@ -60,7 +71,9 @@ class Turn:
             return None
         return ms_between(self.ended_at_ns, self.heard_at_ns)
 
-    def record(self, plan: CallPlan, spoken: Spoken, *, codec: str, transcript_channel: str | None) -> TurnRecord:
+    def record(
+        self, plan: CallPlan, spoken: Spoken, *, codec: str, transport: str, transcript_channel: str | None
+    ) -> TurnRecord:
         """Return the turn's row; a turn that the operator or the engine cut is marked so by whoever cut it."""
         ttfb_ms = None
         if self.onset_at_ns is not None and self.ended_at_ns is not None:
@@ -97,8 +110,10 @@ class Turn:
             network_ms=self.network_ms,
             lost_packets=self.lost_packets,
             out_of_step=self.out_of_step,
+            is_barge_in=self.is_barge_in,
+            yield_ms=self.yield_ms,
             tags=dict(spoken.segments),
             entities=spoken.entities,
             target=plan.target.name,
-            transport=plan.target.transport,
+            transport=transport,
         )

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from harness.callers import http_signalling, sabotage
+from harness.callers.conduct import Conduct
 from harness.callers.exchange import AgentText, CallEvent, Disconnected, UserTranscript
 from harness.callers.http_exchange import Requests
 from harness.callers.http_signalling import Answered
@@ -26,7 +27,7 @@ from harness.media.recorder import Recorder
 from harness.media.spec import MediaSpec
 from harness.model.clock import monotonic_ns, ms_between
 from harness.model.errors import RemoteProtocolError
-from harness.model.plan import CallPlan, IceSpec
+from harness.model.plan import NAMED_BY_ANSWER, CallPlan, IceSpec
 from harness.model.records import Cause, RelayUse, SetupTimes
 from harness.protocols import whip
 
@@ -62,9 +63,11 @@ class WebRtcCaller:
         peers: PeerHost,
         media_loop: MediaLoop,
         post: Callable[[CallEvent], None],
+        conduct: Conduct | None = None,
     ) -> None:
         self._plan = plan
-        self._requests = Requests(http, plan.target, plan.trace)
+        self._is_gone = False
+        self._requests = Requests(http, plan.target, plan.trace, conduct=conduct)
         self._peers = peers
         self._media_loop = media_loop
         self._post = post
@@ -83,6 +86,8 @@ class WebRtcCaller:
         self.recorder: Recorder | None = None
         self.setup = SetupTimes()
         self.candidate_types: tuple[str, str] | None = None
+        # The WebSocket that the answer named, by which the call may go on where `connect` fails.
+        self.fallback_url: str | None = None
 
     async def connect(self, turn: Turn) -> int:
         """Set the call up; return the monotonic ns at which media was up. Raises SetupFailure."""
@@ -92,12 +97,12 @@ class WebRtcCaller:
         awaits_servers = self._may_name_servers and ice is not None and not ice.servers
         if awaits_servers:
             peer.offer_first()
-        gathered_ns = None if awaits_servers else await self._gather(peer, turn, limit_s)
+        gathered_ns, no_way = (None, "") if awaits_servers else await self._try_to_gather(peer, turn, limit_s)
         limit_s -= (asked_ns + (gathered_ns or 0)) / 1e9
         offer_sdp = sabotage.offered(peer.offer_sdp, self._plan.sabotage)
         offered = monotonic_ns()
         answer = await turn.away(http_signalling.exchange(self._requests, offer_sdp, self._plan.call_id, limit_s))
-        self._session_url = answer.session_url
+        self._session_url, self.fallback_url = answer.session_url, answer.fallback_url
         # Without what it took to get a place again: that is ours, and told as queue_ms.
         answered = offered + answer.took_ns
         if awaits_servers and ice is not None:
@@ -106,8 +111,10 @@ class WebRtcCaller:
         self.setup = SetupTimes(
             queue_ms=turn.waited_ns / 1e6, gather_ms=gather_ms, signalling_ms=ms_between(offered, answered)
         )
+        if no_way:
+            raise SetupFailure(Cause.ICE_FAILED, no_way)
         accepted = monotonic_ns()
-        media = await self._join(peer, answer.sdp, limit_s - answer.took_ns / 1e9)
+        media = await self._join(peer, answer.sdp, self._patience_s(limit_s - answer.took_ns / 1e9))
         connected = monotonic_ns()
         self.setup = SetupTimes(
             queue_ms=turn.waited_ns / 1e6,
@@ -175,6 +182,24 @@ class WebRtcCaller:
             on_closed=self._peer_gone,
         )
         return self._peer
+
+    def _patience_s(self, limit_s: float) -> float:
+        """Return how long of `limit_s` WebRTC may take; where there is another way, that needs time, too."""
+        target = self._plan.target
+        return min(limit_s, target.fallback_after_ms / 1000) if target.fallback else limit_s
+
+    async def _try_to_gather(self, peer: OfferingPeer, turn: Turn, limit_s: float) -> tuple[int | None, str]:
+        """Return what `_gather` does, and why there is nothing to call with, "" where there is something.
+
+        SetupFailure where that is the end: else the offer goes out all the same, for its answer names another way.
+        """
+        begun = monotonic_ns()
+        try:
+            return await self._gather(peer, turn, self._patience_s(limit_s)), ""
+        except SetupFailure as error:
+            if self._plan.target.fallback != NAMED_BY_ANSWER:
+                raise
+            return monotonic_ns() - begun, error.detail
 
     async def _gather(self, peer: OfferingPeer, turn: Turn, limit_s: float) -> int | None:
         """Ask the STUN and TURN servers; return how many ns they took, None when there are none."""
@@ -300,6 +325,14 @@ class WebRtcCaller:
         beside = {"texts": self._texts, "messages": self._messages}
         return {"requests": self._requests.log, **self._agreed, **beside}
 
+    def vanish(self) -> None:
+        """Send nothing any more but the media loop's, whatever comes; `close` says no goodbye."""
+        self._is_gone = True
+        if self._pinger is not None:
+            self._pinger.cancel()
+        if self._peer is not None:
+            self._peer.link.vanish()
+
     async def close(self) -> None:
         """Hang up and release everything; safe to call at any point of the call."""
         self._closing = True
@@ -308,8 +341,8 @@ class WebRtcCaller:
         try:
             if self.media is not None:
                 await self.media.close()
-            if self._session_url is not None:
-                url, self._session_url = self._session_url, None
+            url, self._session_url = self._session_url, None
+            if url is not None and not self._is_gone:
                 await self._requests.end(url)
         finally:
             if self._peer is not None:

@@ -12,6 +12,8 @@ class Part:
     source_ports: str
     # False: calls without audio (SIP signalling only), which take no place in the media loop and no port.
     audio: bool = True
+    # Each may come to need a TCP connection in place of its port: where WebRTC fails it goes on by a WebSocket.
+    falls_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,12 @@ class Needs:
     held_packets: int = 0
     # False: calls without audio (SIP signalling only), which take no place in the media loop and no port.
     audio: bool = True
+    # As of a part.
+    falls_back: bool = False
     # Of a scenario with several targets, how many calls each is expected to have then; () = all are of one kind.
     parts: tuple[Part, ...] = ()
 
     @property
     def kinds(self) -> tuple[Part, ...]:
         """The calls by kind."""
-        return self.parts or (Part(self.calls, self.transport, self.source_ports, self.audio),)
+        return self.parts or (Part(self.calls, self.transport, self.source_ports, self.audio, self.falls_back),)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from harness.model.impairment import Impairment
 
 SCHEMA_VERSION = 1
+# TargetSpec.fallback: where to go on by WebSocket is what the agent's answer says.
+NAMED_BY_ANSWER = "websocket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,11 @@ class TargetSpec:
     ice: IceSpec | None = None
     # Always there for media_stream, None for the others.
     stream: StreamSpec | None = None
+    # webrtc, where media do not come through: "" = the call fails; NAMED_BY_ANSWER = it goes on by the WebSocket that
+    # the agent's answer named; else that WebSocket's address.
+    fallback: str = ""
+    # So long the STUN and TURN servers, and then ICE and DTLS, may take where there is a fallback.
+    fallback_after_ms: float = 5_000
     # What a scenario with several targets calls it; "" = the only one.
     name: str = ""
 
@@ -157,6 +164,24 @@ class CallLimits:
     # No RTP at all for this long ends the call as media_lost.
     media_timeout_ms: float = 8_000
     call_timeout_ms: float = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class Misconduct:
+    """What a caller does wrong on purpose besides its SDP; as it is made it is a proper caller."""
+
+    # Each message of its signalling leaves so much later.
+    signalling_delay_ms: float = 0.0
+    # Share of its SIP messages that are none; datagrams alone.
+    malformed_ratio: float = 0.0
+    # It takes the answer to its INVITE, and never acknowledges it.
+    never_acks: bool = False
+    # It speaks over the agent: so long after an onset, and so often in a call.
+    barge_in_after_ms: float = 0.0
+    barge_ins: int = 0
+
+
+PROPER = Misconduct()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +212,10 @@ class CallPlan:
     # The bad network that each direction of the call's RTP and RTCP goes through; None = none.
     impair_outgoing: Impairment | None = None
     impair_incoming: Impairment | None = None
-    # What a WebRTC caller does wrong on purpose: a way that harness/callers/sabotage.py knows; "" = nothing.
+    # What a caller's SDP has wrong on purpose: a way that harness/callers/sabotage.py knows; "" = nothing.
     sabotage: str = ""
+    # None = as PROPER.
+    misconduct: Misconduct | None = None
 
 
 def impairments_of(plan: CallPlan) -> dict[str, str]:

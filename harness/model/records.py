@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from harness.model.plan import Persona
+from harness.model.sip_facts import SipFacts
 
 SCHEMA_VERSION = 1
 
@@ -124,6 +125,40 @@ class RelayUse:
 
 
 @dataclass(frozen=True, slots=True)
+class FallbackUse:
+    """A WebRTC call whose media did not come through, and the WebSocket that it tried instead."""
+
+    # What became of WebRTC: ice_failed or dtls_failed, and its words.
+    cause: Cause
+    detail: str
+    # The set-up's begin -> WebRTC given up, without waiting for a place in our queue.
+    after_ms: float
+    # From there to media over the WebSocket; None = that failed, too.
+    took_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EchoFacts:
+    """Whether the agent's sound came back on the caller's side of a recorded call, and whether it answered that.
+
+    Cross-correlation tells (harness/media/self_answers.py); medians over the copies found.
+    """
+
+    # Pieces of the caller's side that are no utterance of its own, and those of them that the agent had said before.
+    pieces: int
+    copies: int
+    delay_ms: float | None = None
+    gain_db: float | None = None
+    strength: float | None = None
+    # Utterances of the agent behind such a copy, the caller having said nothing: it answered itself.
+    self_answers: int = 0
+    # When the first of them began, from the recording's begin.
+    first_ms: float | None = None
+    # True: counted only where the agent's own transcripts say that it took something for the caller's words.
+    transcripts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StageTimes:
     """What the agent says of its own turn, in ms, on the agent's clock; consecutive, so they may be added.
 
@@ -192,6 +227,10 @@ class TurnRecord:
     heard_ttfb_ms: float | None = None
     # An earlier saying of this call had timed out, so speech heard here may be the late answer to that one.
     out_of_step: bool = False
+    # The caller began over the agent's voice on purpose; and how long the agent spoke on: first voiced packet of the
+    # barge-in -> last audible one of the agent's. None = it was none, or the agent never fell silent.
+    is_barge_in: bool = False
+    yield_ms: float | None = None
     # Whose clock the times are on; "" in a run of one process.
     worker: str = ""
     # What the corpus's manifest says of the utterance beyond the fields above: room, channel, domain, its own tags ...
@@ -201,90 +240,6 @@ class TurnRecord:
     # Which of a scenario's targets was called, "" = it has one; and over what, "" = not said.
     target: str = ""
     transport: str = ""
-
-
-class Bye(StrEnum):
-    """What became of the BYE that ended a SIP call."""
-
-    # The call was never up, or ended without one (its connection was cut, say).
-    NONE = "none"
-    # Ours, answered with a 2xx.
-    ANSWERED = "answered"
-    # Ours, answered with anything else.
-    REFUSED = "refused"
-    # Ours, and no answer came for as long as we waited.
-    UNANSWERED = "unanswered"
-    # The agent's.
-    RECEIVED = "received"
-
-
-@dataclass(frozen=True, slots=True)
-class Provisional:
-    """A 1xx response to an INVITE; `at_ms` after the INVITE was first sent."""
-
-    status: int
-    at_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class SipRegistration:
-    """A REGISTER and its end; told in the record of the call that ended next. `status` None = nothing came."""
-
-    status: int | None
-    # REGISTER first sent -> its final response, a challenge included (RFC 6076 4.1).
-    delay_ms: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class SipFacts:
-    """What a SIP call's signalling went through; harness/measure/sip.py makes RFC 6076's figures of it.
-
-    Times in ms, from when a request was first sent to when an answer reached this host, challenges (401, 407) and
-    redirects (3xx) included.
-    """
-
-    # "udp", "tcp" or "tls".
-    transport: str
-    # The Call-ID header, to find the call in the agent's log; "" = no INVITE was sent.
-    call_id: str = ""
-    # The final response to the (last) INVITE; None = none came.
-    status: int | None = None
-    reason: str = ""
-    # What the agent calls itself (Server or User-Agent).
-    agent: str = ""
-    # 401 and 407 answered with credentials, and 3xx followed.
-    challenges: int = 0
-    redirects: int = 0
-    # Requests of ours that had to be sent again for want of an answer.
-    retransmissions: int = 0
-    # Of a 503.
-    retry_after_s: int | None = None
-    # No INVITE was sent, because an earlier 503 had asked for silence until later.
-    held_back: bool = False
-    provisionals: tuple[Provisional, ...] = ()
-    # INVITE -> first sign of what becomes of it: a provisional response but 100, or the final one.
-    request_delay_ms: float | None = None
-    # INVITE -> 2xx.
-    answer_delay_ms: float | None = None
-    # 2xx -> the BYE that ended the session, or what took its place.
-    session_ms: float | None = None
-    bye: Bye = Bye.NONE
-    # BYE -> its answer; of an unanswered one, how long it was waited for.
-    disconnect_delay_ms: float | None = None
-    # The agent's audio began before the call was answered; and, where it was audible, when it first was.
-    early_media: bool = False
-    early_onset_ms: float | None = None
-    # INVITEs and UPDATEs of the agent that changed the session.
-    changes: int = 0
-    # Keys (DTMF) whose event left, and how often the agent was put on hold, or refused to be.
-    digits_sent: int = 0
-    holds: int = 0
-    holds_refused: int = 0
-    # Proxies and gateways on the way back, by the Max-Forwards of the agent's own requests; None = it sent none.
-    hops: int | None = None
-    registrations: tuple[SipRegistration, ...] = ()
-    # False: signalling only, no audio was sent, received or measured.
-    media: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +288,7 @@ class CallRecord:
     cause: Cause
     # Free text for people: the exception, the HTTP status, the ICE state.
     detail: str
+    # What carried the audio: of a call that fell back to a WebSocket, "media_stream".
     transport: str
     codec: str | None
     due_at_ns: int | None
@@ -350,8 +306,12 @@ class CallRecord:
     candidate_types: tuple[str, str] | None = None
     # None where no TURN server of ours relayed the media.
     relay: RelayUse | None = None
+    # None where WebRTC's media came through, or nothing else was to be tried.
+    fallback: FallbackUse | None = None
     # Path of the recording, relative to the run directory.
     recording: str | None = None
+    # None = the call was not recorded, so nobody knows.
+    echo: EchoFacts | None = None
     # The bad network put on each direction on purpose, in words; {} = none.
     impairments: dict[str, str] = field(default_factory=dict)
     # None = the call was not over SIP.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TargetSample:
-    """One value; of "rate_limit_hits" how many came since the last sample, of all others what it was then."""
+    """One value; of counts how many came since the last sample, of all others what it was then."""
 
     # CLOCK_MONOTONIC of the host that started the run.
     at_ns: int

@@ -10,7 +10,8 @@ from harness.protocols.sip.check import check
 from harness.protocols.sip.framing import KeepAlive, StreamFramer
 from harness.protocols.sip.grammar import BadMessage
 from harness.protocols.sip.headers import key_of
-from harness.protocols.sip.message import Message, Request, parse, serialise
+from harness.protocols.sip.message import Message, Request, serialise
+from harness.protocols.sip.reading import parse
 from harness.protocols.sip.refusal import refusal
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "sip" / "rfc4475"

@@ -13,7 +13,7 @@ from harness.protocols.sip.digest import DigestClient, Verifier
 from harness.protocols.sip.events import Answered, CallEvent, Confirmed, Ended, Failed, Incoming, Offered
 from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.grammar import BadMessage
-from harness.protocols.sip.message import parse
+from harness.protocols.sip.reading import parse
 from harness.protocols.sip.user_agent import UserAgent
 
 ALICE, BOB = ("127.0.0.1", 5060), ("127.0.0.2", 5060)

@@ -19,7 +19,8 @@ from harness.media import sockaddr
 from harness.model.plan import CallLimits, CallPlan, Patience, Persona, SipSpec, TargetSpec
 from harness.protocols.sip.config import AgentConfig
 from harness.protocols.sip.flow import Flow
-from harness.protocols.sip.message import BadMessage, Request, parse
+from harness.protocols.sip.message import BadMessage, Request
+from harness.protocols.sip.reading import parse
 from harness.protocols.sip.uri import parse_uri
 from harness.protocols.sip.user_agent import UserAgent
 

@@ -13,7 +13,8 @@ from harness.protocols.sip.events import Answered, Failed
 from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.grammar import BadMessage
 from harness.protocols.sip.headers import parse_auth, parse_name_addr, parse_valued, parse_via
-from harness.protocols.sip.message import Response, parse, serialise
+from harness.protocols.sip.message import Response, serialise
+from harness.protocols.sip.reading import parse
 from harness.protocols.sip.refusal import refusal
 from harness.protocols.sip.user_agent import UserAgent
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from harness.protocols.sip.framing import StreamFramer
 from harness.protocols.sip.grammar import format_params, parse_params, quote, split_list, unquote
 from harness.protocols.sip.headers import NameAddr, Via, format_auth, key_of, parse_auth, parse_name_addr, parse_via
-from harness.protocols.sip.message import Request, Response, parse, serialise
+from harness.protocols.sip.message import Request, Response, serialise
+from harness.protocols.sip.reading import parse
 from harness.protocols.sip.uri import build_uri, parse_uri
 
 pytestmark = pytest.mark.unit

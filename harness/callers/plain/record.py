@@ -14,7 +14,8 @@ from harness.callers.plain.row import Row
 from harness.model.clock import NS_PER_MS, monotonic_ns, ms_between
 from harness.model.codec import to_json
 from harness.model.plan import CallPlan, impairments_of
-from harness.model.records import Bye, CallRecord, Cause, MediaStats, Outcome, SetupTimes, SipFacts
+from harness.model.records import CallRecord, Cause, MediaStats, Outcome, SetupTimes
+from harness.model.sip_facts import Bye, SipFacts
 
 _MARK = "<\x01{}\x01>"
 _BYES = {Goodbye.ANSWERED: Bye.ANSWERED, Goodbye.REFUSED: Bye.REFUSED, Goodbye.UNANSWERED: Bye.UNANSWERED}

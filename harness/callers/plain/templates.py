@@ -18,7 +18,8 @@ from harness.model.plan import CallPlan
 from harness.protocols.sip.config import AgentConfig
 from harness.protocols.sip.flow import Flow, host_port
 from harness.protocols.sip.ids import COOKIE, GivenIds, RandomIds
-from harness.protocols.sip.message import Request, parse
+from harness.protocols.sip.message import Request
+from harness.protocols.sip.reading import parse
 from harness.protocols.sip.uri import Uri
 from harness.protocols.sip.user_agent import UserAgent
 

@@ -1,4 +1,4 @@
-"""A message read to its last known header field: what `message.parse` leaves for later is checked here.
+"""A message read to its last known header field: what `reading.parse` leaves for later is checked here.
 
 For a request that begins something, before it is acted upon: a Contact or Session-Expires that cannot be read is better
 refused with 400 than met in the middle of a call.

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from harness.model.errors import LocalProtocolError
 from harness.protocols.sip.flow import Flow
 from harness.protocols.sip.grammar import is_token, shown, split_list
-from harness.protocols.sip.message import Request, Response, parse
+from harness.protocols.sip.message import Request, Response
+from harness.protocols.sip.reading import parse
 from harness.protocols.sip.status import REASONS, reason_of
 
 Headers = Iterable[tuple[str, str]]

@@ -15,7 +15,7 @@ LIMIT_BYTES = 256 * 1024
 PING = b"\r\n\r\n"
 PONG = b"\r\n"
 
-# Also with bare line feeds, as `message.parse` tolerates them.
+# Also with bare line feeds, as `reading.parse` tolerates them.
 _END = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"^(?:content-length|l)[ \t]*:[ \t]*(?:\r?\n[ \t]+)?([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 

@@ -16,9 +16,10 @@ from harness.protocols.sip.events import Event
 from harness.protocols.sip.flow import Flow, host_port
 from harness.protocols.sip.ids import Ids
 from harness.protocols.sip.incoming import IncomingCall
-from harness.protocols.sip.message import BadMessage, Request, Response, parse, serialise
+from harness.protocols.sip.message import BadMessage, Request, Response, serialise
 from harness.protocols.sip.out_of_dialog import OutOfDialogRequest, ReceivedRequest
 from harness.protocols.sip.outgoing import OutgoingCall
+from harness.protocols.sip.reading import parse
 from harness.protocols.sip.refusal import refusal
 from harness.protocols.sip.registration import Binding
 from harness.protocols.sip.resumption import History

@@ -103,9 +103,13 @@ def test_a_call_whose_audio_cannot_be_read_leaves_a_row(tmp_path):
         sent = []
         engine = Engine.__new__(Engine)
         engine._context = context(tmp_path, no_descriptor)
+
+        async def held(_plan, due_at_ns):
+            return due_at_ns
+
         engine._calls, engine._tasks = {}, {"call-1": None}
         engine._clips = SimpleNamespace(has=lambda *_: False, clip=no_descriptor)
-        engine._faults = SimpleNamespace(vary=lambda plan: plan, over=lambda _: None)
+        engine._faults = SimpleNamespace(hold=held, vary=lambda plan: plan, begun=lambda _: None, over=lambda _: None)
         engine._send = lambda kind, **fields: sent.append((kind, fields))
         await engine._run_call(short_plan(), None)
         ((kind, fields),) = sent

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.callers.conversation import Conversation, State
+from harness.callers.conversation import SPEAKING_GRACE_NS, Conversation, State
 from harness.callers.exchange import (
     AgentSpeaking,
     AgentStages,
@@ -316,6 +316,26 @@ def test_a_sentence_on_its_way_keeps_the_caller_listening():
     caller.after(400, AgentSpeaking(False))
     assert caller.talk.state is State.THINKING
     assert len(caller.rows) == 1
+
+
+def test_a_sentence_behind_a_pause_is_heard_out_and_never_spoken_over():
+    caller = greeted()
+    caller.wait()
+    caller.speak()
+    caller.onset(500)
+    caller.after(10, AgentSpeaking(True))
+    caller.quiet()
+    caller.onset(600)
+    # Longer than one waits for a sentence that was announced and does not come.
+    caller.now += SPEAKING_GRACE_NS + 1000 * MS
+    assert caller.talk.deadline_ns > caller.now
+    assert caller.talk.expire(caller.now) == []
+    assert caller.talk.state is State.LISTENING
+    caller.quiet(0)
+    caller.after(10, AgentSpeaking(False))
+    assert caller.talk.state is State.THINKING
+    assert [(row.is_barge_in, row.yield_ms) for row in caller.rows] == [(False, None)]
+    assert caller.talk.barge_ins == 0
 
 
 def test_a_side_channel_that_never_says_stopped_does_not_hang_the_call():

@@ -224,7 +224,7 @@ def test_a_recording_has_what_was_said_and_what_was_heard(tmp_path):
     async def main():
         async with Bench() as bench, StreamAgent(script) as agent:
             caller, events = await bench.connect(agent.url, dialect="twilio", record=True)
-            began_ns = caller.recorder._started_at_ns
+            began_ns = caller.recorder.started_at_ns
             caller.media.play(utterance(PCMU))
             onset, stopped = await next_of(events, AgentOnset), await next_of(events, AgentStopped)
             await caller.close()

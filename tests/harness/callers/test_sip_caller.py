@@ -12,7 +12,8 @@ from harness.callers import sip as sip_module
 from harness.callers.exchange import Disconnected
 from harness.callers.setup_failure import SetupFailure
 from harness.model.plan import CallLimits
-from harness.model.records import Bye, Cause
+from harness.model.records import Cause
+from harness.model.sip_facts import Bye
 from harness.protocols.sip import events
 from harness.protocols.sip.digest import Verifier
 

@@ -12,7 +12,8 @@ from whole_calls import hold
 
 from harness.model.codec import from_json, to_json
 from harness.model.plan import CallLimits, PlannedAction, PlannedTurn
-from harness.model.records import Bye, CallRecord
+from harness.model.records import CallRecord
+from harness.model.sip_facts import Bye
 
 pytestmark = pytest.mark.loopback
 LIMITS = CallLimits(connect_timeout_ms=8_000, answer_timeout_ms=4_000, quiet_ms=250)

@@ -11,7 +11,8 @@ from harness.callers.sip_identity import account_of, from_of
 from harness.callers.sip_log import SipLog
 from harness.callers.sip_redirects import Redirects
 from harness.model.plan import SipSpec
-from harness.model.records import Bye, Cause
+from harness.model.records import Cause
+from harness.model.sip_facts import Bye
 from harness.protocols.sip.events import Answered, Ended, Failed
 from harness.protocols.sip.events import Provisional as ProvisionalArrived
 from harness.protocols.sip.flow import Flow

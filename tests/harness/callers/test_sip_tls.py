@@ -13,7 +13,8 @@ from sip_bench import SipBench
 
 from harness.callers.setup_failure import SetupFailure
 from harness.model.plan import CallLimits
-from harness.model.records import Bye, Cause
+from harness.model.records import Cause
+from harness.model.sip_facts import Bye
 from harness.signalling.tls import server_context
 
 pytestmark = pytest.mark.loopback

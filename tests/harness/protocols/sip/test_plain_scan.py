@@ -8,7 +8,7 @@ from plain_side import BEGIN, AgentSide, PlainSide, begin, link
 from sip_link import MS, label
 
 from harness.callers.plain.hot.layout import Call, State
-from harness.protocols.sip.message import parse
+from harness.protocols.sip.reading import parse
 
 pytestmark = pytest.mark.unit
 

@@ -10,7 +10,7 @@ import pytest
 from harness.protocols.sip.config import AgentConfig
 from harness.protocols.sip.events import Incoming
 from harness.protocols.sip.flow import Flow
-from harness.protocols.sip.message import parse
+from harness.protocols.sip.reading import parse
 from harness.protocols.sip.user_agent import UserAgent
 
 pytestmark = pytest.mark.unit

@@ -8,7 +8,7 @@ from harness.protocols.sip import events, handles
 from harness.protocols.sip.config import AgentConfig
 from harness.protocols.sip.digest import DigestClient, Verifier
 from harness.protocols.sip.flow import Flow
-from harness.protocols.sip.message import parse
+from harness.protocols.sip.reading import parse
 from harness.protocols.sip.user_agent import UserAgent
 
 pytestmark = pytest.mark.unit

@@ -5,7 +5,8 @@ import pytest
 from harness.model.errors import LocalProtocolError, RemoteProtocolError
 from harness.protocols.sip.check import check
 from harness.protocols.sip.grammar import BadMessage
-from harness.protocols.sip.message import Request, Response, parse, serialise
+from harness.protocols.sip.message import Request, Response, serialise
+from harness.protocols.sip.reading import parse
 from harness.protocols.sip.refusal import refusal
 
 pytestmark = pytest.mark.unit

@@ -6,7 +6,7 @@ from sip_link import ANSWER, OFFER, A, B, S
 from harness.protocols.sip import events
 from harness.protocols.sip.config import AgentConfig
 from harness.protocols.sip.flow import Flow
-from harness.protocols.sip.message import parse
+from harness.protocols.sip.reading import parse
 from harness.protocols.sip.user_agent import UserAgent
 
 pytestmark = pytest.mark.unit

@@ -7,7 +7,7 @@ from harness.model.errors import LocalProtocolError
 from harness.protocols.sip import transaction_tables as tables
 from harness.protocols.sip.config import TimerValues
 from harness.protocols.sip.flow import Flow
-from harness.protocols.sip.message import parse
+from harness.protocols.sip.reading import parse
 from harness.protocols.sip.timers import TimerWheel
 from harness.protocols.sip.transaction import Transaction
 

@@ -1,4 +1,4 @@
-"""What `callquake fault` says: kinds, one kind in full, steps of a fault, entries of the journal; durations read."""
+"""What `callquake fault` says: kinds, one kind in full, steps of a fault, entries of the journal."""
 
 import json
 import re
@@ -12,22 +12,12 @@ from harness.faults.parameter import Parameter
 from harness.model.fault import Evidence, FaultEvent, FaultMoment, Where
 
 _WIDTH = 100
-_UNITS_MS = {"ms": 1.0, "s": 1_000.0, "m": 60_000.0, "h": 3_600_000.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _SIDES = {
     Where.CALLER: "caller: how callers behave, on any target",
     Where.NETWORK: "network: what packets go through, on any target",
     Where.TARGET: "target: stages and resources of the bundled agent",
     Where.INFRASTRUCTURE: "infrastructure: processes, TCP hops, hooks of your own",
 }
-
-
-def duration_ms(text: str) -> float:
-    """Return a duration like 30s, 5m, 500ms or 1.5h in ms; a number alone is seconds. Raises ValueError."""
-    found = _DURATION.fullmatch(text.strip())
-    if found is None or float(found[1]) <= 0:
-        raise ValueError(f"got {text!r}; legal: a number above 0 with ms, s, m or h, like 30s")
-    return float(found[1]) * _UNITS_MS[found[2] or "s"]
 
 
 def listing(kinds: Iterable[Kind], where: str | None) -> Iterator[str]:
@@ -111,6 +101,9 @@ def _yaml(kind: Kind) -> Iterator[str]:
     for symptom in kind.symptoms:
         said = f"metric: {symptom.metric}, direction: {symptom.direction.value}, by: {symptom.by:g}"
         yield f"      symptoms: [{{{said}}}]"
+    if kind.unmoved:
+        alone = ", ".join(f"{{metric: {one.metric}, within: {one.within:g}}}" for one in kind.unmoved)
+        yield f"      unmoved: [{alone}]"
 
 
 def _flow(value: Any) -> str:

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import os
-import secrets
 import signal
 import sys
 import time
@@ -11,20 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from harness.commands import fault_words
+from harness.commands import fault_exchange, fault_in_run, fault_words
 from harness.exit_codes import ExitCode
-from harness.faults.catalogue import KINDS, kind_named
-from harness.faults.check import check_filter, check_parameters, parameters_from_words
-from harness.faults.effect import Admin, FaultError, Means
+from harness.faults import command_line
+from harness.faults.catalogue import KINDS
+from harness.faults.effect import Admin, Means
+from harness.faults.errors import FaultError
 from harness.faults.injection import Injector
 from harness.faults.journal import Entry, Journal, state_folder
-from harness.faults.kind import Kind
 from harness.faults.owner import is_alive
 from harness.faults.reverts import RevertError
 from harness.model.errors import ScenarioError
-from harness.model.fault import Fault, FaultEvent, FaultFilter, Where
+from harness.model.fault import FaultEvent, Where
+from harness.scenario.faults import origin_of
 
-TOKEN_VARIABLE = "CALLQUAKE_ADMIN_TOKEN"  # noqa: S105  a variable's name
 # How long a target keeps a fault that nobody renews: --keep without --for.
 _KEPT_S = 3_600.0
 _TELL_EVERY_S = 2.0
@@ -51,8 +50,10 @@ By hand:
   callquake fault describe stage.delay                        its parameters, its evidence, how it is undone, an example
   callquake fault start stage.delay stage=llm delay_ms=1500 --for 30s        in the foreground; Ctrl-C undoes it
   callquake fault start stage.error stage=stt --share 0.5 --keep             until `fault stop`
+  callquake fault start network.loss loss_ratio=0.1 --run reports/RUN        in a run that goes on, on its calls too
   callquake fault status                                      what is in force, and whose it is
   callquake fault stop --all                                  undo all that is not a living run's
+  callquake fault import experiment.json                      a Chaos Toolkit experiment as faults; export: back
 """
 _START_EPILOG = """\
 examples:
@@ -79,30 +80,16 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     describe.add_argument("--json", action="store_true", help="as JSON, with a JSON Schema of its parameters")
     describe.set_defaults(call=describe_kind)
     start = actions.add_parser("start", help="inject one now", epilog=_START_EPILOG, formatter_class=shape)
-    _add_start(start)
+    command_line.add_options(start)
+    start.set_defaults(call=start_fault)
     stop = actions.add_parser("stop", help="undo one, or all")
     stop.add_argument("id", nargs="?", metavar="ID", help="as `fault status` tells it")
     stop.add_argument("--all", action="store_true", help="everything that is not a living run's")
+    stop.add_argument("--run", type=Path, metavar="DIR", help="one that was started by hand in this run")
     stop.set_defaults(call=stop_fault)
     status = actions.add_parser("status", help="what is in force")
     status.set_defaults(call=show_status)
-
-
-def _add_start(start: argparse.ArgumentParser) -> None:
-    start.add_argument("kind", metavar="KIND", help="like stage.delay; `callquake fault list` names them")
-    start.add_argument("parameters", nargs="*", metavar="NAME=VALUE", help="the kind's parameters")
-    start.add_argument("--for", dest="length", metavar="TIME", help="like 30s, 5m or 500ms; default: until Ctrl-C")
-    start.add_argument("--name", metavar="NAME", help="what to call it; default: the kind and four digits")
-    start.add_argument("--share", type=float, default=1.0, metavar="X", help="of the calls or requests, 0 to 1")
-    start.add_argument("--seed", type=int, default=0, metavar="N", help="which of them, and every other draw")
-    start.add_argument(
-        "--admin",
-        default=os.environ.get("CALLQUAKE_ADMIN_URL", "http://127.0.0.1:8080"),
-        metavar="URL",
-        help=f"the bundled agent (%(default)s); its token in {TOKEN_VARIABLE}",
-    )
-    start.add_argument("--keep", action="store_true", help="leave it in force and return; `fault stop` undoes it")
-    start.set_defaults(call=start_fault)
+    fault_exchange.add_to(actions)
 
 
 def list_kinds(options: argparse.Namespace) -> int:
@@ -113,25 +100,21 @@ def list_kinds(options: argparse.Namespace) -> int:
 
 def describe_kind(options: argparse.Namespace) -> int:
     """Print all there is to know of one kind."""
-    kind = _kind(options.kind)
+    kind = command_line.kind_from(options.kind)
     print(fault_words.as_json(kind) if options.json else "\n".join(fault_words.description(kind)))
     return ExitCode.PASSED
 
 
-def _kind(name: str) -> Kind:
-    try:
-        return kind_named(name)
-    except ValueError as error:
-        raise ScenarioError(f"KIND: {error}") from error
-
-
 def start_fault(options: argparse.Namespace) -> int:
     """Inject one fault, in the foreground or to be kept."""
-    fault = fault_from(options)
-    token = os.environ.get(TOKEN_VARIABLE, "")
+    fault = command_line.fault_from(options)
+    if options.run is not None:
+        with _signals_interrupt():
+            return fault_in_run.start(fault, options.run, keep=options.keep)
+    token = os.environ.get(command_line.TOKEN_VARIABLE, "")
     lease_s = (fault.duration_ms or _KEPT_S * 1000) / 1000 if options.keep else None
     means = Means(
-        admin=Admin(options.admin.rstrip("/"), token), environ=dict(os.environ), folder=str(Path.cwd()), lease_s=lease_s
+        admin=Admin(_admin_url(options), token), environ=dict(os.environ), folder=str(Path.cwd()), lease_s=lease_s
     )
     journal = Journal(state_folder(os.environ))
     try:
@@ -147,37 +130,14 @@ def start_fault(options: argparse.Namespace) -> int:
         return _hold(injector)
 
 
-def fault_from(options: argparse.Namespace) -> Fault:
-    """Return the fault that the command line asks for. Raises ScenarioError listing every problem."""
-    kind = _kind(options.kind)
-    problems = []
-    try:
-        raw = parameters_from_words(kind, options.parameters)
-        parameters, found = check_parameters(kind, raw)
-        problems += [f"{'.'.join(map(str, place[1:])) or 'parameters'}: {said}" for place, said in found]
-    except ValueError as error:
-        parameters = {}
-        problems.append(str(error))
-    chosen = FaultFilter(share=options.share)
-    if not 0 <= options.share <= 1:
-        problems.append(f"--share: got {options.share:g}; legal: 0 to 1")
-    problems += [said for _, said in check_filter(kind, chosen)]
-    length_ms = None
-    try:
-        length_ms = None if options.length is None else fault_words.duration_ms(options.length)
-    except ValueError as error:
-        problems.append(f"--for: {error}")
-    if problems:
-        raise ScenarioError("\n".join(problems))
-    return Fault(
-        name=options.name or f"{kind.name}-{secrets.token_hex(2)}",
-        kind=kind.name,
-        where=kind.where,
-        duration_ms=length_ms,
-        parameters=parameters,
-        filter=chosen,
-        seed=options.seed,
-    )
+def _admin_url(options: argparse.Namespace) -> str:
+    """Return where the admin API is. Raises ScenarioError for a target that tells nothing of it."""
+    if options.target is None:
+        return str(options.admin).rstrip("/")
+    origin = origin_of(options.target)
+    if not origin:
+        raise ScenarioError(f"--target {options.target}: its admin API is not to be seen from it; legal: --admin URL")
+    return origin
 
 
 def _keep(injector: Injector, journal: Journal) -> int:
@@ -243,8 +203,10 @@ def _whose(entry: Entry) -> str:
 
 def stop_fault(options: argparse.Namespace) -> int:
     """Undo one fault, or all that no run holds."""
-    if (options.id is None) == (not options.all):
-        raise ScenarioError("needs one of: ID, --all")
+    if options.run is not None and options.id is not None and not options.all:
+        return fault_in_run.stop(options.id, options.run)
+    if (options.id is None) == (not options.all) or options.run is not None:
+        raise ScenarioError("needs one of: ID, --all; --run goes with an ID")
     journal = Journal(state_folder(os.environ))
     entries = [entry for entry in journal.entries() if options.all or entry.id == options.id]
     if not entries and options.id is not None:

@@ -20,6 +20,7 @@ _OWN_VARIABLES = (
     "SEED",
     "RUN_DIR",
     "CALLS",
+    "MINUTES",
     "RUNBOOK",
     "RUN_ID",
     "PROGRESS_FD",

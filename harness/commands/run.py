@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
         calls=options.calls,
         only=options.only_target or (),
         runbook=options.runbook,
+        minutes=options.minutes,
     )
     print(f"scenario {prepared.loaded.scenario.name}: {describe(prepared)}", flush=True)
     print_hint(prepared)
@@ -130,6 +131,8 @@ def _locust_words(options: argparse.Namespace, prepared: Prepared) -> list[str]:
         words += ["--runbook", str(options.runbook)]
     if options.calls is not None:
         words += ["--calls", str(options.calls)]
+    if options.minutes is not None:
+        words += ["--minutes", str(options.minutes)]
     return [*words, *workers.locust_words(options)]
 
 

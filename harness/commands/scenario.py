@@ -10,6 +10,8 @@ from pathlib import Path
 import yaml
 
 from harness.exit_codes import ExitCode
+from harness.failures.failure_file import OFF, is_failure, load_failure
+from harness.failures.prepared import prepared_sides
 from harness.incidents.incident import is_incident, load_incident
 from harness.incidents.replay import scenario_of
 from harness.model.errors import ScenarioError
@@ -36,7 +38,9 @@ def check(options: argparse.Namespace) -> int:
 
 
 def _prepare(path: Path, corpus: Path | None) -> Prepared:
-    """Check a scenario file, or what replaying an incident file would run."""
+    """Check a scenario file, what replaying an incident would run, or both sides of a failure file."""
+    if is_failure(path):
+        return prepared_sides(load_failure(path), corpus)[OFF]
     if not is_incident(path):
         return prepare(path, corpus_dir=corpus)
     with tempfile.TemporaryDirectory() as folder:
@@ -94,6 +98,9 @@ def list_folder(options: argparse.Namespace) -> int:
         try:
             if is_incident(path):
                 print(f"{path}: incident: {load_incident(path).about.title}")
+                continue
+            if is_failure(path):
+                print(f"{path}: failure mode: {load_failure(path).about.title}")
                 continue
             scenario = load_scenario(path).scenario
         except ScenarioError as error:

@@ -272,8 +272,10 @@ class Engine:
                 _logger.exception("call %s: the audio of '%s' cannot be read yet", plan.call_id, utterance_id)
         if due_at_ns is not None and (early_ns := due_at_ns - monotonic_ns()) > 0:
             await asyncio.sleep(early_ns / NS_PER_S)
+        due_at_ns = await self._faults.hold(plan, due_at_ns)
         call = Call(await self._varied(plan, clips), due_at_ns, context)
         self._calls[plan.call_id] = call
+        self._faults.begun(call)
         await self._run(plan.call_id, call)
 
     async def _varied(self, plan: CallPlan, clips: ClipStore) -> CallPlan:
@@ -306,14 +308,15 @@ class Engine:
 
     async def _drain(self, why: str) -> None:
         self._due.clear()
+        # Before a herd is let go: nobody is to call any more.
+        for call_id, task in self._tasks.items():
+            if call_id not in self._calls:
+                task.cancel()
         await self._faults.drain()
         if self._plain is not None:
             self._plain.interrupt_all((Outcome.INTERRUPTED.value, Cause.OPERATOR.value, why))
         for call in list(self._calls.values()):
             call.interrupt(Cause.OPERATOR, why)
-        waiting = [t for call_id, t in self._tasks.items() if call_id not in self._calls]
-        for task in waiting:
-            task.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=DRAIN_LIMIT_S)
         if self._plain is not None:

@@ -4,25 +4,37 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from harness.callers import conduct
 from harness.callers.call import Call
 from harness.faults.families.caller import DEAD_TURN, digits_of
 from harness.model.fault import Evidence, Fault
-from harness.model.plan import CallPlan, IceServer, PlannedAction
+from harness.model.plan import PROPER, CallPlan, IceServer, Misconduct, PlannedAction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from harness.callers.exchange import Spoken
 
 _NO_PASSWORD = "not the password"  # noqa: S105  that is the point
 _MOST_KEYS = 32
+# What a call counts itself, message by message; of the other kinds the calls are counted whose plans were changed.
+_COUNTED: "Mapping[str, tuple[str, Callable[[Call], int]]]" = {
+    "caller.slow_signalling": ("messages delayed", lambda call: call.conduct.counts[conduct.DELAYED]),
+    "caller.malformed_sip": ("malformed messages sent", lambda call: call.conduct.counts[conduct.MALFORMED]),
+    "caller.no_ack": ("acknowledgements withheld", lambda call: call.conduct.counts[conduct.ACKS_WITHHELD]),
+    "caller.barge_in": ("utterances begun over the agent's voice", lambda call: call.barge_ins),
+}
 
 
 @dataclass(slots=True)
 class _Told:
     fault: Fault
-    calls: list[str] = field(default_factory=list)
+    calls: dict[str, None] = field(default_factory=dict)
     seen: int = 0
+    # Those of them that go on and count, what the others counted, and those that counted anything.
+    open: dict[str, Call] = field(default_factory=dict)
+    past: int = 0
+    met: list[str] = field(default_factory=list)
 
 
 class CallerFaults:
@@ -43,7 +55,7 @@ class CallerFaults:
         told.seen += 1
         varied = self._varied(told.fault, plan)
         if varied != plan:
-            told.calls.append(plan.call_id)
+            told.calls[plan.call_id] = None
         return varied
 
     def _varied(self, fault: Fault, plan: CallPlan) -> CallPlan:
@@ -58,6 +70,11 @@ class CallerFaults:
                 keys = digits_of(fault)
                 flood = tuple(PlannedAction(keys[at : at + _MOST_KEYS]) for at in range(0, len(keys), _MOST_KEYS))
                 return replace(plan, turns=tuple(replace(turn, actions=(*flood, *turn.actions)) for turn in plan.turns))
+            case "caller.slow_signalling" | "caller.malformed_sip" | "caller.no_ack" | "caller.barge_in":
+                wrong = misconduct_of(fault, plan)
+                return plan if wrong == (plan.misconduct or PROPER) else replace(plan, misconduct=wrong)
+            case "caller.malformed_sdp" if plan.target.transport in ("webrtc", "rtp", "sip"):
+                return replace(plan, sabotage="malformed")
             case "caller.dtls_failure" if plan.target.transport == "webrtc":
                 return replace(plan, sabotage="wrong_fingerprint")
             case "caller.ice_failure" if plan.target.transport == "webrtc":
@@ -78,6 +95,12 @@ class CallerFaults:
         rng = random.Random(f"{fault.seed}/{fault.name}/{plan.call_id}")
         return replace(plan, turns=tuple(replace(turn, utterance_id=rng.choice(pool)) for turn in plan.turns))
 
+    def begun(self, call: Call) -> None:
+        """Take note of a call whose plan may be one of ours: what it does wrong is counted by itself."""
+        for told in self._faults.values():
+            if told.fault.kind in _COUNTED and call.plan.call_id in told.calls:
+                told.open[call.plan.call_id] = call
+
     def join(self, name: str, call: Call) -> bool:  # noqa: ARG002 - what every family offers
         """Leave calls that go on alone."""
         return True
@@ -87,13 +110,22 @@ class CallerFaults:
         return True
 
     def over(self, call_id: str) -> None:
-        """Nothing is kept of a call."""
+        """Keep of a call what it has counted."""
+        for told in self._faults.values():
+            call = told.open.pop(call_id, None)
+            if call is not None:
+                count = _COUNTED[told.fault.kind][1](call)
+                told.past += count
+                if count:
+                    told.met.append(call_id)
 
     def evidence(self, name: str) -> Evidence:
         """Return the calls whose plans were another's."""
         told = self._faults.get(name)
         if told is None:
             return Evidence()
+        if told.fault.kind in _COUNTED:
+            return _counted(told)
         return Evidence(
             len(told.calls), "calls changed", {"seen": told.seen, "calls": len(told.calls)}, tuple(told.calls)
         )
@@ -103,6 +135,33 @@ class CallerFaults:
         evidence = self.evidence(name)
         self._faults.pop(name, None)
         return evidence
+
+
+def _counted(told: _Told) -> Evidence:
+    """Return what the calls themselves have counted."""
+    what, count = _COUNTED[told.fault.kind]
+    now = {call_id: count(call) for call_id, call in told.open.items()}
+    touched = told.past + sum(now.values())
+    met = (*told.met, *(call_id for call_id, done in now.items() if done))
+    return Evidence(touched, what, {"seen": told.seen, "calls": len(met)}, met)
+
+
+def misconduct_of(fault: Fault, plan: CallPlan) -> Misconduct:
+    """Return what the caller of a plan does wrong under a fault; what it did before where that adds nothing."""
+    said, wrong, transport = fault.parameters, plan.misconduct or PROPER, plan.target.transport
+    is_sip = transport == "sip"
+    match fault.kind:
+        case "caller.slow_signalling" if is_sip or plan.target.url.startswith(("http://", "https://")):
+            return replace(wrong, signalling_delay_ms=float(str(said["delay_ms"])))
+        case "caller.malformed_sip" if is_sip:
+            return replace(wrong, malformed_ratio=float(str(said["ratio"])))
+        case "caller.no_ack" if is_sip:
+            return replace(wrong, never_acks=True)
+        case "caller.barge_in":
+            after_ms, times = float(str(said["after_ms"])), int(str(said["times"]))
+            return replace(wrong, barge_in_after_ms=after_ms, barge_ins=times)
+        case _:
+            return wrong
 
 
 def _without_ice(how: str, plan: CallPlan) -> CallPlan:

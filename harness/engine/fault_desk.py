@@ -8,6 +8,10 @@ from typing import Any, Protocol
 from harness.callers.call import Call
 from harness.callers.exchange import Spoken
 from harness.engine.fault_callers import CallerFaults
+from harness.engine.fault_echo import EchoFaults
+from harness.engine.fault_half_open import HalfOpenFaults
+from harness.engine.fault_herd import HerdFaults
+from harness.engine.fault_junk import JunkFaults
 from harness.engine.fault_network import NetworkFaults
 from harness.model.fault import Evidence, Fault, is_chosen
 from harness.model.plan import CallPlan
@@ -49,8 +53,17 @@ class FaultDesk:
 
     def __init__(self, calls: Mapping[str, Call], tell: Tell) -> None:
         self._calls, self._tell = calls, tell
-        self._callers = CallerFaults()
-        self._works: dict[str, Work] = {"network": NetworkFaults(), "caller": self._callers}
+        self._callers, self._herds = CallerFaults(), HerdFaults()
+        network = NetworkFaults()
+        # By kind, or by family.
+        self._works: dict[str, Work] = {
+            "network": network,
+            "caller": self._callers,
+            "caller.echo": EchoFaults(),
+            "caller.half_open": HalfOpenFaults(network),
+            "caller.herd": self._herds,
+            "caller.malformed_rtp": JunkFaults(),
+        }
         self._faults: dict[str, Fault] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -72,12 +85,24 @@ class FaultDesk:
         if fault is not None:
             self._spawn(self._take_off_all(fault))
 
+    async def hold(self, plan: CallPlan, due_at_ns: int | None) -> int | None:
+        """Return when a call about to begin is due, having waited for that where a herd gathers; monotonic ns."""
+        for fault in list(self._faults.values()):
+            if fault.kind == "caller.herd" and takes_in(fault, plan):
+                released_at_ns = await self._herds.hold(fault.name, plan)
+                due_at_ns = due_at_ns if released_at_ns is None else released_at_ns
+        return due_at_ns
+
     def vary(self, plan: CallPlan) -> CallPlan:
         """Return the plan of a call about to begin as the faults in force have it."""
         for fault in self._faults.values():
             if takes_in(fault, plan):
                 plan = self._work(fault).vary(fault.name, plan)
         return plan
+
+    def begun(self, call: Call) -> None:
+        """Take note of a call that has a plan of ours and is about to be set up."""
+        self._callers.begun(call)
 
     def up(self, call: Call) -> None:
         """Take note that a call is connected."""
@@ -103,7 +128,7 @@ class FaultDesk:
             await asyncio.wait(self._tasks, timeout=2.0)
 
     def _work(self, fault: Fault) -> Work:
-        return self._works[fault.kind.partition(".")[0]]
+        return self._works.get(fault.kind) or self._works[fault.kind.partition(".")[0]]
 
     async def _put_on_all(self, fault: Fault) -> None:
         work = self._work(fault)

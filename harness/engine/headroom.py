@@ -128,7 +128,7 @@ def _with_port(needs: Needs) -> int:
 
     A media stream is a TCP connection of its own, with a descriptor and a port.
     """
-    return sum(part.calls for part in needs.kinds if part.audio and part.source_ports != "shared")
+    return sum(part.calls for part in needs.kinds if part.audio and (part.source_ports != "shared" or part.falls_back))
 
 
 def _calls(needs: Needs, room: Room) -> Shortage | None:

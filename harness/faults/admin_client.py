@@ -1,18 +1,20 @@
 """The bundled agent's admin API from outside (target_stack/chaos/admin.py has the other end): ask, renew, delete."""
 
-import http.client
-import json
-import urllib.error
-import urllib.request
+from dataclasses import replace
 from typing import Any
 
-from harness.faults.effect import Admin, FaultError, sum_of
+from harness.faults.effect import Admin, sum_of
+from harness.faults.errors import FaultError
+from harness.faults.http_json import TIMEOUT_S, NoAnswerError, exchange
 from harness.faults.reverts import Revert, by_http
+from harness.faults.undone import not_undone
 from harness.model.fault import Evidence, Fault
 
 # Without a renewal for so long the target reverts a fault by itself.
 LEASE_S = 10.0
-_TIMEOUT_S = 5.0
+# To undo one may be to load models anew.
+END_TIMEOUT_S = 60.0
+_SERVER_ERROR = 500
 
 
 class AdminFault:
@@ -26,15 +28,26 @@ class AdminFault:
 
     @property
     def reverts(self) -> tuple[Revert, ...]:
-        """Delete it; without us it lapses within LEASE_S."""
+        """Delete it; without us it lapses within LEASE_S, one that is to be kept later."""
         about = f"{self._fault.kind} at {self._admin.url}"
         headers = {"Authorization": f"Bearer {self._admin.token}"} if self._admin.token else {}
-        return (by_http(about, "DELETE", self._url(), headers, lapses=True),)
+        lapses = self._lease_s <= LEASE_S
+        # A target that is gone has no faults.
+        revert = by_http(
+            about, "DELETE", self._url(), headers, lapses=lapses, dies_with_server=True, patience_s=END_TIMEOUT_S
+        )
+        return (revert,)
 
     def start(self) -> None:
         """Put it in force. Raises FaultError."""
-        self._renew()
+        # Set before: an order whose answer is lost may have been carried out.
         self._is_in_force = True
+        try:
+            self._renew()
+        except _RefusedError as error:
+            # It is not there, or another's.
+            self._is_in_force = error.status >= _SERVER_ERROR
+            raise
 
     def evidence(self) -> Evidence:
         """Renew its lease; return what it has done so far. Raises FaultError."""
@@ -43,19 +56,21 @@ class AdminFault:
         return self._last
 
     def stop(self) -> Evidence:
-        """End it. One that is gone already, its target with it, is over; any other failure raises FaultError."""
+        """End it. One that is gone already, its target with it, is over. Raises FaultError where it is not undone."""
         if not self._is_in_force:
             return self._last
         try:
-            self._take(self._ask("DELETE", self._url()))
+            said = ask(self._admin, "DELETE", self._url(), timeout_s=END_TIMEOUT_S)
         except _GoneError:
             pass
-        except FaultError as error:
-            self._last = Evidence(
-                self._last.touched, self._last.what, self._last.counts, self._last.calls, f"last told before: {error}"
-            )
-            if isinstance(error, _RefusedError):
-                raise
+        except NoAnswerError as error:
+            if error.is_late:
+                raise FaultError(f"{self._admin.url} has not said within {END_TIMEOUT_S:g} s that it is") from error
+            self._last = replace(self._last, detail=f"last told before: {error}")
+        else:
+            self._take(said)
+            if why := not_undone(said):
+                raise FaultError(f"{self._admin.url}: {why}")
         self._is_in_force = False
         return self._last
 
@@ -68,7 +83,7 @@ class AdminFault:
             "seed": self._fault.seed,
             "lease_s": self._lease_s,
         }
-        self._take(self._ask("POST", f"{self._admin.url}/admin/faults", body))
+        self._take(ask(self._admin, "POST", f"{self._admin.url}/admin/faults", body))
 
     def _take(self, said: Any) -> None:
         self._last = evidence_of(said)
@@ -76,38 +91,32 @@ class AdminFault:
     def _url(self) -> str:
         return f"{self._admin.url}/admin/faults/{self._id}"
 
-    def _ask(self, method: str, url: str, body: Any = None) -> Any:
-        return ask(self._admin, method, url, body)
-
 
 class _RefusedError(FaultError):
     """The target answered, and will not."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class _GoneError(_RefusedError):
     """There is no such fault."""
 
 
-def ask(admin: Admin, method: str, url: str, body: Any = None) -> Any:
+def ask(admin: Admin, method: str, url: str, body: Any = None, *, timeout_s: float = TIMEOUT_S) -> Any:
     """Return the JSON of one answer. Raises FaultError."""
     headers = {"Authorization": f"Bearer {admin.token}"} if admin.token else {}
-    data = None if body is None else json.dumps(body).encode()
-    if data is not None:
-        headers["Content-Type"] = "application/json"
-    try:
-        request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310  http(s), checked where the URL was read
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310  same
-            return json.loads(response.read())
-    except urllib.error.HTTPError as error:
-        with error:
-            said = _error_of(error.read(4_096))
-        if error.code == 404 and method == "DELETE":
-            raise _GoneError(f"{url}: {said}") from error
-        if error.code == 404:
-            raise _RefusedError(f"{url}: HTTP 404: it has no admin API; is it the bundled agent?") from error
-        raise _RefusedError(f"{url}: HTTP {error.code}: {said}") from error
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise FaultError(f"{url}: {getattr(error, 'reason', None) or error}") from error
+    answer = exchange(method, url, body, headers, timeout_s=timeout_s)
+    if answer.is_good:
+        if answer.said is None:
+            raise FaultError(f"{url}: no JSON in its answer")
+        return answer.said
+    if answer.status == 404 and method == "DELETE":
+        raise _GoneError(f"{url}: {answer.error}", answer.status)
+    if answer.status == 404:
+        raise _RefusedError(f"{url}: HTTP 404: it has no admin API; is it the bundled agent?", answer.status)
+    raise _RefusedError(f"{url}: HTTP {answer.status}: {answer.error}", answer.status)
 
 
 def evidence_of(said: Any) -> Evidence:
@@ -126,10 +135,3 @@ def evidence_of(said: Any) -> Evidence:
         calls=tuple(str(call) for call in said.get("calls") or ()),
         detail=str(said.get("detail") or ""),
     )
-
-
-def _error_of(body: bytes) -> str:
-    try:
-        return str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        return body[:200].decode(errors="replace").strip() or "no reason given"

@@ -3,10 +3,38 @@
 import difflib
 from collections.abc import Mapping
 
-from harness.faults.families import caller, hook, netem, network, process, stage
+from harness.faults.families import (
+    caller,
+    caller_crowd,
+    caller_echo,
+    caller_protocol,
+    coturn,
+    hook,
+    media_server,
+    netem,
+    network,
+    process,
+    stage,
+    surroundings,
+    toxiproxy,
+)
 from harness.faults.kind import Kind
 
-_FAMILIES = (caller, network, netem, stage, process, hook)
+_FAMILIES = (
+    caller,
+    caller_echo,
+    caller_crowd,
+    caller_protocol,
+    network,
+    netem,
+    stage,
+    surroundings,
+    process,
+    coturn,
+    media_server,
+    toxiproxy,
+    hook,
+)
 KINDS: Mapping[str, Kind] = {kind.name: kind for family in _FAMILIES for kind in family.KINDS}
 
 

@@ -1,16 +1,21 @@
 """What carries a fault out. All of it blocks: whoever waits does so in a thread or greenlet of its own."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from harness.faults.reverts import Revert
-from harness.model.errors import CallquakeError
+from harness.faults.errors import FaultError
+from harness.faults.reverts import Revert, RevertError, undo
 from harness.model.fault import Evidence, Fault
 
 
-class FaultError(CallquakeError):
-    """A fault could not be injected, or not be undone; says which and why."""
+def undo_all(reverts: Sequence[Revert], environ: Mapping[str, str] | None = None) -> None:
+    """Undo what a fault did. Raises FaultError saying what could not be undone."""
+    for revert in reverts:
+        try:
+            undo(revert, environ or {})
+        except RevertError as error:
+            raise FaultError(str(error)) from error
 
 
 class Effect(Protocol):
@@ -28,6 +33,49 @@ class Effect(Protocol):
 
     def stop(self) -> Evidence:
         """Undo it and return the last evidence. Raises FaultError where it could not be undone."""
+
+
+class Undoing:
+    """Base of effects that are looked at as long as they are in force, and undone by one step.
+
+    `start` is the kind's own: it says by `_is_in_force` from when on there is something to undo.
+    """
+
+    def __init__(self, reverts: tuple[Revert, ...], what: str = "", environ: Mapping[str, str] | None = None) -> None:
+        self._reverts, self._environ = reverts, environ
+        self._last = Evidence(what=what)
+        self._is_in_force = False
+
+    @property
+    def reverts(self) -> tuple[Revert, ...]:
+        """What undoes it."""
+        return self._reverts
+
+    def _look(self) -> Evidence:
+        """Return what it has done so far. Raises FaultError."""
+        raise NotImplementedError
+
+    def _undo(self) -> None:
+        """Undo it. Raises FaultError."""
+        undo_all(self._reverts, self._environ)
+
+    def evidence(self) -> Evidence:
+        """Return what it has done so far; once it is over, what it had done. Raises FaultError."""
+        if self._is_in_force:
+            self._last = self._look()
+        return self._last
+
+    def stop(self) -> Evidence:
+        """Undo it, whatever becomes of the last evidence. Raises FaultError where it could not be undone."""
+        if not self._is_in_force:
+            return self._last
+        try:
+            self.evidence()
+        except (FaultError, OSError) as error:
+            self._last = replace(self._last, detail=str(error))
+        self._undo()
+        self._is_in_force = False
+        return self._last
 
 
 class EngineFaults(Protocol):
@@ -70,7 +118,8 @@ def need_engines(means: Means, fault: Fault) -> EngineFaults:
     """Return the run's engines. Raises FaultError outside of a run."""
     if means.engines is None:
         raise FaultError(
-            f"{fault.kind} acts on the calls of a run, and there is none here; legal: in a scenario's `faults`"
+            f"{fault.kind} acts on the calls of a run, and there is none here; legal: in a scenario's `faults`, or "
+            "--run DIR"
         )
     return means.engines
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from harness.faults.catalogue import kind_named
-from harness.faults.effect import Effect, FaultError, Means
+from harness.faults.effect import Effect, Means
+from harness.faults.errors import FaultError
 from harness.faults.journal import Entry, Journal, new_entry
 from harness.model.clock import monotonic_ns
 from harness.model.codec import to_json

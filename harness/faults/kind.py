@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.faults.effect import Effect, Means
 from harness.faults.parameter import Parameter
-from harness.model.fault import Fault, Symptom, Where
+from harness.model.fault import Fault, Symptom, Unmoved, Where
 
 Make = Callable[[Fault, Means], Effect]
 # Returns what is wrong with parameters that are legal each by itself, "" for nothing.
@@ -37,11 +37,17 @@ class Kind:
     needs: str = ""
     # What it should do where nothing else is claimed; told by `describe`, not checked by itself.
     symptoms: tuple[Symptom, ...] = ()
+    # What it should leave alone; the same.
+    unmoved: tuple[Unmoved, ...] = ()
     # Parameters as `describe` shows them in its example; {} = the required ones are filled in.
     example: Mapping[str, Any] = field(default_factory=dict)
     rule: Rule = no_rule
     # What of a filter means anything to it.
     filters: tuple[str, ...] = ("share", "callers", "targets")
+    # It does its work when it ends: it must have a duration, or a phase.
+    needs_end: bool = False
+    # It acts by the bundled agent's admin API, wherever it is listed.
+    asks_admin: bool = False
 
     def parameter(self, name: str) -> Parameter | None:
         """Return the parameter of that name."""

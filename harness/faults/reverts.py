@@ -7,14 +7,14 @@ import contextlib
 import os
 import signal
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.faults.http_json import NoAnswerError, exchange
 from harness.faults.owner import Owner, owner_of
+from harness.faults.undone import not_undone
 from harness.model.errors import CallquakeError
 from harness.model.secrets import expand
 
@@ -37,9 +37,25 @@ class Revert:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-def by_http(about: str, method: str, url: str, headers: Mapping[str, str], *, lapses: bool = False) -> Revert:
-    """Return: ask `url`. A text may name secrets as ${NAME}. `lapses`: without us it ends by itself, soon."""
-    return Revert("http", about, {"method": method, "url": url, "headers": dict(headers), "lapses": lapses})
+def by_http(
+    about: str,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    body: str = "",
+    lapses: bool = False,
+    dies_with_server: bool = False,
+    patience_s: float = _HTTP_TIMEOUT_S,
+) -> Revert:
+    """Return: ask `url`. A text may name secrets as ${NAME}; the body is JSON, or nothing.
+
+    `lapses`: without us it ends by itself, soon. `dies_with_server`: where nobody listens any more it is over.
+    `patience_s`: how long the answer may take.
+    """
+    values: dict[str, Any] = {"method": method, "url": url, "headers": dict(headers), "lapses": lapses}
+    values |= {"body": body, "dies_with_server": dies_with_server, "patience_s": patience_s}
+    return Revert("http", about, values)
 
 
 def by_command(about: str, words: list[str], folder: str = "", gone: tuple[str, ...] = ()) -> Revert:
@@ -80,17 +96,21 @@ def _ask(revert: Revert, environ: Mapping[str, str]) -> None:
     try:
         url = expand(values["url"], environ)
         headers = {name: expand(value, environ) for name, value in values["headers"].items()}
-        request = urllib.request.Request(url, method=values["method"], headers=headers)  # noqa: S310  http(s), checked where it was made
-        with urllib.request.urlopen(request, timeout=_HTTP_TIMEOUT_S):  # noqa: S310  same
-            return
-    except urllib.error.HTTPError as error:
-        if error.code in _ALREADY_GONE or values["lapses"]:
-            return
-        raise
-    except (OSError, ValueError):
+        # Entries that an older version wrote have no body, and no patience.
+        body = values.get("body", "").encode() or None
+        patience_s = values.get("patience_s", _HTTP_TIMEOUT_S)
+        answer = exchange(values["method"], url, body, headers, timeout_s=patience_s)
+    except (NoAnswerError, ValueError) as error:
+        is_refused = isinstance(error, NoAnswerError) and error.is_refused
         # Nobody there, or its secret is not set here: what lapses is over by itself.
-        if not values["lapses"]:
-            raise
+        if values["lapses"] or (values.get("dies_with_server") and is_refused):
+            return
+        why = error.why if isinstance(error, NoAnswerError) else error
+        raise RevertError(f"{revert.about}: {why}") from error
+    if why_not := not_undone(answer.said):
+        raise RevertError(f"{revert.about}: {why_not}")
+    if not (answer.is_good or answer.status in _ALREADY_GONE or values["lapses"]):
+        raise RevertError(f"{revert.about}: HTTP {answer.status}: {answer.error}")
 
 
 def _run(revert: Revert, _environ: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.media import events, sockaddr
+from harness.media.background_line import BackgroundLine
 from harness.media.call_counts import CallCounts, Impaired, Sums
 from harness.media.clip_table import ClipTable
 from harness.media.clips import Clip
@@ -89,6 +90,22 @@ class _Row:
     def impaired(self) -> Impaired:
         return self.table.impaired_of(self.index)
 
+    def take_line(self) -> BackgroundLine:
+        return self.table.clips.take_line()
+
+    def give_back_line(self, line: BackgroundLine) -> None:
+        self.table.clips.give_back(line)
+
+    def background_place(self) -> int:
+        return int(self.table.rows[self.index]["background_position"])
+
+    def is_speaking(self) -> bool:
+        # By its name: a compiled row, being an array's, has a method called so.
+        return bool(self.table.rows[self.index]["clip"] >= 0)
+
+    def send_beside(self, data: bytes) -> bool:
+        return self.table.send_beside(self.index, data)
+
     def remove(self) -> None:
         self.table.command(Command.REMOVE_CALL, self.index, 0, 0)
 
@@ -98,7 +115,8 @@ class CallTable:
 
     def __init__(self, media: Media, clips: ClipTable, command: Callable[[Command, int, int, int], None]) -> None:
         self._media = media
-        self._clips = clips
+        self.rows = media.calls
+        self._clips = self.clips = clips
         self.command = command
         self._counts = CallCounts(media)
         # Of the calls that are gone.
@@ -169,6 +187,13 @@ class CallTable:
         stage_row(self._media.impair_staged[staged], impairment)
         self.command(Command.IMPAIR, index, staged, INCOMING if direction == "incoming" else OUTGOING)
         return True
+
+    def send_beside(self, index: int, data: bytes) -> bool:
+        """Send a datagram from the port of the call in row `index` to where its media go; False if it did not leave."""
+        call, port = self._calls.get(index), self._port_of.get(index)
+        if call is None or port is None or port.is_closed:
+            return False
+        return port.send(data, call.spec.remote)
 
     def impaired_of(self, index: int) -> Impaired:
         """Return what the emulated network has done to the call in row `index`."""

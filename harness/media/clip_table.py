@@ -3,11 +3,15 @@
 import numpy as np
 import numpy.typing as npt
 
+from harness.media.background_line import MOST_BYTES, PACKETS, BackgroundLine, memory_of_a_line
 from harness.media.clips import Clip
 from harness.media.codecs import CODECS, Codec
 from harness.media.hot.jit import address_of
 from harness.media.hot.layout import Media
 from harness.model.errors import GeneratorError
+
+# Of a ring: no packet is the first voiced one, none the last.
+_NOWHERE = -1
 
 
 class ClipTable:
@@ -20,6 +24,8 @@ class ClipTable:
         # Keeps the payloads' memory.
         self._memory: list[npt.NDArray[np.uint8]] = []
         self._packets = 0
+        # Rings that no call has at the moment.
+        self._lines: list[BackgroundLine] = []
         self._silence = [self._enter((codec.silence,)) for codec in CODECS]
 
     def silence_packet(self, codec: Codec) -> int:
@@ -33,8 +39,25 @@ class ClipTable:
     def index_of(self, clip: Clip) -> int:
         """Return the clip's row, entering it when it is new. Raises GeneratorError when the table is full."""
         known = self._index.get(id(clip))
-        if known is not None:
-            return known
+        return self._keep(clip) if known is None else known
+
+    def take_line(self) -> BackgroundLine:
+        """Return a ring of packets that one call is to have. Raises GeneratorError when the table is full."""
+        if self._lines:
+            return self._lines.pop()
+        clip = Clip("", (b"\0",) * PACKETS, _NOWHERE, _NOWHERE, np.zeros(0, np.int16))
+        row = self._media.clips[self._keep(clip)]
+        memory = memory_of_a_line()
+        self._memory.append(memory.reshape(-1))
+        addresses = self._media.packets[row.first_packet : row.first_packet + PACKETS]
+        addresses[:, 0] = address_of(memory) + MOST_BYTES * np.arange(PACKETS)
+        return BackgroundLine(clip, addresses, memory)
+
+    def give_back(self, line: BackgroundLine) -> None:
+        """Let another call have a ring that the loop sends from no more."""
+        self._lines.append(line)
+
+    def _keep(self, clip: Clip) -> int:
         index = len(self._clips)
         if index >= len(self._media.clips):
             raise GeneratorError(f"more than {index} different clips in one engine")

@@ -90,7 +90,8 @@ def _encode_l16(packet_samples: int) -> Callable[[Pcm], tuple[bytes, ...]]:
     return lambda samples: _in_packets(samples.astype("<i2").tobytes(), 2 * packet_samples)
 
 
-def _encode_g722(samples: Pcm) -> tuple[bytes, ...]:
+def g722_encoder() -> av.AudioCodecContext:
+    """Return a G.722 encoder for mono int16 at its sample rate, one packet per 20 ms."""
     encoder = av.CodecContext.create("g722", "w")
     if not isinstance(encoder, av.AudioCodecContext):
         raise TypeError("PyAV's g722 is not an audio encoder")
@@ -98,6 +99,11 @@ def _encode_g722(samples: Pcm) -> tuple[bytes, ...]:
     encoder.layout = "mono"
     encoder.format = "s16"
     encoder.time_base = Fraction(1, G722.sample_rate)
+    return encoder
+
+
+def _encode_g722(samples: Pcm) -> tuple[bytes, ...]:
+    encoder = g722_encoder()
     payloads: list[bytes] = []
     for at in range(0, len(samples), G722.packet_samples):
         piece = samples[None, at : at + G722.packet_samples]
@@ -118,3 +124,8 @@ _ENCODERS: dict[Codec, Callable[[Pcm], tuple[bytes, ...]]] = {
     L16_8K: _encode_l16(L16_8K.packet_samples),
     L16_16K: _encode_l16(L16_16K.packet_samples),
 }
+
+
+def payloads_of(samples: Pcm, codec: Codec) -> tuple[bytes, ...]:
+    """Return the payloads of whole packets of mono int16 samples, by an encoder that begins with them."""
+    return _ENCODERS[codec](samples)

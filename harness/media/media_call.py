@@ -1,14 +1,18 @@
 """One call's media while it lasts: what it may be told, and what it has counted."""
 
 import asyncio
+import contextlib
+import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
+from harness.media.background_line import BackgroundLine
 from harness.media.call_counts import Impaired
-from harness.media.clips import Clip
+from harness.media.clips import Clip, Pcm
 from harness.media.hot.rare import MOST_DIGITS, digit_of
 from harness.media.spec import MediaSpec
-from harness.model.errors import LocalProtocolError
+from harness.model.errors import GeneratorError, LocalProtocolError
 from harness.model.impairment import Direction, Impairment
 from harness.model.records import MediaStats
 from harness.protocols import dtmf
@@ -19,6 +23,8 @@ _SHORTEST_DIGIT_MS, _SHORTEST_PAUSE_MS = 40, 40
 _LONGEST_PAUSE_MS = 10_000
 # One less than the loop has room for, for that whose pause goes on.
 _MOST_WAITING = MOST_DIGITS - 1
+# RFC 863's port, at addresses of nobody's: of loopback, and RFC 6666's discard prefix.
+_DISCARD, _IPV4_NOWHERE, _IPV6_NOWHERE = 9, "127.255.", "100::"
 # Payload, RTP timestamp, kernel time of arrival.
 Tap = Callable[[bytes, int, int], None]
 
@@ -55,6 +61,21 @@ class Row(Protocol):
 
     def impaired(self) -> Impaired:
         """Return what the emulated network has done so far."""
+
+    def take_line(self) -> BackgroundLine:
+        """Return a ring of packets to be sent as a background."""
+
+    def give_back_line(self, line: BackgroundLine) -> None:
+        """Let another call have it."""
+
+    def background_place(self) -> int:
+        """Return which packet of the background is sent next."""
+
+    def is_speaking(self) -> bool:
+        """Return whether a clip is being spoken."""
+
+    def send_beside(self, data: bytes) -> bool:
+        """Send a datagram of somebody else's making to where the media go."""
 
     def remove(self) -> None:
         """Leave the loop."""
@@ -137,6 +158,15 @@ class MediaCall:
                 self._digits_waiting = 0
             self.spec = spec
 
+    def send_nowhere(self) -> None:
+        """Send what still leaves, the goodbye as well, to where nobody is."""
+        where = _IPV6_NOWHERE if ":" in self.spec.remote[0] else _IPV4_NOWHERE
+        # Its own, for calls that share a port are told apart by it; where another has it the goodbye leaves.
+        spread = secrets.randbits(16)
+        host = f"{where}{spread:x}" if ":" in where else f"{where}{spread >> 8}.{spread & 0xFF}"
+        with contextlib.suppress(GeneratorError):
+            self.redirect(replace(self.spec, remote=(host, _DISCARD), rtcp_remote=None))
+
     def hear_anew(self) -> None:
         """Forget what was heard, as early media: the next speech is an onset, even where no pause is before it."""
         if not self._is_over:
@@ -161,6 +191,51 @@ class MediaCall:
             self.spec.recorder.agent_payload(payload, timestamp, at_ns)
         if self._listen is not None:
             self._listen(payload, timestamp, at_ns)
+
+    # --- what is sent in silence -----------------------------------------------------------------------------------
+
+    def open_line(self) -> BackgroundLine:
+        """Send what is written into a ring of packets wherever nothing is spoken; returns the ring.
+
+        Raises GeneratorError where there is no room for one more. It is this call's until `give_back_line`.
+        """
+        line = self._row.take_line()
+        try:
+            self.redirect(replace(self.spec, background=line.clip))
+        except GeneratorError:
+            self._row.give_back_line(line)
+            raise
+        return line
+
+    def close_line(self) -> None:
+        """Send silence in silence again."""
+        self.redirect(replace(self.spec, background=None))
+
+    def give_back_line(self, line: BackgroundLine) -> None:
+        """Let another call have the ring; after the end of this one."""
+        self._row.give_back_line(line)
+
+    @property
+    def background_place(self) -> int | None:
+        """Which packet of the background is sent next; None when the call is over."""
+        return None if self._is_over else self._row.background_place()
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether a clip is being spoken."""
+        return not self._is_over and self._row.is_speaking()
+
+    def echoed(self, samples: Pcm, at_ns: int) -> None:
+        """Have the recording know what left in silence, and about when."""
+        if self.spec.recorder is not None:
+            self.spec.recorder.echoed(samples, at_ns)
+
+    def send_beside(self, data: bytes) -> bool:
+        """Send a datagram of any bytes from the call's port to where its media go; False where it may not be.
+
+        Not through a relay, whose server has a say in what it takes; such a call sends none.
+        """
+        return not self._is_over and self.spec.channel is None and self._row.send_beside(data)
 
     def impaired(self) -> Impaired:
         """Return what emulated networks have done to this call so far; after the end, in all."""

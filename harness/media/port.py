@@ -1,6 +1,5 @@
 """A UDP socket that the media loop reads: of one call, or shared by many."""
 
-import contextlib
 import socket
 from collections.abc import Callable
 
@@ -52,10 +51,13 @@ class MediaPort:
         self._close = close
         self.is_closed = False
 
-    def send(self, data: bytes, to: Address) -> None:
-        """Send a datagram of a set-up protocol; one that the kernel refuses is lost, as on any network."""
-        with contextlib.suppress(OSError):
+    def send(self, data: bytes, to: Address) -> bool:
+        """Send a datagram past the loop; False for one that the kernel refused: lost, as on any network."""
+        try:
             self.sock.sendto(data, to)
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Let go of the socket, once the loop has; calls still on it stop."""

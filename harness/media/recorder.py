@@ -43,28 +43,46 @@ class _Run:
     arrivals: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """A recording as it was written: mono int16 each, of one length, at `rate` Hz."""
+
+    caller: Pcm
+    agent: Pcm
+    rate: int
+    log: CallLog
+
+
 class Recorder:
     """Collects as the call goes on; `write` runs elsewhere, after it. Samples are at the codec's sample rate."""
 
     def __init__(self, started_at_ns: int, codec: Codec = OPUS) -> None:
-        self._started_at_ns = started_at_ns
+        self.started_at_ns = started_at_ns
         self._codec = codec
         # Of the recording: another codec's samples are brought to it.
         self._rate = codec.sample_rate
         self._longest = MAX_SECONDS * codec.sample_rate
         self._clips: list[tuple[int, Clip, int]] = []
+        # What left while the caller was silent, packet by packet.
+        self._echoes: list[tuple[int, Pcm]] = []
         self._runs: list[_Run] = []
         # What the call was told: edges of the caller's speech, by utterance; the agent's onsets and last packets.
         self._edges: list[SpeechStarted | SpeechEnded] = []
         self._heard: list[AgentOnset | AgentStopped] = []
 
     def _position(self, at_ns: int) -> int:
-        return (at_ns - self._started_at_ns) * self._rate // 1_000_000_000
+        return (at_ns - self.started_at_ns) * self._rate // 1_000_000_000
 
     def clip_started(self, clip: Clip, at_ns: int) -> None:
         """Take note that the first packet of `clip` left at `at_ns`."""
         length = len(clip.samples) * self._rate // clip.codec.sample_rate
         self._clips.append((max(0, self._position(at_ns)), clip, length))
+
+    def echoed(self, samples: Pcm, at_ns: int) -> None:
+        """Take note of one packet's samples, at the codec's rate, that left about at `at_ns` and are no clip's."""
+        position = max(0, self._position(at_ns))
+        if position <= self._longest:
+            self._echoes.append((position, at_rate(samples, self._codec.sample_rate, self._rate)))
 
     def told(self, event: MediaEvent) -> None:
         """Take note of an event of the call: its figures go by what it was told, so the recording's may, too."""
@@ -118,10 +136,11 @@ class Recorder:
                 spurts[-1] = Talkspurt(spurts[-1].onset, position)
         return spurts
 
-    def write(self, path: Path) -> None:
-        """Write a 16 kHz stereo FLAC file."""
+    def write(self, path: Path) -> Sides:
+        """Write a 16 kHz stereo FLAC file; return what is in it."""
         pieces = self._agent_pieces()
         spoken = [self._spoken(*clip) for clip in self._clips]
+        spoken += self._echoes
         ends = [start + len(samples) for start, samples in spoken]
         end = max([*ends, *(position + len(samples) for position, samples, _ in pieces)], default=0)
         stereo = np.zeros((2, min(end, self._longest)), np.int16)
@@ -129,7 +148,9 @@ class Recorder:
             for start, samples in laid:
                 room = max(0, min(len(samples), stereo.shape[1] - start))
                 stereo[side, start : start + room] = samples[:room]
-        _write_flac(path, stereo, self._rate, self._log(pieces))
+        log = self._log(pieces)
+        _write_flac(path, stereo, self._rate, log)
+        return Sides(stereo[0], stereo[1], self._rate, log)
 
     def _spoken(self, start: int, clip: Clip, length: int) -> tuple[int, Pcm]:
         """Return where a clip's samples lie: as its packets have them, which is later than in the clip."""
@@ -140,7 +161,7 @@ class Recorder:
         ms = 1000 / self._rate
         packets = [HeardPacket(at * ms, arrived * ms, len(samples) * ms) for at, samples, arrived in pieces]
         onsets, stops = (
-            tuple(ms_between(self._started_at_ns, event.at_ns) for event in self._heard if isinstance(event, kind))
+            tuple(ms_between(self.started_at_ns, event.at_ns) for event in self._heard if isinstance(event, kind))
             for kind in (AgentOnset, AgentStopped)
         )
         return CallLog(tuple(self._log_clips()), tuple(packets), onsets, stops)
@@ -157,7 +178,7 @@ class Recorder:
             until = self._clips[index + 1][0] if index + 1 < len(self._clips) else self._longest
             its = [edge for edge in self._edges if start <= self._position(edge.at_ns) < until]
             started, ended = (
-                [ms_between(self._started_at_ns, edge.at_ns) for edge in its if isinstance(edge, kind)]
+                [ms_between(self.started_at_ns, edge.at_ns) for edge in its if isinstance(edge, kind)]
                 for kind in (SpeechStarted, SpeechEnded)
             )
             if ended:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
@@ -14,6 +14,7 @@ from target_stack.chaos.parts import AgentParts, Restartable
 from target_stack.chaos.resource_kinds import RESOURCE_KINDS, ContextOverflow
 from target_stack.chaos.stage_kinds import STAGE_KINDS
 from target_stack.chaos.stages import ChaosLlm, ChaosStt, ChaosTts
+from target_stack.chaos.surrounding_kinds import SURROUNDING_KINDS
 from target_stack.chaos.worker_kinds import WORKER_KINDS
 from target_stack.stages.llm import LanguageModel
 from target_stack.stages.prompt import Message
@@ -42,6 +43,9 @@ class _InForce:
     since_ns: int
     expires_ns: int
     timer: asyncio.TimerHandle | None = None
+    # What begins it and what ends it do not run side by side.
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_undone: bool | None = None
 
 
 class Chaos:
@@ -50,11 +54,13 @@ class Chaos:
     def __init__(self, kinds: Mapping[str, Build] | None = None, *, now: Callable[[], int] = monotonic_ns) -> None:
         self.parts = AgentParts()
         ours: dict[str, Build] = {**STAGE_KINDS}
-        for name, kind in (*WORKER_KINDS.items(), *RESOURCE_KINDS.items()):
+        for name, kind in (*WORKER_KINDS.items(), *RESOURCE_KINDS.items(), *SURROUNDING_KINDS.items()):
             ours[name] = partial(kind, self.parts)
         self.kinds: dict[str, Build] = ours if kinds is None else dict(kinds)
         self._now = now
         self._in_force: dict[str, _InForce] = {}
+        # Over, and what they did is still there: to end one again is to try again.
+        self._not_undone: dict[str, _InForce] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
     # --- the stages ------------------------------------------------------------------------------------------------
@@ -90,7 +96,7 @@ class Chaos:
         if not self._in_force:
             return ()
         faults = (one.fault for one in self._in_force.values())
-        return [fault for fault in faults if isinstance(fault, StageFault) and fault.stage == stage]
+        return [fault for fault in faults if isinstance(fault, StageFault) and fault.stands_at(stage)]
 
     def of_kind(self, kind: type[ChaosFault]) -> list[Any]:
         """Return the faults in force that are of a class."""
@@ -112,20 +118,32 @@ class Chaos:
         build = self.kinds.get(request.kind)
         if build is None:
             raise ValueError(f"kind: got {request.kind!r}; legal here: {', '.join(self.kinds)}")
-        if len(self._in_force) >= MOST_FAULTS:
+        if request.id in self._not_undone:
+            raise ConflictError(f"the fault {request.id} was there before and could not be undone; end it again first")
+        if len(self._in_force) + len(self._not_undone) >= MOST_FAULTS:
             raise ValueError(f"{MOST_FAULTS} faults are in force; end some of them first")
-        fault = build(request)
-        await fault.begin()
         since_ns = self._now()
-        one = _InForce(fault, datetime.now(UTC).isoformat(timespec="milliseconds"), since_ns, 0)
+        one = _InForce(build(request), datetime.now(UTC).isoformat(timespec="milliseconds"), since_ns, since_ns)
+        # Before it begins: whoever comes meanwhile meets it, and can end it.
         self._in_force[request.id] = one
-        self._lease(one, request)
-        _log.warning("fault %s (%s) is in force", request.id, request.kind)
+        try:
+            async with one.lock:
+                await one.fault.begin()
+        except BaseException:
+            self._in_force.pop(request.id, None)
+            await self._undo(one)
+            raise
+        if self._in_force.get(request.id) is one:
+            self._lease(one, request)
+            _log.warning("fault %s (%s) is in force", request.id, request.kind)
         return self._state(one)
 
     async def end(self, fault_id: str) -> dict[str, Any]:
-        """Undo a fault; return its last state. Raises UnknownFaultError."""
-        one = self._in_force.pop(fault_id, None)
+        """Undo a fault; return its last state, `undone` in it. Raises UnknownFaultError.
+
+        One that could not be undone is told until it is: to end it again is to try again.
+        """
+        one = self._in_force.pop(fault_id, None) or self._not_undone.pop(fault_id, None)
         if one is None:
             raise UnknownFaultError(f"no fault {fault_id} is in force")
         await self._undo(one)
@@ -138,8 +156,8 @@ class Chaos:
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     def states(self) -> list[dict[str, Any]]:
-        """Return every fault in force with what it has counted."""
-        return [self._state(one) for one in self._in_force.values()]
+        """Return every fault in force with what it has counted, and those that could not be undone."""
+        return [self._state(one) for one in (*self._in_force.values(), *self._not_undone.values())]
 
     def _lease(self, one: _InForce, request: FaultRequest) -> None:
         one.expires_ns = self._now() + round(request.lease_s * NS_PER_S)
@@ -159,14 +177,21 @@ class Chaos:
     async def _undo(self, one: _InForce) -> None:
         if one.timer is not None:
             one.timer.cancel()
-        one.fault.over.set()
+        fault = one.fault
+        fault.over.set()
         try:
-            await one.fault.end()
+            async with one.lock:
+                await fault.end()
         except Exception as error:  # noqa: BLE001 - whatever it is, the other faults are undone, too
-            _log.exception("fault %s could not be undone", one.fault.request.id)
-            one.fault.tally.detail = f"could not be undone: {error}"
+            _log.exception("fault %s could not be undone", fault.request.id)
+            fault.tally.detail = f"could not be undone: {str(error) or type(error).__name__}"
+            one.is_undone = False
+            self._not_undone[fault.request.id] = one
         else:
-            _log.warning("fault %s is over", one.fault.request.id)
+            _log.warning("fault %s is over", fault.request.id)
+            if one.is_undone is False:
+                fault.tally.detail = "undone at another try"
+            one.is_undone = True
 
     def _state(self, one: _InForce) -> dict[str, Any]:
         request, tally = one.fault.request, one.fault.tally
@@ -185,6 +210,7 @@ class Chaos:
             "counts": {"seen": tally.seen, **tally.counts},
             "calls": list(tally.calls),
             "detail": tally.detail,
+            **({} if one.is_undone is None else {"undone": one.is_undone}),
         }
 
 

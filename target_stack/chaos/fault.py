@@ -89,15 +89,24 @@ def loop_ns() -> int:
 
 
 class StageFault(ChaosFault):
-    """A fault that meets the requests of one stage."""
+    """A fault that meets the requests of a stage."""
 
     stage: str
+    # Whether it also takes hold of requests that were under way when it began.
+    catches_running = False
+
+    def stands_at(self, stage: str) -> bool:
+        """Whether requests of that stage meet it."""
+        return stage == self.stage
 
     async def meet(self, passage: "Passing") -> None:
         """Do what it does to one request before its work; may wait, and may raise what the stage itself could."""
 
     async def leave(self, passage: "Passing", work_s: float) -> None:
         """Do what it does after the request's work, which took `work_s`."""
+
+    def overtake(self, passage: "Passing") -> None:
+        """Do what it does to a request that was under way when it began, at the end of its work; may raise."""
 
 
 @dataclass(slots=True)
@@ -108,3 +117,5 @@ class Passing:
     call_id: str
     # The request is answered with nothing, and its work is not done.
     is_empty: bool = False
+    # What it has met, in order.
+    met: list[StageFault] = field(default_factory=list)

@@ -16,15 +16,30 @@ async def passage(stage: str, faults: Callable[[str], Sequence[StageFault]]) -> 
     """
     scope = call_scope()
     passing = Passing(stage, scope.call_id if scope is not None else "")
-    met = []
     for fault in faults(stage) if scope is not None else ():
         fault.tally.seen += 1
         if fault.chooses(passing.call_id):
-            met.append(fault)
+            passing.met.append(fault)
             await fault.meet(passing)
     begun_ns = loop_ns()
-    yield passing
+    failure: Exception | None = None
+    try:
+        yield passing
+    except Exception as error:  # noqa: BLE001 - raised again below, once it is known what the faults have to do with it
+        failure = error
     work_s = (loop_ns() - begun_ns) / NS_PER_S
-    for fault in met:
+    if scope is not None:
+        _overtake(passing, faults(stage))
+    if failure is not None:
+        raise failure
+    for fault in passing.met:
         if not fault.over.is_set():
             await fault.leave(passing, work_s)
+
+
+def _overtake(passing: Passing, in_force: Sequence[StageFault]) -> None:
+    for fault in in_force:
+        if fault.catches_running and fault not in passing.met:
+            fault.tally.seen += 1
+            if fault.chooses(passing.call_id):
+                fault.overtake(passing)

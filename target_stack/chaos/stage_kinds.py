@@ -54,9 +54,13 @@ class Slow(_OfStage):
         """Read its parameters."""
         self._factor = parameters.number("factor", low=1.0, high=1_000)
 
+    def more_s(self, work_s: float) -> float:
+        """Return by how much longer than that the work takes."""
+        return (self._factor - 1) * work_s
+
     async def leave(self, passage: Passing, work_s: float) -> None:
         """Let as much more time pass."""
-        more_s = (self._factor - 1) * work_s
+        more_s = self.more_s(work_s)
         if more_s > 0:
             self.tally.touch(passage.call_id, delay_ms=round(more_s * 1000))
             await self.hold(more_s)

@@ -1,11 +1,13 @@
 """The stages, each behind its faults. What a stage offers beyond its protocol passes through."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, Generic, TypeVar
 
 from target_stack.chaos.fault import StageFault
 from target_stack.chaos.passage import passage
+from target_stack.chaos.stage_kinds import Slow
+from target_stack.chaos.stretched import stretched
 from target_stack.frames import Pcm
 from target_stack.pipeline.reply import NO_SAMPLES
 from target_stack.stages.llm import LanguageModel
@@ -44,7 +46,8 @@ class ChaosStt(_Behind[SpeechToText]):
         """Return the words, if the faults let it come to that."""
         async with passage("stt", self._faults) as passing:
             if passing.is_empty:
-                return Transcription("", 0.0, 0.0)
+                # Emulated words are nobody's, and so are none of them: no transcript to be told or scored.
+                return Transcription("", 0.0, 0.0, is_emulated=getattr(self._inner, "is_emulated", False))
             return await self._inner.transcribe(samples)
 
 
@@ -67,14 +70,17 @@ class ChaosLlm(_Behind[LanguageModel]):
     """`LanguageModel` behind the faults of "llm"."""
 
     async def stream(self, history: Sequence[Message]) -> AsyncGenerator[str]:
-        """Yield the reply's text, if the faults let it come to that. What slows the work slows the first piece."""
-        async with aclosing(self._inner.stream(history)) as pieces:
+        """Yield the reply's text, if the faults let it come to that. What slows the work slows every piece."""
+        async with aclosing(self._inner.stream(history)) as pieces, AsyncExitStack() as stack:
             async with passage("llm", self._faults) as passing:
                 if passing.is_empty:
                     return
-                first = await anext(pieces, None)
+                paced = pieces
+                if slows := [fault for fault in passing.met if isinstance(fault, Slow)]:
+                    paced = await stack.enter_async_context(aclosing(stretched(pieces, slows)))
+                first = await anext(paced, None)
             if first is None:
                 return
             yield first
-            async for piece in pieces:
+            async for piece in paced:
                 yield piece

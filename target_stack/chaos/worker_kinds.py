@@ -57,8 +57,10 @@ class ColdStart(StageFault):
         self._parts = parts
         self._is_loaded = asyncio.Event()
         self._loading: asyncio.Task[None] | None = None
-        if self.stage not in parts.servers and not hasattr(parts.stages.get(self.stage), "load"):
+        loader = parts.loader(self.stage)
+        if loader is None:
             raise ValueError(f"parameters.stage: {self.stage} of this agent has no model of ours to load")
+        self._loader = loader
 
     async def begin(self) -> None:
         """Begin to load."""
@@ -70,9 +72,7 @@ class ColdStart(StageFault):
             server = self._parts.servers.get(self.stage)
             if server is not None:
                 await server.kill()
-                await server.start()
-            else:
-                await self._parts.stages[self.stage].load()
+            await self._loader()
             self.tally.touch(load_ms=round(ms_between(begun_ns, monotonic_ns())))
         except Exception as error:  # noqa: BLE001 - told as what became of the fault; requests go on to what there is
             _log.exception("fault %s: the model could not be loaded", self.request.id)
@@ -123,6 +123,8 @@ class Saturation(ChaosFault):
                 self.tally.counts["refused"] += 1
                 await asyncio.sleep(_REFUSED_PAUSE_S)
             self.tally.touched += 1
+            # A stage that answers at once would keep the whole agent from everything else.
+            await asyncio.sleep(0)
 
     async def _ask(self) -> None:
         match self._stage:

@@ -1,23 +1,32 @@
 """Everything that goes on beside a headless run, begun and ended with it."""
 
 import argparse
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.commands.live.audit_watch import AuditWatch
 from harness.commands.live.target_poll import TargetPoll
+from harness.commands.live.target_processes import TargetProcesses, from_option
 from harness.commands.live.watch import AlertWatch
 from harness.commands.live.webhook import Webhook, check_url
 from harness.model.errors import ScenarioError
 from harness.report.analysis import load_runbook
+from harness.scenario.audit_block import AuditBlock
 from harness.scenario.check import Prepared
+from harness.scenario.faults import admin_of, origin_of
 
 _POLLED = ("http", "ws")
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse a webhook that cannot be one; raises ScenarioError."""
+    """Refuse a webhook, or processes to audit, that cannot be; raises ScenarioError."""
+    if options.audit_pid:
+        from_option(options.audit_pid)
+        if options.web or options.worker:
+            raise ScenarioError("--audit-pid: not with --web or --worker; a headless run's process does the leak audit")
     if options.webhook is None:
         return
     check_url(options.webhook)
@@ -33,11 +42,16 @@ def beside(
     run_id: str,
     infos: Mapping[str, Mapping[str, Any] | None],
 ) -> Iterator[None]:
-    """Watch for alerts and ask the bundled agent for its metrics, while the run goes.
+    """Watch for alerts and leaks, and ask the bundled agent for its metrics, while the run goes.
 
     Workers on other machines have clocks of their own, which only the report sets right: a master's run is not watched.
     """
     with ExitStack() as stack:
+        audit = _audit(options, prepared, run_dir)
+        if audit is not None:
+            audit.start()
+            # The last to be closed: it waits for the target to come to rest.
+            stack.callback(audit.close)
         for poll in _polls(prepared, run_dir, infos):
             poll.start()
             stack.callback(poll.close)
@@ -49,6 +63,22 @@ def beside(
             watch.start()
             stack.callback(watch.close)
         yield
+
+
+def _audit(options: argparse.Namespace, prepared: Prepared, run_dir: Path) -> AuditWatch | None:
+    """Return the leak audit where the scenario or the command line asks for one."""
+    named = from_option(options.audit_pid or ())
+    said = prepared.loaded.scenario.audit
+    if said is None and not named:
+        return None
+    block = said or AuditBlock()
+    block = block.model_copy(update={"processes": [*block.processes, *named]})
+    urls = [target.url for target in prepared.targets.values()]
+    admin = admin_of(prepared.loaded.scenario, urls, os.environ)
+    origins = dict.fromkeys(origin for url in urls if (origin := origin_of(url)))
+    if admin is not None:
+        origins.setdefault(admin.url)
+    return AuditWatch(run_dir, block, TargetProcesses(list(origins), block.processes, prepared.loaded.path.parent))
 
 
 def _polls(prepared: Prepared, run_dir: Path, infos: Mapping[str, Mapping[str, Any] | None]) -> list[TargetPoll]:

@@ -1,4 +1,4 @@
-"""The bundled agent's own metrics while a run goes: GPUs and rate limits, into target.jsonl.
+"""The bundled agent's own metrics while a run goes: GPUs, rate limits, lost replies, into target.jsonl.
 
 Only an agent that says in its /healthz that it is ours is asked; no other is polled.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness.measure.target_series import GPU_UTILISATION, RATE_LIMIT_HITS
+from harness.measure.target_series import CONTEXT_OVERFLOWS, GPU_UTILISATION, RATE_LIMIT_HITS
 from harness.model.clock import monotonic_ns
 from harness.model.codec import to_json
 from harness.model.prometheus_text import samples_of
@@ -21,7 +21,11 @@ from harness.model.target_sample import TargetSample
 TARGET_FILE = "target.jsonl"
 _EVERY_S, _TIMEOUT_S, _MOST_BYTES = 5.0, 3.0, 4_000_000
 _GPU = "callquake_gpu_utilisation_ratio"
-_LIMITED = "callquake_rate_limited_total"
+# Counters, of all label values together, and what they are called in a run.
+_COUNTERS = {
+    "callquake_rate_limited_total": RATE_LIMIT_HITS,
+    "callquake_llm_lost_to_overflow_total": CONTEXT_OVERFLOWS,
+}
 
 
 class MetricsReader:
@@ -32,21 +36,21 @@ class MetricsReader:
 
     def read(self, text: str, at_ns: int) -> Iterator[TargetSample]:
         """Yield what the text (Prometheus exposition format 0.0.4) tells."""
-        limited: float | None = None
+        counted: dict[str, float] = {}
         for sample in samples_of(text):
             # NaN is how a gauge says that it knows nothing.
             if not math.isfinite(sample.value):
                 continue
             if sample.name == _GPU:
                 yield TargetSample(at_ns, GPU_UTILISATION, sample.value, sample.label_text)
-            elif sample.name == _LIMITED:
-                limited = (limited or 0.0) + sample.value
-        if limited is not None:
-            before = self._last.get(_LIMITED)
-            self._last[_LIMITED] = limited
+            elif sample.name in _COUNTERS:
+                counted[sample.name] = counted.get(sample.name, 0.0) + sample.value
+        for name, total in counted.items():
+            before = self._last.get(name)
+            self._last[name] = total
             if before is not None:
                 # A counter that fell began anew.
-                yield TargetSample(at_ns, RATE_LIMIT_HITS, limited - before if limited >= before else limited)
+                yield TargetSample(at_ns, _COUNTERS[name], total - before if total >= before else total)
 
 
 class TargetPoll:

@@ -3,7 +3,7 @@
 from harness.faults.engine_fault import make
 from harness.faults.kind import Kind
 from harness.faults.parameter import Parameter, choice, number, text, whole
-from harness.model.fault import Direction, Fault, Symptom, Where
+from harness.model.fault import Direction, Fault, Symptom, Unmoved, Where
 from harness.protocols.dtmf import DIGITS
 
 ICE_WAYS = ("blocked_udp", "wrong_credentials", "dead_turn", "mdns_only")
@@ -19,6 +19,7 @@ def _kind(
     evidence: str,
     needs: str = "",
     symptoms: tuple[Symptom, ...] = (),
+    unmoved: tuple[Unmoved, ...] = (Unmoved("error_rate", 0.05), Unmoved("setup_ms p50", 200.0)),
 ) -> Kind:
     return Kind(
         name=name,
@@ -30,6 +31,7 @@ def _kind(
         make=make,
         needs=needs,
         symptoms=symptoms,
+        unmoved=unmoved,
     )
 
 
@@ -65,6 +67,7 @@ KINDS = (
         "calls set up so; with `wrong_credentials` and `dead_turn` those that have a TURN server",
         "WebRTC; for the two of TURN a target with `ice.servers`",
         (Symptom("error_rate", Direction.UP, 0.1),),
+        (Unmoved("ttfb_ms p50", 200.0),),
     ),
     _kind(
         "caller.dtls_failure",
@@ -73,6 +76,7 @@ KINDS = (
         "calls set up so",
         "WebRTC",
         (Symptom("drop_off", Direction.UP, 0.1),),
+        (Unmoved("ttfb_ms p50", 200.0),),
     ),
 )
 

@@ -3,58 +3,49 @@
 import json
 import shlex
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-from harness.faults.effect import Effect, FaultError, Means
+from harness.faults.effect import Effect, Means, Undoing
+from harness.faults.errors import FaultError
+from harness.faults.http_json import NoAnswerError, exchange
 from harness.faults.kind import Kind
 from harness.faults.parameter import choice, number, text, texts
-from harness.faults.reverts import Revert, RevertError, by_command, by_http, undo
+from harness.faults.reverts import by_command, by_http
 from harness.model.fault import Evidence, Fault, Where
 from harness.model.secrets import expand
 
+_TIMEOUT_S = 10.0
+_ANSWERED = "requests answered with 2xx"
 _METHODS = ("POST", "PUT", "PATCH", "DELETE", "GET")
 
 
-class _Command:
+class _Command(Undoing):
     """A command that breaks, one that counts what was broken, one that mends."""
 
     def __init__(self, fault: Fault, means: Means, do: list[str], back: list[str], count: list[str]) -> None:
+        reverts = (by_command(f"what `{shlex.join(do)}` did", back, means.folder),) if back else ()
+        super().__init__(reverts, "as its own command counts" if count else "commands that succeeded", means.environ)
         self._fault, self._means, self._do, self._count = fault, means, do, count
         self._touched = 0
-        self._is_undone = False
-        self.reverts: tuple[Revert, ...] = (
-            (by_command(f"what `{shlex.join(do)}` did", back, means.folder),) if back else ()
-        )
 
     def start(self) -> None:
         """Run it. Raises FaultError where it fails."""
+        # Set before: a command that fails may have done the half of it.
+        self._is_in_force = True
         self._run(self._do)
         # Without a count of its own the command's success is all the evidence there is.
         self._touched = 0 if self._count else 1
 
-    def evidence(self) -> Evidence:
+    def _look(self) -> Evidence:
         """Return the last number that the counting command prints, or that the command succeeded."""
-        if self._count and not self._is_undone:
+        if self._count:
             said = self._run(self._count).split()
             try:
                 self._touched = max(self._touched, int(float(said[-1])))
             except (IndexError, ValueError) as error:
                 raise FaultError(f"{self._fault.name}: `{shlex.join(self._count)}` printed no number") from error
-        return Evidence(self._touched, "as its own command counts" if self._count else "commands that succeeded")
-
-    def stop(self) -> Evidence:
-        """Mend it. Raises FaultError."""
-        try:
-            evidence = self.evidence()
-        except FaultError as error:
-            evidence = Evidence(self._touched, "as its own command counts", detail=str(error))
-        if not self._is_undone:
-            _undo_all(self.reverts, self._means)
-            self._is_undone = True
-        return evidence
+        return Evidence(self._touched, self._last.what)
 
     def _run(self, words: list[str]) -> str:
         try:
@@ -76,57 +67,39 @@ class _Command:
         return done.stdout
 
 
-def _undo_all(reverts: tuple[Revert, ...], means: Means) -> None:
-    for revert in reverts:
-        try:
-            undo(revert, means.environ)
-        except RevertError as error:
-            raise FaultError(str(error)) from error
-
-
-class _Request:
+class _Request(Undoing):
     """An HTTP request that breaks, and one that mends."""
 
     def __init__(self, fault: Fault, means: Means) -> None:
-        self._fault, self._means = fault, means
         said = fault.parameters
-        self._headers = dict(_header(line) for line in _texts(said.get("headers")))
+        headers = dict(_header(line) for line in _texts(said.get("headers")))
+        about, url = f"what {said['method']} {said['url']} did", said.get("revert_url")
+        reverts = (by_http(about, str(said["revert_method"]), str(url), headers),) if url else ()
+        super().__init__(reverts, _ANSWERED, means.environ)
+        self._fault, self._means, self._headers = fault, means, headers
         self._status = 0
-        self._is_undone = False
-        revert_url = said.get("revert_url")
-        about = f"what {said['method']} {said['url']} did"
-        self.reverts: tuple[Revert, ...] = (
-            (by_http(about, str(said["revert_method"]), str(revert_url), self._headers),) if revert_url else ()
-        )
 
     def start(self) -> None:
         """Ask. Raises FaultError for any answer but a 2xx."""
-        said = self._fault.parameters
+        said, environ = self._fault.parameters, self._means.environ
+        # Set before: a request whose answer is lost may have been carried out.
+        self._is_in_force = True
         try:
-            headers = {name: expand(value, self._means.environ) for name, value in self._headers.items()}
+            url = expand(str(said["url"]), environ)
+            headers = {name: expand(value, environ) for name, value in self._headers.items()}
             body = str(said["body"]).encode() if "body" in said else None
-            if body is not None:
-                headers.setdefault("Content-Type", "application/json")
-            url = expand(str(said["url"]), self._means.environ)
-            request = urllib.request.Request(url, body, headers, method=str(said["method"]))  # noqa: S310  http(s) by `_rule`
-            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  same
-                self._status = answer.status
-        except urllib.error.HTTPError as error:
-            with error:
-                raise FaultError(f"{self._fault.name}: {said['url']}: HTTP {error.code}") from error
-        except (OSError, ValueError) as error:
-            raise FaultError(f"{self._fault.name}: {said['url']}: {getattr(error, 'reason', None) or error}") from error
+            answer = exchange(str(said["method"]), url, body, headers, timeout_s=_TIMEOUT_S)
+        except (NoAnswerError, ValueError) as error:
+            # What the URL's variables hold is not to be told.
+            why = error.why if isinstance(error, NoAnswerError) else error
+            raise FaultError(f"{self._fault.name}: {said['url']}: {why}") from error
+        if not answer.is_good:
+            raise FaultError(f"{self._fault.name}: {said['url']}: HTTP {answer.status}")
+        self._status = answer.status
 
-    def evidence(self) -> Evidence:
+    def _look(self) -> Evidence:
         """Return that the request was answered with a 2xx: all that is known here."""
-        return Evidence(int(200 <= self._status < 300), "requests answered with 2xx", {"status": self._status})
-
-    def stop(self) -> Evidence:
-        """Mend it. Raises FaultError."""
-        if not self._is_undone:
-            _undo_all(self.reverts, self._means)
-            self._is_undone = True
-        return self.evidence()
+        return Evidence(int(self._status > 0), _ANSWERED, {"status": self._status})
 
 
 def _texts(value: object) -> list[str]:
@@ -141,8 +114,8 @@ def _header(line: str) -> tuple[str, str]:
 def _rule(parameters: Mapping[str, Any]) -> str:
     values = dict(parameters)
     for name in ("url", "revert_url"):
-        if name in values and not str(values[name]).startswith(("http://", "https://")):
-            return f"{name} {values[name]!r}; legal: http:// or https://"
+        if name in values and not str(values[name]).startswith(("http://", "https://", "${")):
+            return f"{name} {values[name]!r}; legal: http:// or https://, or ${{NAME}} for such a one"
     if any(":" not in line for line in values.get("headers") or ()):
         return f"headers {json.dumps(list(values['headers']))}; legal: texts like 'Name: value'"
     return ""

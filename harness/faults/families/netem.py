@@ -6,10 +6,11 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from harness.faults.effect import Effect, FaultError, Means
+from harness.faults.effect import Effect, Means, Undoing
+from harness.faults.errors import FaultError
 from harness.faults.kind import Kind
 from harness.faults.parameter import number, text
-from harness.faults.reverts import Revert, RevertError, by_command, undo
+from harness.faults.reverts import by_command
 from harness.model.fault import Evidence, Fault, Where
 
 # tc's words for "there is nothing to delete".
@@ -19,23 +20,22 @@ _GONE = (
     "Cannot find device",
     "Cannot open network namespace",
 )
+_WHAT = "packets through the qdisc"
 _DROPPED = re.compile(r"Sent \d+ bytes (\d+) pkt \(dropped (\d+)")
 
 
-class _Netem:
+class _Netem(Undoing):
     """One qdisc at the root of a device."""
 
     def __init__(self, fault: Fault, means: Means) -> None:
-        self._fault, self._means = fault, means
+        self._fault = fault
         said = fault.parameters
         self._prefix = ["ip", "netns", "exec", str(said["namespace"])] if "namespace" in said else []
         self._device = str(said["device"])
         self._what = _netem_words(fault)
         back = [*self._prefix, "tc", "qdisc", "del", "dev", self._device, "root", "netem"]
         where = f"{self._device} in {said['namespace']}" if "namespace" in said else self._device
-        self.reverts: tuple[Revert, ...] = (by_command(f"netem on {where}", back, gone=_GONE),)
-        self._last = Evidence(what="packets through the qdisc")
-        self._is_in_force = False
+        super().__init__((by_command(f"netem on {where}", back, gone=_GONE),), _WHAT, means.environ)
 
     def start(self) -> None:
         """Add the qdisc. Raises FaultError, also where there is one already: it would not come back."""
@@ -44,37 +44,17 @@ class _Netem:
         self._tc("qdisc", "add", "dev", self._device, "root", "netem", *self._what)
         self._is_in_force = True
 
-    def evidence(self) -> Evidence:
+    def _look(self) -> Evidence:
         """Return what the kernel has counted at the qdisc: dropped packets, or all where none is to be dropped."""
-        if self._is_in_force:
-            found = _DROPPED.search(self._tc("-s", "qdisc", "show", "dev", self._device, "root"))
-            passed, dropped = (int(found[1]), int(found[2])) if found else (0, 0)
-            drops = any(float(str(self._fault.parameters.get(name, 0))) for name in ("loss_ratio",))
-            touched = dropped if drops and not self._delays else passed + dropped if self._what else 0
-            self._last = Evidence(
-                touched, "packets through the qdisc", {"packets_passed": passed, "packets_dropped": dropped}
-            )
-        return self._last
+        found = _DROPPED.search(self._tc("-s", "qdisc", "show", "dev", self._device, "root"))
+        passed, dropped = (int(found[1]), int(found[2])) if found else (0, 0)
+        drops = any(float(str(self._fault.parameters.get(name, 0))) for name in ("loss_ratio",))
+        touched = dropped if drops and not self._delays else passed + dropped if self._what else 0
+        return Evidence(touched, _WHAT, {"packets_passed": passed, "packets_dropped": dropped})
 
     @property
     def _delays(self) -> bool:
         return any(float(str(self._fault.parameters.get(name, 0))) for name in ("delay_ms", "jitter_ms", "rate_kbps"))
-
-    def stop(self) -> Evidence:
-        """Delete the qdisc. Raises FaultError."""
-        if not self._is_in_force:
-            return self._last
-        try:
-            self.evidence()
-        except FaultError as error:
-            self._last = Evidence(self._last.touched, self._last.what, self._last.counts, detail=str(error))
-        try:
-            for revert in self.reverts:
-                undo(revert, self._means.environ)
-        except RevertError as error:
-            raise FaultError(str(error)) from error
-        self._is_in_force = False
-        return self._last
 
     def _tc(self, *words: str) -> str:
         try:

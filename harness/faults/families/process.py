@@ -8,22 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.faults.effect import Effect, FaultError, Means
+from harness.faults.effect import Effect, Means, undo_all
+from harness.faults.errors import FaultError
 from harness.faults.kind import Kind
 from harness.faults.owner import Owner, is_alive, owner_of
 from harness.faults.parameter import choice, number, text
-from harness.faults.reverts import Revert, by_signal, by_start, undo
+from harness.faults.reverts import Revert, by_signal, by_start
 from harness.model.fault import Evidence, Fault, Where
 
-_WHICH = (
+WHICH = (
     text("pid_file", "file that holds the process's number", None),
     number("pid", "the process's number", None, low=2),
     text("pattern", "the only process whose command line holds this text", None),
 )
+RESTART = text("restart", "command that starts it again, without a shell; left out, somebody else does", None)
 _SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT, "HUP": signal.SIGHUP}
 
 
-def _one_of(parameters: Mapping[str, Any]) -> str:
+def one_of(parameters: Mapping[str, Any]) -> str:
+    """Say what is wrong where not exactly one of WHICH is given."""
     given = [name for name in ("pid_file", "pid", "pattern") if name in parameters]
     return "" if len(given) == 1 else "needs exactly one of: pid_file, pid, pattern"
 
@@ -61,7 +64,7 @@ def _by_pattern(fault: Fault, pattern: str) -> Owner:
     return owner
 
 
-class _Stopped:
+class Stopped:
     """A process that is stopped, and goes on afterwards."""
 
     def __init__(self, fault: Fault, process: Owner) -> None:
@@ -86,8 +89,7 @@ class _Stopped:
     def stop(self) -> Evidence:
         """Let it go on."""
         evidence = self.evidence()
-        for revert in self.reverts:
-            undo(revert, {})
+        undo_all(self.reverts)
         return evidence
 
 
@@ -99,7 +101,7 @@ def _is_stopped(process: Owner) -> bool:
     return said.rpartition(")")[2].split()[0] in ("T", "t") and is_alive(process)
 
 
-class _Killed:
+class Killed:
     """A process that is ended, and started again afterwards where somebody said how."""
 
     def __init__(self, fault: Fault, means: Means, process: Owner) -> None:
@@ -113,7 +115,7 @@ class _Killed:
     def start(self) -> None:
         """End it. Raises FaultError."""
         try:
-            os.kill(self._process.pid, _SIGNALS[str(self._fault.parameters["signal"])])
+            os.kill(self._process.pid, _SIGNALS[str(self._fault.parameters.get("signal", "KILL"))])
         except OSError as error:
             raise FaultError(f"{self._fault.name}: process {self._process.pid}: {error.strerror}") from error
 
@@ -126,17 +128,16 @@ class _Killed:
         evidence = self.evidence()
         if not self._is_undone:
             self._is_undone = True
-            for revert in self.reverts:
-                undo(revert, {})
+            undo_all(self.reverts)
         return evidence
 
 
 def _make_stop(fault: Fault, means: Means) -> Effect:
-    return _Stopped(fault, find_process(fault, means))
+    return Stopped(fault, find_process(fault, means))
 
 
 def _make_kill(fault: Fault, means: Means) -> Effect:
-    return _Killed(fault, means, find_process(fault, means))
+    return Killed(fault, means, find_process(fault, means))
 
 
 KINDS = (
@@ -144,13 +145,13 @@ KINDS = (
         name="process.stop",
         where=Where.INFRASTRUCTURE,
         about="a process stands still (SIGSTOP) and goes on afterwards: it keeps its connections and answers nothing",
-        parameters=_WHICH,
+        parameters=WHICH,
         evidence="the kernel's word that the process is stopped",
         reverts="SIGCONT, journalled; never to another process that has come to have its number",
         make=_make_stop,
         needs="the right to signal it",
         example={"pattern": "coturn"},
-        rule=_one_of,
+        rule=one_of,
         filters=(),
     ),
     Kind(
@@ -158,16 +159,16 @@ KINDS = (
         where=Where.INFRASTRUCTURE,
         about="a process is ended, and started again afterwards where `restart` says how",
         parameters=(
-            *_WHICH,
+            *WHICH,
             choice("signal", "what ends it", tuple(_SIGNALS), "KILL"),
-            text("restart", "command that starts it again, without a shell; left out, somebody else does", None),
+            RESTART,
         ),
         evidence="the process is gone from the process table",
         reverts="`restart` is run, journalled, unless the process itself survived",
         make=_make_kill,
         needs="the right to signal it",
         example={"pid_file": "/run/coturn.pid", "restart": "systemctl start coturn"},
-        rule=_one_of,
+        rule=one_of,
         filters=(),
     ),
 )

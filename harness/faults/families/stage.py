@@ -112,7 +112,7 @@ KINDS = (
         "processes killed, and how long the model took to load again",
         (_UNANSWERED,),
         share=False,
-        needs="a stage that is a process of the bundled agent's: the local language model",
+        needs="a stage that is a process of the bundled agent: the local language model, or an emulated stage",
     ),
     target_kind(
         "stage.cold_start",

@@ -103,7 +103,8 @@ def flush(media: Any) -> None:
         at = _send_some(media, at, count)
     took = monotonic_ns(media) - before
     for slot in range(count):
-        _settle(media, slot, before + took * (slot + 1) // count)
+        # When its turn in the batch began: no answer to it can be older, however fast the other side is.
+        _settle(media, slot, before + took * slot // count)
     batch.fill[0] = 0
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from harness.media.peer.ice_port import Port
+from harness.media.peer.ice_port import DeafPort, Port
 from harness.media.spec import Address
 from harness.media.timers import Timer, Timers
 from harness.protocols import stun
@@ -179,6 +179,17 @@ class IceAgent:
         self._remote = None
         # Who made this agent holds it, and these hold who made it.
         self._on_selected = self._on_dtls = self._on_lost = _forget
+
+    def fall_silent(self) -> None:
+        """Answer no check and ask for no consent any more; what the selected pair still sends goes nowhere."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for port in self._ports:
+            port.owners.pop(self.ufrag.encode(), None)
+        if self.selected is not None:
+            self._forget_check(self.selected)
+            self.selected.port = DeafPort(self.selected.port.address)
 
     # --- pairs ---------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from harness.media.loop import MediaLoop
 from harness.media.port import MediaPort
 from harness.media.spec import Address
-from harness.model.errors import RemoteProtocolError
+from harness.model.errors import LocalProtocolError, RemoteProtocolError
 from harness.protocols import stun
 
 
@@ -137,6 +137,24 @@ class IcePort(Port):
 
     def _arrived(self, data: bytes, source: Address, _at_ns: int) -> None:
         self.arrived(data, source)
+
+
+class DeafPort(Port):
+    """Stands for a port from which nothing is to leave any more."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__()
+        self.address = address
+
+    def send(self, data: bytes, to: Address) -> None:
+        """Send nothing."""
+
+    async def path(self, remote: Address) -> MediaPath:
+        """Have no way anywhere."""
+        raise LocalProtocolError(f"nothing leaves for {remote[0]}:{remote[1]} any more")
+
+    def close(self) -> None:
+        """Have nothing to close."""
 
 
 def ignore(_data: bytes, _source: Address, _at_ns: int) -> None:

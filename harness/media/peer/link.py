@@ -132,6 +132,10 @@ class PeerLink:
             dtls_up_ns=self._dtls_up_ns,
         )
 
+    def vanish(self) -> None:
+        """Send nothing any more, and answer nothing: neither checks, nor DTLS, nor a goodbye. Media are the loop's."""
+        self.ice.fall_silent()
+
     def close(self) -> None:
         """Say goodbye and let go of everything; any number of times."""
         if self._is_closed:

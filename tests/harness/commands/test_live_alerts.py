@@ -165,4 +165,7 @@ def test_the_target_s_metrics_become_samples() -> None:
     assert (hits.name, hits.value) == ("rate_limit_hits", 5)
     (again,) = reader.read('callquake_rate_limited_total{stage="llm"} 2\n', 7)
     assert again.value == 2
+    assert not list(reader.read("callquake_llm_lost_to_overflow_total 2\n", 7))
+    (lost,) = reader.read("callquake_llm_lost_to_overflow_total 5\n", 8)
+    assert (lost.name, lost.value) == ("context_overflows", 3)
     assert not list(reader.read("callquake_gpu_utilisation_ratio NaN\ncallquake_rate_limited_total NaN\n", 8))

@@ -10,7 +10,18 @@ from harness.engine.fault_desk import takes_in
 from harness.faults.catalogue import KINDS
 from harness.faults.check import check_parameters
 from harness.model.fault import Fault, FaultFilter
-from harness.model.plan import CallLimits, CallPlan, IceServer, IceSpec, Patience, Persona, PlannedTurn, TargetSpec
+from harness.model.plan import (
+    CallLimits,
+    CallPlan,
+    IceServer,
+    IceSpec,
+    Misconduct,
+    Patience,
+    Persona,
+    PlannedTurn,
+    SipSpec,
+    TargetSpec,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -76,12 +87,49 @@ def test_keys_are_pressed_where_keys_can_be():
         ("caller.dtmf_flood", replace(PLAN, target=replace(PLAN.target, transport="sip")), {"times": 0}),
         ("caller.ice_failure", PLAN, {"how": "dead_turn"}),
         ("caller.dtls_failure", replace(PLAN, target=replace(PLAN.target, transport="sip")), {}),
+        ("caller.no_ack", PLAN, {}),
+        ("caller.malformed_sip", PLAN, {}),
+        ("caller.slow_signalling", PLAN, {"delay_ms": 0}),
+        ("caller.barge_in", PLAN, {"times": 0, "after_ms": 0}),
+        ("caller.malformed_sdp", replace(PLAN, target=replace(PLAN.target, transport="media_stream")), {}),
     ],
 )
 def test_what_cannot_change_a_call_touches_nothing(kind, plan, parameters):
     varied, told = vary(kind, plan, **parameters)
     assert varied == plan
     assert (told.touched, told.counts["seen"]) == (0, 1)
+
+
+SIP = replace(PLAN, target=TargetSpec("sip:a@127.0.0.1", "sip", "", codec="PCMU", sip=SipSpec()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "plan", "parameters", "expected"),
+    [
+        ("caller.no_ack", SIP, {}, Misconduct(never_acks=True)),
+        ("caller.malformed_sip", SIP, {"ratio": 0.25}, Misconduct(malformed_ratio=0.25)),
+        ("caller.slow_signalling", PLAN, {"delay_ms": 700}, Misconduct(signalling_delay_ms=700)),
+        ("caller.slow_signalling", SIP, {"delay_ms": 700}, Misconduct(signalling_delay_ms=700)),
+        ("caller.barge_in", PLAN, {"after_ms": 300, "times": 2}, Misconduct(barge_in_after_ms=300, barge_ins=2)),
+    ],
+)
+def test_misconduct_is_in_the_plan_and_counted_by_the_call_itself(kind, plan, parameters, expected):
+    varied, told = vary(kind, plan, **parameters)
+    assert varied.misconduct == expected
+    # No call of it has done anything yet.
+    assert (told.touched, told.calls) == (0, ())
+
+
+def test_misconduct_adds_up():
+    once, _told = vary("caller.slow_signalling", SIP, delay_ms=500)
+    twice, _told = vary("caller.no_ack", once)
+    assert twice.misconduct == Misconduct(signalling_delay_ms=500, never_acks=True)
+
+
+@pytest.mark.parametrize("plan", [PLAN, SIP])
+def test_an_offer_that_is_no_sdp_is_in_the_plan(plan):
+    varied, told = vary("caller.malformed_sdp", plan)
+    assert (varied.sabotage, told.touched) == ("malformed", 1)
 
 
 @pytest.mark.parametrize(
@@ -131,3 +179,7 @@ def test_candidates_become_names_of_the_local_network():
 )
 def test_a_filter_chooses_calls(chosen, is_meant):
     assert takes_in(Fault("f", "caller.silence", KINDS["caller.silence"].where, filter=chosen), PLAN) == is_meant
+
+
+def test_a_herd_has_an_end():
+    assert KINDS["caller.herd"].needs_end

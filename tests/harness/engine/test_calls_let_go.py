@@ -11,12 +11,14 @@ from engine_bench import bench_clips, plan, responder, write_wav_corpus
 
 from harness.callers.call import Call, CallContext
 from harness.callers.setup_queue import SetupQueue
+from harness.callers.sip_host import SipHost
 from harness.callers.source_ports import SourcePorts
 from harness.corpus.manifest import load_corpus
 from harness.engine.clip_store import ClipStore
 from harness.media.loop import MediaLoop
 from harness.media.peer.host import PeerHost
 from harness.media.timers import Timers
+from harness.model.plan import SipSpec
 
 pytestmark = [pytest.mark.loopback, pytest.mark.timeout(120)]
 
@@ -24,6 +26,8 @@ TRANSPORTS = {
     "webrtc": {},
     "rtp-shared": {"transport": "rtp", "codec": "PCMU", "srtp": "required", "source_ports": "shared"},
     "rtp-own-port": {"transport": "rtp", "codec": "opus", "source_ports": "per_call"},
+    "sip-udp": {"transport": "sip", "codec": "PCMU", "sip": SipSpec()},
+    "sip-tcp": {"transport": "sip", "codec": "PCMU", "sip": SipSpec(transport="tcp")},
 }
 
 
@@ -33,6 +37,7 @@ async def talk(run_dir, corpus, plans):
     media_loop = MediaLoop(capacity=64)
     media_loop.start()
     peers = PeerHost(media_loop)
+    sip = SipHost()
     nothing = lambda *_: None  # noqa: E731 - one for both
     try:
         async with aiohttp.ClientSession() as http:
@@ -40,6 +45,7 @@ async def talk(run_dir, corpus, plans):
                 worker="w", run_dir=run_dir, http=http, media_loop=media_loop, peers=peers,
                 source_ports=SourcePorts(media_loop), setup_queue=SetupQueue(), timers=Timers(),
                 utterances=loaded.utterances, clip=ClipStore(loaded).clip, on_turn=nothing, on_milestone=nothing,
+                sip=sip,
             )  # fmt: skip
             outcomes, kept = [], []
             for call_plan in plans:
@@ -54,6 +60,7 @@ async def talk(run_dir, corpus, plans):
                 kept += [part() for part in parts]
             return outcomes, kept
     finally:
+        await sip.aclose()
         peers.close()
         media_loop.stop()
 
@@ -61,7 +68,10 @@ async def talk(run_dir, corpus, plans):
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_nothing_of_a_call_is_left_to_the_collector(tmp_path, transport):
     corpus = write_wav_corpus(tmp_path / "corpus", bench_clips())
-    with responder(tmp_path / "truth", "--delay-ms", "300:500") as (url, _):
+    with responder(tmp_path / "truth", "--delay-ms", "300:500", "--sip-port", "0") as (http_url, process):
+        url = http_url
+        if TRANSPORTS[transport].get("transport") == "sip":
+            _rtp, url = (process.stdout.readline().strip() for _ in range(2))
         plans = []
         for i in range(2):
             call_plan = plan(url, f"{transport}-{i}", ["voiced-b"], dialect="json")

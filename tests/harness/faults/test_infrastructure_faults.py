@@ -14,7 +14,8 @@ import pytest
 
 from harness.faults.catalogue import KINDS
 from harness.faults.check import check_parameters
-from harness.faults.effect import FaultError, Means
+from harness.faults.effect import Means
+from harness.faults.errors import FaultError
 from harness.faults.injection import Injector
 from harness.faults.journal import Journal, replay
 from harness.model.fault import Fault, FaultMoment

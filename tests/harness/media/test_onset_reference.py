@@ -66,8 +66,10 @@ BURST_LIKE = {
     "japanese-l1-broken-phone-phone",
     "spanish-l1-invoice-phone",
     "hindi-l1-invoice-phone",
-    "japanese-l1-invoice-phone",
 }
+# A word of theirs falls off in a window less than 1 dB over the gate: ringing to the one, voice to the other, so its
+# end is a packet apart.
+ENDS_ON_THE_GATE = {"british-dosage", "japanese-l1-cash-machine"}
 
 
 @given(steps, st.sampled_from([100, 300, 600]))
@@ -86,7 +88,7 @@ def test_the_same_onsets_as_the_reference_in_the_corpus():
         if u.distortion == "none" and (u.noise == "clean" or u.channel == "wideband")
     ]
     differing = {utterance.id for utterance in clips[:: 20 if INTERPRETED else 2] if differs(utterance)}
-    assert differing <= BURST_LIKE
+    assert differing <= BURST_LIKE | ENDS_ON_THE_GATE
 
 
 def differs(utterance):

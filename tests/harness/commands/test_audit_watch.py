@@ -1,0 +1,120 @@
+"""The leak audit's sampler on real processes: one that leaks is found, one that does not passes, none is a word."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from harness.commands.live.audit_watch import AuditWatch
+from harness.commands.live.process_readings import OwnProcesses, read_process
+from harness.commands.live.target_processes import TargetProcesses, from_option, processes_of
+from harness.measure import leak_audit
+from harness.measure.audit_rows import Check, Load
+from harness.measure.generator_health import HealthPoint
+from harness.model.audit_sample import AuditSample
+from harness.model.clock import monotonic_ns
+from harness.model.errors import ScenarioError
+from harness.report.audit_words import read_rules
+from harness.report.record_lines import read_records
+from harness.scenario.audit_block import AuditBlock, ProcessBlock
+
+pytestmark = pytest.mark.loopback
+
+# An agent that tells its process, and holds a file more each look where it is told to.
+AGENT = """
+import http.server, json, os, sys
+held = []
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if sys.argv[1] == "leaks":
+            held.extend(open(os.devnull) for _ in range(20))
+        told = json.dumps({"processes": [{"name": "agent", "pid": os.getpid()}]}).encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(told))); self.end_headers()
+        self.wfile.write(told)
+    def log_message(self, *_): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Page)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.mark.parametrize("kind", ["leaks", "is level"])
+def test_agent_that_holds_more_with_each_look_fails_and_a_level_one_passes(kind, tmp_path):
+    agent = subprocess.Popen([sys.executable, "-c", AGENT, kind], stdout=subprocess.PIPE, text=True)
+    try:
+        origin = f"http://127.0.0.1:{int(agent.stdout.readline())}"
+        bounds = {"growth_per_hour": {"descriptors": 1000.0, "rss_mib": None}}
+        block = AuditBlock.model_validate({"of": ["target"], "every_s": 0.2, "drain_s": 0.5, "windows": 10, **bounds})
+        (tmp_path / "run.json").write_text('{"status": "finished"}')
+        watch = AuditWatch(tmp_path, block, TargetProcesses([origin], [], tmp_path), say=lambda _: None)
+        watch.start()
+        begun_ns = monotonic_ns()
+        time.sleep(3.2)
+        watch.close()
+    finally:
+        agent.kill()
+        agent.wait()
+        agent.stdout.close()
+    notes = []
+    samples = read_records(tmp_path / "audit.jsonl", AuditSample, notes)
+    health = [HealthPoint("local", begun_ns - 1, 5, None, 0.0)]
+    result = leak_audit.measure(samples, read_rules(tmp_path, {}, notes), Load(health, begun_ns))
+    assert notes == []
+    failed = {(row.quantity, row.check) for row in result.rows if row.is_kept is False}
+    leak = {("descriptors", Check.GROWTH), ("descriptors", Check.REST)}
+    assert failed == (leak if kind == "leaks" else set())
+    assert {one.process for one in result.processes} == {"agent"}
+
+
+def test_readings_of_this_process_and_of_none():
+    held, why = read_process(os.getpid())
+    assert why == ""
+    assert held["rss_mib"] > 5
+    assert held["threads"] >= 1
+    assert held["descriptors"] >= 3
+    assert read_process(os.getpid(), started_at=1.0)[1].startswith(f"pid {os.getpid()} is another process here")
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    assert read_process(child.pid) == ({}, f"there is no process {child.pid} here")
+    assert ("callquake run", os.getpid()) in list(OwnProcesses().now())
+
+
+def test_what_a_target_tells_of_its_processes_is_read_with_care():
+    told = [
+        {"name": "front", "pid": 7, "started_at": 1.7e9, "tasks": 12, "calls": 3},
+        {"name": "s1", "pid": 8, "tasks": float("nan"), "calls": True},
+        {"name": "", "pid": 9},
+        {"name": "x", "pid": "9"},
+        "s2",
+    ]
+    first, second = processes_of({"processes": told})
+    assert (first.name, first.pid, first.started_at, first.told) == ("front", 7, 1.7e9, {"tasks": 12, "calls": 3})
+    assert (second.name, second.told) == ("s1", {})
+    assert processes_of({"processes": "none"}) == processes_of([]) == []
+
+
+def test_processes_that_the_user_names(tmp_path):
+    (tmp_path / "agent.pid").write_text("4711\n")
+    blocks = [ProcessBlock(name="a", pid_file="agent.pid"), ProcessBlock(name="b", pid_file="none.pid")]
+    a, b = TargetProcesses([], blocks, tmp_path).now()
+    assert a.pid == 4711
+    assert (b.pid, "no process number in it" in b.why) == (0, True)
+    (nobody,) = TargetProcesses([], [], tmp_path).now()
+    assert "--audit-pid NAME=PID" in nobody.why
+    assert [(one.name, one.pid) for one in from_option(["agent=4711", "12"])] == [("agent", 4711), ("pid-12", 12)]
+    for wrong in (["agent"], ["agent=1"], ["a b=12"], ["a=12", "a=13"]):
+        with pytest.raises(ScenarioError, match="--audit-pid: "):
+            from_option(wrong)
+
+
+def test_rules_that_cannot_be_read_are_said(tmp_path):
+    notes = []
+    assert read_rules(tmp_path, {}, notes) is None
+    (tmp_path / "audit-rules.json").write_text("{")
+    assert read_rules(tmp_path, {"audit": {"every_s": 2.0}}, notes).every_s == 2
+    (tmp_path / "audit-rules.json").write_text(json.dumps({"of": ["nobody"]}))
+    assert read_rules(tmp_path, {}, notes).every_s == 5
+    assert len(notes) == 2

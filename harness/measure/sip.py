@@ -28,7 +28,8 @@ from dataclasses import dataclass
 from harness.measure.calls import is_ours
 from harness.measure.distribution import Sample
 from harness.model.clock import ms_between
-from harness.model.records import Bye, CallRecord, SipFacts
+from harness.model.records import CallRecord
+from harness.model.sip_facts import Bye, SipFacts
 
 _EFFECTIVE = frozenset({480, 486, 600, 603})
 _INEFFECTIVE = frozenset({408, 500, 503, 504})

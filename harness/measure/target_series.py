@@ -1,4 +1,4 @@
-"""What is known of the target itself over the run: calls against its limit, GPUs, rate limits; absent = unmeasured."""
+"""Known of the target over the run: calls against its limit, GPUs, rate limits, overflows; absent = unmeasured."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,7 +7,9 @@ from harness.measure.generator_health import HealthPoint
 from harness.model.target_sample import TargetSample
 
 CONNECTION_RATIO, GPU_UTILISATION, RATE_LIMIT_HITS = "connection_ratio", "gpu_utilisation", "rate_limit_hits"
-NAMES = (CONNECTION_RATIO, GPU_UTILISATION, RATE_LIMIT_HITS)
+# Replies that were lost because the conversation was too long for the language model.
+CONTEXT_OVERFLOWS = "context_overflows"
+NAMES = (CONNECTION_RATIO, GPU_UTILISATION, RATE_LIMIT_HITS, CONTEXT_OVERFLOWS)
 Series = Mapping[str, Sequence[TargetSample]]
 
 

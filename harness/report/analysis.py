@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
+from harness.measure import leak_audit
+from harness.measure.audit_rows import Load
 from harness.measure.run import (
     Measured,
     find_answer_timeout_ms,
@@ -42,6 +44,8 @@ class Analysis:
     # What the runbook's rules saw, stretch by stretch.
     alerts: list[Alert] = field(default_factory=list)
     timelines: list[FaultTimeline] = field(default_factory=list)
+    # None = the run has no leak audit.
+    audit: leak_audit.AuditResult | None = None
     # How true TTFB is; None = not calibrated on this machine, or told target by target.
     error: MeasurementError | None = None
     # The same of each of several targets, by name.
@@ -88,19 +92,36 @@ def analyse(run: StoredRun, runbook_file: Path | None = None) -> Analysis:
     book = load_runbook(run.info.runbook, runbook_file)
     alerts = alerts_of(book.rules, measured)
     timelines = timelines_of(measured, alerts)
+    audit = _audit(run, measured)
+    broken, untold = (audit.broken, audit.undecided) if audit is not None else ([], [])
     return Analysis(
         run=run,
         measured=measured,
         thresholds=results,
         triggers=runbook.evaluate_triggers(book, measured, info.target_info),
         budget=runbook.evaluate_budget(book, measured),
-        verdict=decide(measured, results, info.status, str(info.target.get("url", "")), claims_broken(timelines)),
+        verdict=decide(
+            measured,
+            results,
+            info.status,
+            str(info.target.get("url", "")),
+            broken=[*claims_broken(timelines), *broken],
+            untold=untold,
+        ),
+        audit=audit,
         alerts=alerts,
         timelines=timelines,
         notes=notes_of(run, measured),
         error=measurement_error(info.calibration, measured.health, impaired),
         errors={one.name: measurement_error(one.calibration, measured.health, impaired) for one in info.targets},
     )
+
+
+def _audit(run: StoredRun, measured: Measured) -> leak_audit.AuditResult | None:
+    if run.audit_rules is None:
+        return None
+    load = Load(measured.health.timeline, first_due_ns(run), run.faults)
+    return leak_audit.measure(run.audit_samples, run.audit_rules, load)
 
 
 def first_due_ns(run: StoredRun) -> int | None:

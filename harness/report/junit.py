@@ -10,6 +10,7 @@ from harness.measure.injections import Injection
 from harness.measure.normaliser import identity
 from harness.measure.wer import WerResult
 from harness.report.analysis import Analysis
+from harness.report.audit_words import cases_of
 from harness.verdict.chosen import segment_tags
 from harness.verdict.evaluate import ThresholdResult
 from harness.verdict.thresholds import ThresholdVerdict
@@ -23,6 +24,7 @@ def render(analysis: Analysis) -> bytes:
     cases = [
         *(_threshold_case(suite_name, result) for result in analysis.thresholds),
         *(_fault_case(suite_name, one) for one in analysis.run.faults),
+        *_audit_cases(suite_name, analysis),
         _generator_case(suite_name, analysis),
         _data_case(suite_name, analysis),
     ]
@@ -93,6 +95,19 @@ def _fault_case(suite: str, one: Injection) -> ET.Element:
     if not one.is_injected:
         _reason(case, "error", "not-injected", f"NO DATA: {one.why_not}")
     return case
+
+
+def _audit_cases(suite: str, analysis: Analysis) -> list[ET.Element]:
+    """Return a case for each process of the leak audit."""
+    cases = []
+    for process, broken, untold in cases_of(analysis.audit) if analysis.audit is not None else ():
+        case = _case(f"{suite}.leak_audit", process)
+        if broken:
+            _reason(case, "failure", "leak", "\n".join([*broken, *untold]))
+        elif untold:
+            _reason(case, "error", "no-data", "NO DATA: " + "\n".join(untold))
+        cases.append(case)
+    return cases
 
 
 def _generator_case(suite: str, analysis: Analysis) -> ET.Element:

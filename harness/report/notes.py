@@ -6,8 +6,11 @@ from harness.measure.run import Measured
 from harness.model.clock import NS_PER_S
 from harness.model.plan import CallLimits
 from harness.model.records import CallRecord, Cause
+from harness.report.echo_notes import notes_of_echo
+from harness.report.fallback_words import notes_of_fallbacks
 from harness.report.impairment_notes import notes_of_impairments
 from harness.report.relay_notes import notes_of_relays
+from harness.report.stage_notes import notes_of_stages
 from harness.report.store import StoredRun
 from harness.report.workers import notes_of_workers
 from harness.verdict.verdict import RunStatus
@@ -42,12 +45,15 @@ def notes_of(run: StoredRun, measured: Measured) -> list[str]:
         *_target_gone(run),
         *_never_answered(run),
         *_silenced_on_purpose(run),
+        *notes_of_echo(run.calls),
         *notes_of_workers(run.info.workers),
         *run.info.notes,
         *run.notes,
         *(f"Simulated: {what}." for what in run.info.simulated),
         *notes_of_impairments(run.calls),
         *notes_of_relays(run.calls),
+        *notes_of_fallbacks(run.calls),
+        *notes_of_stages(measured.turns),
         *_not_measured(measured),
         *_left_out(run, measured),
         *(f"Generator: {warning}." for warning in measured.health.warnings),

@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.model.audit_sample import AuditSample
 from harness.model.codec import from_json
 from harness.model.errors import ScenarioError
 from harness.model.fault import FaultEvent
@@ -20,7 +21,7 @@ from harness.model.histogram import Histogram
 from harness.model.records import CallRecord, HealthSample, TurnRecord
 from harness.model.target_sample import TargetSample
 
-T = TypeVar("T", CallRecord, TurnRecord, HealthSample, FaultEvent, TargetSample)
+T = TypeVar("T", CallRecord, TurnRecord, HealthSample, FaultEvent, TargetSample, AuditSample)
 # Half of 64 bits, as CLOCK_MONOTONIC counts; no time, count or ratio of a run is beyond it.
 _LARGEST = 2**63
 _SHOWN = 5

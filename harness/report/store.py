@@ -13,13 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.measure.audit_rules import AuditRules
 from harness.measure.calibration import Calibration
 from harness.measure.injections import Injection, injections_of
+from harness.model.audit_sample import AuditSample
 from harness.model.codec import from_json
 from harness.model.errors import ScenarioError
 from harness.model.fault import FaultEvent
 from harness.model.records import CallRecord, HealthSample, TurnRecord
 from harness.model.target_sample import TargetSample
+from harness.report.audit_words import read_rules
 from harness.report.intelligibility import Intelligibility
 from harness.report.intelligibility import read as read_intelligibility
 from harness.report.record_lines import read_records
@@ -104,6 +107,9 @@ class StoredRun:
     faults: list[Injection] = field(default_factory=list)
     # What the target told of itself while the run went.
     target_samples: list[TargetSample] = field(default_factory=list)
+    # What the leak audit is held to, and what processes held; None = none was asked for.
+    audit_rules: AuditRules | None = None
+    audit_samples: list[AuditSample] = field(default_factory=list)
 
 
 def read_run(run_dir: Path) -> StoredRun:
@@ -127,6 +133,8 @@ def read_run(run_dir: Path) -> StoredRun:
         intelligibility=read_intelligibility(run_dir, notes),
         faults=faults,
         target_samples=read_records(run_dir / "target.jsonl", TargetSample, notes),
+        audit_rules=read_rules(run_dir, info.scenario, notes),
+        audit_samples=read_records(run_dir / "audit.jsonl", AuditSample, notes),
     )
 
 

@@ -6,10 +6,11 @@ from harness.measure.bands import DROP_OFF, TTFB_MS, band_of
 from harness.measure.distribution import Estimate, Sample
 from harness.measure.ttfb import PERCENTILES, UNDECIDED
 from harness.model.codec import to_json
-from harness.report import alert_words, drop_off_words, timeline_words
+from harness.report import alert_words, audit_words, drop_off_words, timeline_words
 from harness.report.analysis import Analysis, first_due_ns
 from harness.report.by_target_json import by_target_json
 from harness.report.calibration_words import error_json
+from harness.report.fallback_words import fallbacks_json
 from harness.report.fault_words import faults_json
 from harness.report.impairment_notes import impaired_callers, loss_of
 from harness.report.intelligibility import to_json as intelligibility_json
@@ -58,9 +59,11 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "runbook": _runbook(analysis),
         "alerts": [alert_words.to_json(one, first_due_ns(analysis.run)) for one in analysis.alerts],
         "fault_timelines": [timeline_words.to_json(one) for one in analysis.timelines],
+        "leak_audit": audit_words.to_json(analysis.audit),
         "generator": _generator(analysis),
         "packets": loss_of(analysis.run.calls),
         "impairments": impaired_callers(analysis.run.calls),
+        "fallbacks": fallbacks_json(analysis.run.calls),
         "faults": faults_json(analysis.run),
         "workers": [to_json(worker) for worker in info.workers],
         "simulated": list(info.simulated),

@@ -8,6 +8,7 @@ from harness.measure.stages import STAGES
 from harness.measure.ttfb import PERCENTILES
 from harness.report import alert_words
 from harness.report.analysis import Analysis, first_due_ns
+from harness.report.audit_words import text_lines as audit_lines
 from harness.report.by_target_words import text_lines as target_lines
 from harness.report.causes import remedy_of
 from harness.report.drop_off_words import text_lines as drop_off_lines
@@ -38,6 +39,7 @@ def render(analysis: Analysis, report_path: str) -> str:
         sip_lines(analysis.measured.sip),
         _faults(analysis),
         timeline_lines(analysis.timelines),
+        _audit(analysis),
         _runbook(analysis),
         _alerts(analysis),
         _generator(analysis),
@@ -150,6 +152,11 @@ def _faults(analysis: Analysis) -> list[str]:
         lines += _wrap(f"{row.name} ({row.kind}) {row.when}: {row.what or 'as it is'}", " " * 7, "  ")
         lines += _wrap(row.evidence, " " * 9, " " * 7)
     return ["Faults", *lines] if lines else []
+
+
+def _audit(analysis: Analysis) -> list[str]:
+    head, *told = audit_lines(analysis.audit) or [""]
+    return [head, *(line for one in told for line in _wrap(one.strip(), " " * 10, "  "))] if head else []
 
 
 def _runbook(analysis: Analysis) -> list[str]:

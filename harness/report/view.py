@@ -9,7 +9,7 @@ from harness.measure.normaliser import identity
 from harness.measure.stages import STAGES
 from harness.measure.ttfb import UNDECIDED
 from harness.measure.wer import ENTITY_TAG
-from harness.report import drop_off_words
+from harness.report import audit_words, drop_off_words
 from harness.report.analysis import Analysis
 from harness.report.by_target_words import difference_rows, rows_of, title_of
 from harness.report.causes import remedy_of
@@ -71,6 +71,7 @@ def view_of(analysis: Analysis) -> dict[str, Any]:
         "timelines": timeline_rows(analysis),
         "course": course_chart.course(course_of_run(analysis)),
         "faults": fault_rows(analysis.run),
+        "audit": _audit(analysis),
         "remedies": [(cause, remedy_of(cause)) for cause in analysis.measured.drop_off.by_cause if remedy_of(cause)],
         "calls": rows[:MAX_CALLS_SHOWN],
         "n_calls": len(rows),
@@ -78,6 +79,11 @@ def view_of(analysis: Analysis) -> dict[str, Any]:
         "not_measured": NOT_MEASURED,
         "measurement_error": analysis.error_words,
     }
+
+
+def _audit(analysis: Analysis) -> dict[str, Any] | None:
+    result = analysis.audit
+    return None if result is None else {"heads": audit_words.heads_of(result), "lines": audit_words.lines_of(result)}
 
 
 def _charts(analysis: Analysis) -> dict[str, Any]:

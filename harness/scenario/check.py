@@ -3,6 +3,7 @@
 One entrance, `prepare`, used by every command and by the locustfile, so that all of them refuse the same files.
 """
 
+import dataclasses
 import difflib
 import json
 import os
@@ -20,6 +21,7 @@ from harness.scenario.faults import name_of, problems_of_faults, problems_with_a
 from harness.scenario.loader import LoadedScenario, load_scenario
 from harness.scenario.plans import Planner, by_accent, utterances_of
 from harness.scenario.schema import Caller, Scenario
+from harness.scenario.stretch import stretched
 from harness.scenario.target.address import TRANSPORTS
 from harness.scenario.target.block import NO_PACKETS, Target
 from harness.scenario.target.several import called, chosen, in_words, specs
@@ -66,14 +68,17 @@ def prepare(
     folder: Path | None = None,
     only: Iterable[str] = (),
     runbook: Path | str | None = None,
+    minutes: float | None = None,
 ) -> Prepared:
     """Load and check a scenario with the command line's overrides; raises ScenarioError listing every problem.
 
     `url` is an address for the only target, or NAME=URL for each of several, with blanks between; `only` names those of
-    several that are to be called; `runbook` is a runbook file, instead of the scenario's. Secrets that the file names
-    must be set in the environment. `folder` is where its files are, if not beside it.
+    several that are to be called; `runbook` is a runbook file, `minutes` the load's length, instead of the scenario's.
+    Secrets that the file names must be set in the environment. `folder` is where its files are, if not beside it.
     """
     loaded = load_scenario(path, environ=os.environ, folder=folder)
+    if minutes is not None:
+        loaded = dataclasses.replace(loaded, scenario=stretched(loaded.scenario, minutes))
     corpus = _corpus_of(loaded, corpus_dir)
     problems = [
         *_selection_problems(loaded, corpus),
@@ -158,6 +163,11 @@ def _option_problems(seed: int | None, calls: int | None) -> Iterator[str]:
 def _transport_problems(loaded: LoadedScenario, targets: Mapping[str, TargetSpec]) -> Iterator[str]:
     for name, target in targets.items():
         yield from _caller_problems(loaded, target, f"target {name}: " if name else "")
+        limit_s = loaded.scenario.limits.connect_timeout_s
+        if target.fallback and target.fallback_after_ms >= limit_s * 1000:
+            place = ("targets", name, "fallback_after_s") if name else ("target", "fallback_after_s")
+            told = f"got {target.fallback_after_ms / 1000:g}, and limits.connect_timeout_s is {limit_s:g}"
+            yield loaded.problem(place, f"{told}: no time is left for the fallback; legal: less than that")
 
 
 def _caller_problems(loaded: LoadedScenario, target: TargetSpec, where: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from harness.faults.catalogue import KINDS
 from harness.faults.check import Problem, check_filter, check_kind, check_parameters
 from harness.faults.effect import Admin
+from harness.faults.kind import Kind
 from harness.faults.schedule import Due, Phase, due_of, phase_named, phases_of
 from harness.model.errors import ScenarioError
 from harness.model.fault import Direction, Fault, Symptom, Unmoved, Where
@@ -70,8 +71,7 @@ def _problems(block: FaultBlock, scenario: Scenario) -> Iterator[Problem]:
     kind, found = check_kind(block.kind)
     yield from found
     if kind is not None:
-        yield from check_parameters(kind, block.parameters)[1]
-        yield from check_filter(kind, block.filter.to_model())
+        yield from _of_kind(kind, block)
     legal = {"callers": [c.name for c in scenario.callers], "targets": [t for t in scenario.named_targets if t]}
     for field, values in (("callers", block.filter.callers), ("targets", block.filter.targets)):
         for j, value in enumerate(values):
@@ -89,6 +89,13 @@ def _problems(block: FaultBlock, scenario: Scenario) -> Iterator[Problem]:
         for j, metric in enumerate(metrics):
             if said := _metric_problem(metric):
                 yield (key, j, "metric"), said
+
+
+def _of_kind(kind: Kind, block: FaultBlock) -> Iterator[Problem]:
+    yield from check_parameters(kind, block.parameters)[1]
+    yield from check_filter(kind, block.filter.to_model())
+    if kind.needs_end and block.duration_s is None and block.phase is None:
+        yield ("duration_s",), f"missing; {block.kind} does its work when it ends; legal: a duration, or a phase"
 
 
 def _metric_problem(metric: str) -> str:
@@ -131,6 +138,6 @@ def problems_with_admin(scenario: Scenario, urls: Sequence[str], environ: Mappin
         return
     for i, block in enumerate(scenario.faults):
         kind = KINDS.get(block.kind)
-        if kind is not None and kind.where is Where.TARGET:
+        if kind is not None and (kind.where is Where.TARGET or kind.asks_admin):
             said = "acts by the target's admin API; legal: with `admin: {url: http://HOST:PORT}` beside `faults`"
             yield ("faults", i, "kind"), f"{block.kind} {said}"

@@ -34,6 +34,7 @@ def needs_of(prepared: Prepared, engines: int = 1) -> Needs:
         transport=first.transport,
         source_ports=first.source_ports,
         audio=_has_audio(first),
+        falls_back=bool(first.fallback),
         held_packets=math.ceil(calls * sum(share * held for share, held in parts)),
         parts=() if len(specs) == 1 else _parts(calls, [share for share, _ in parts], specs),
     )
@@ -41,7 +42,7 @@ def needs_of(prepared: Prepared, engines: int = 1) -> Needs:
 
 def _parts(calls: int, shares_of: Sequence[float], specs: Sequence[TargetSpec]) -> tuple[Part, ...]:
     return tuple(
-        Part(math.ceil(calls * share), spec.transport, spec.source_ports, _has_audio(spec))
+        Part(math.ceil(calls * share), spec.transport, spec.source_ports, _has_audio(spec), bool(spec.fallback))
         for share, spec in zip(shares_of, specs, strict=True)
     )
 

@@ -21,6 +21,7 @@ from pydantic import (
 from harness.model.plan import CallLimits, TargetSpec
 from harness.scenario.actions import CallerAction
 from harness.scenario.arrivals import Stage
+from harness.scenario.audit_block import AuditBlock
 from harness.scenario.fault_block import AdminBlock, FaultBlock
 from harness.scenario.impairments import Impairments
 from harness.scenario.strict_model import StrictModel
@@ -328,6 +329,7 @@ class Scenario(StrictModel):
     runbook: str | None = Field(default=None, min_length=1, description="runbook file, relative to this file")
     faults: list[FaultBlock] = Field(default_factory=list, description="what is broken on purpose, and when")
     admin: AdminBlock | None = Field(default=None, description="the bundled agent's admin API, for faults of its own")
+    audit: AuditBlock | None = Field(default=None, description="watch processes for leaks; {} = by the defaults")
 
     @field_validator("targets")
     @classmethod

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from harness.measure.entities import KINDS
 from harness.measure.segments import CALL_TAGS, TURN_TAGS
 from harness.measure.stages import STAGES
-from harness.measure.target_series import CONNECTION_RATIO, GPU_UTILISATION, RATE_LIMIT_HITS
+from harness.measure.target_series import CONNECTION_RATIO, CONTEXT_OVERFLOWS, GPU_UTILISATION, RATE_LIMIT_HITS
 from harness.measure.wer import ENTITY_TAG
 
 TREND = "trend"
@@ -59,12 +59,16 @@ METRICS: Mapping[str, Metric] = {
         Metric("stage_ms", TREND, TURN, _MIN_TURNS, "turns", f"one stage of it: {', '.join(STAGES)}"),
         Metric("setup_ms", TREND, CALL, _MIN_CALLS, "calls", "due start to media up"),
         Metric("greeting_ms", TREND, CALL, _MIN_CALLS, "calls", "connected to onset of the greeting"),
+        Metric("fallback_ms", TREND, CALL, _MIN_CALLS, "calls", "begin of the set-up to giving WebRTC up"),
+        Metric("fallback_ratio", RATIO, CALL, _MIN_CALLS, "calls", "calls that went on over a WebSocket", 1),
         Metric("wer", RATIO, TURN, _MIN_WORDS, "words", "word error rate of the agent's STT"),
         Metric("entity_accuracy", RATIO, TURN, _MIN_ENTITIES, "entities", "numbers and names that were right", 1),
         Metric("response_ratio", RATIO, TURN, _MIN_TURNS, "turns", "answered turns of those that awaited one", 1),
         Metric("false_endpoint_ratio", RATIO, TURN, _MIN_TURNS, "turns", "turns the agent cut into", 1),
+        Metric("yield_ms", TREND, TURN, 1, "barge-ins", "the caller began over the agent's voice to its silence"),
         Metric("drop_off", RATIO, CALL, _MIN_CALLS, "calls", "calls that ended before their goal", 1),
         Metric("error_rate", RATIO, CALL, _MIN_CALLS, "calls", "calls that ended in an error", 1),
+        Metric("self_answer_ratio", RATIO, CALL, 1, "calls", "recorded calls in which the agent answered itself", 1),
         Metric("sip_rrd_ms", TREND, CALL, 1, "registrations", "REGISTER to its 2xx (RFC 6076 4.1)"),
         Metric("sip_srd_ms", TREND, CALL, _MIN_CALLS, "calls", "INVITE to first status response (RFC 6076 4.3)"),
         Metric("sip_sdd_ms", TREND, CALL, _MIN_CALLS, "calls", "BYE to its answer (RFC 6076 4.4)"),
@@ -79,5 +83,6 @@ METRICS: Mapping[str, Metric] = {
         Metric(CONNECTION_RATIO, RATIO, TARGET, 1, "samples", "calls up at most, of the most the target says it holds"),
         Metric(GPU_UTILISATION, RATIO, TARGET, 3, "samples", "mean utilisation of the target's GPUs", 1),
         Metric(RATE_LIMIT_HITS, COUNT, TARGET, 0, "hits", "requests that a provider's rate limit turned away"),
+        Metric(CONTEXT_OVERFLOWS, COUNT, TARGET, 0, "replies", "replies lost to conversations too long for the model"),
     )
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from harness.measure import calls as call_metrics
-from harness.measure import sip, stages
+from harness.measure import fallbacks, sip, stages
 from harness.measure.distribution import Sample
 from harness.measure.rolling import Figure, Reading, count, greatest, ratio, trend
 from harness.measure.segments import call_tags, turn_tags
@@ -124,6 +124,8 @@ def _of_turn(name: str, turn: TurnRecord, stage: str) -> Reading | None:
         parts = stages.breakdown_of(turn)
         value = parts.parts[stage] if parts else None
         return None if value is None else _turn_reading(turn, value)
+    if name == "yield_ms":
+        return None if turn.yield_ms is None else _turn_reading(turn, turn.yield_ms)
     if name == "false_endpoint_ratio":
         return _turn_reading(turn, turn.false_endpoint) if entry in _SPOKEN else None
     if entry is Entry.CENSORED:
@@ -209,6 +211,23 @@ def _errors(call: CallRecord) -> list[Reading]:
     return [Reading(call.ended_at_ns, call.ended_at_ns, call_metrics.is_error(call))]
 
 
+def _fell_back(call: CallRecord) -> list[Reading]:
+    known = call.ended_at_ns if call.connected_at_ns is None else call.connected_at_ns
+    return [] if call_metrics.is_ours(call) else [Reading(_begun(call), known, fallbacks.went_on(call))]
+
+
+def _gave_webrtc_up(call: CallRecord) -> list[Reading]:
+    known = call.ended_at_ns if call.connected_at_ns is None else call.connected_at_ns
+    return [] if call.fallback is None else [Reading(_begun(call), known, call.fallback.after_ms)]
+
+
+def _self_answers(call: CallRecord) -> list[Reading]:
+    # Recorded calls alone: of the others nobody knows.
+    if call.echo is None or call.connected_at_ns is None:
+        return []
+    return [Reading(call.ended_at_ns, call.ended_at_ns, call.echo.self_answers > 0)]
+
+
 def _completed(call: CallRecord) -> list[Reading]:
     return [Reading(call.ended_at_ns, call.ended_at_ns, 1.0)] if call.outcome is Outcome.COMPLETED else []
 
@@ -217,5 +236,8 @@ _ONE_CALL: Mapping[str, Callable[[CallRecord], list[Reading]]] = {
     "setup_ms": _set_up,
     "drop_off": _dropped,
     "error_rate": _errors,
+    "self_answer_ratio": _self_answers,
+    "fallback_ratio": _fell_back,
+    "fallback_ms": _gave_webrtc_up,
     "calls_completed": _completed,
 }

@@ -55,13 +55,19 @@ class Verdict:
 
 
 def decide(
-    run: Measured, results: Sequence[ThresholdResult], status: RunStatus, target: str = "", broken: Sequence[str] = ()
+    run: Measured,
+    results: Sequence[ThresholdResult],
+    status: RunStatus,
+    target: str = "",
+    broken: Sequence[str] = (),
+    untold: Sequence[str] = (),
 ) -> Verdict:
     """Return the verdict of a run that ended with `status`; `target` is the address named when it was unreachable.
 
-    `broken` says what faults claimed and the run refuted.
+    `broken` says what faults claimed and the run refuted, and which bounds of its leak audit a process broke; `untold`
+    what that audit had to tell and could not.
     """
-    kind, reasons = _reasons(run, results, status, target, broken)
+    kind, reasons = _reasons(run, results, status, target, broken, untold)
     return Verdict(kind, reasons[0], tuple(reasons), _exit_code(kind, status))
 
 
@@ -74,7 +80,12 @@ def _exit_code(kind: VerdictKind, status: RunStatus) -> ExitCode:
 
 
 def _reasons(
-    run: Measured, results: Sequence[ThresholdResult], status: RunStatus, target: str, broken: Sequence[str]
+    run: Measured,
+    results: Sequence[ThresholdResult],
+    status: RunStatus,
+    target: str,
+    broken: Sequence[str],
+    untold: Sequence[str],
 ) -> tuple[VerdictKind, list[str]]:
     """Return the kind and its reasons, the deciding one first."""
     if run.health.void_reasons:
@@ -82,7 +93,7 @@ def _reasons(
     failed = [r for r in results if r.verdict is ThresholdVerdict.FAILED]
     if failed or broken:
         return VerdictKind.FAILED, [*(_line(r) for r in failed), *broken]
-    missing = [*_nothing_heard(run, status, target), *not_injected(run), *_undecided(results)]
+    missing = [*_nothing_heard(run, status, target), *not_injected(run), *_undecided(results), *untold]
     if missing:
         return VerdictKind.NO_DATA, missing
     return VerdictKind.PASSED, [f"all {len(results)} thresholds passed"] if len(results) > 1 else [_line(results[0])]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
-from harness.model.plan import TargetSpec
+from harness.model.plan import NAMED_BY_ANSWER, TargetSpec
 from harness.scenario.impairments import Impairments
 from harness.scenario.strict_model import StrictModel
 from harness.scenario.target.address import PATTERN, TRANSPORTS, check_url, scheme_of
@@ -105,6 +105,14 @@ class Target(StrictModel):
     sip: Sip | None = Field(default=None, description="sip only")
     ice: Ice | None = Field(default=None, description="webrtc only")
     stream: Stream | None = Field(default=None, description="media_stream only")
+    fallback: str = Field(
+        default="none",
+        description="webrtc only: where no media come through, the call goes on by WebSocket; none, websocket (the one "
+        "that the agent's answer names) or its address, ws(s)://host:port/path",
+    )
+    fallback_after_s: float = Field(
+        default=5.0, gt=0, le=300, description="so long the STUN and TURN servers, and ICE with DTLS, may take before"
+    )
 
     @field_validator("transport")
     @classmethod
@@ -210,6 +218,18 @@ class Target(StrictModel):
                 block.check(info.data["url"], info.data.get("codec"))
         return block
 
+    @field_validator("fallback")
+    @classmethod
+    def _fallback_is_a_way(cls, fallback: str, info: ValidationInfo) -> str:
+        transport = info.data.get("transport")
+        if fallback == "none" or transport is None:
+            return fallback
+        if transport != "webrtc":
+            raise ValueError(f"got {fallback}; transport {transport} has no ICE that could fail; legal for it: none")
+        if fallback != NAMED_BY_ANSWER and scheme_of(fallback) not in ("ws", "wss"):
+            raise ValueError(f"got {fallback}; legal: none, {NAMED_BY_ANSWER}, ws://host:port/path or wss://...")
+        return fallback if fallback == NAMED_BY_ANSWER else check_url(fallback)
+
     def at(self, url: str) -> Self:
         """Return the same target at another address; ValueError says what of it does not go with `url`.
 
@@ -245,6 +265,8 @@ class Target(StrictModel):
             sip=sip_spec(self.url, self.sip) if transport == "sip" else None,
             ice=None if self.ice is None else self.ice.to_plan(),
             stream=(self.stream or Stream()).to_plan() if transport == "media_stream" else None,
+            fallback="" if self.fallback == "none" else self.fallback,
+            fallback_after_ms=self.fallback_after_s * 1000,
         )
 
 

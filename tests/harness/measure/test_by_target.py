@@ -6,7 +6,8 @@ from run_records import make_call, make_turn
 from harness.measure import by_target
 from harness.measure.calls import greeting_sample
 from harness.measure.run import find_expects_greeting, measure
-from harness.model.records import Bye, Cause, MediaStats, Outcome, SetupTimes, SipFacts
+from harness.model.records import Cause, MediaStats, Outcome, SetupTimes
+from harness.model.sip_facts import Bye, SipFacts
 from harness.verdict.evaluate import evaluate
 from harness.verdict.thresholds import ThresholdVerdict, parse
 

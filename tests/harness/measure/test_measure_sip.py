@@ -9,7 +9,8 @@ from run_records import MS, make_call
 from harness.measure import sip
 from harness.measure.run import measure
 from harness.model.codec import from_json, to_json
-from harness.model.records import Bye, CallRecord, Cause, Outcome, Provisional, SipFacts, SipRegistration
+from harness.model.records import CallRecord, Cause, Outcome
+from harness.model.sip_facts import Bye, Provisional, SipFacts, SipRegistration
 from harness.report.causes import REMEDIES
 from harness.report.record_lines import check_fields
 from harness.report.sip_words import sip_json, text_lines

@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from sample_run import START_NS, _call, _health, _info, write_records
 
-from harness.model.records import Bye, CallRecord, MediaStats, SetupTimes, SipFacts, TurnRecord
+from harness.model.records import CallRecord, MediaStats, SetupTimes, TurnRecord
+from harness.model.sip_facts import Bye, SipFacts
 
 ADDRESSES = {"web": "http://127.0.0.1:8080/api/offer", "phone": "sip:agent@127.0.0.1:5060"}
 THRESHOLDS = [

@@ -43,3 +43,13 @@ def test_packets_held_back_follow_from_delay_direction_and_share_of_the_callers(
     # 200 ms are 10 packets; half of the callers, two directions.
     held = needs(tmp_path, load, "{both: {delay_ms: 150, jitter: {ms: 50}}}").held_packets
     assert held == 100 * 10 * 2 // 2
+
+
+def test_calls_that_may_fall_back_may_each_need_a_connection(tmp_path):
+    path = tmp_path / "s.yaml"
+    target = '{url: "http://127.0.0.1:9/offer", source_ports: shared, fallback: websocket}'
+    load = "{users: {stages: [{duration_s: 9, users: 4}]}}"
+    path.write_text(f"name: s\ntarget: {target}\ncallers: [{{name: a}}]\nload: {load}\n")
+    asked = needs_of(prepare(path))
+    assert asked.falls_back
+    assert asked.kinds[0].falls_back

@@ -371,3 +371,37 @@ def test_the_schema_for_editors_knows_every_block():
     assert {"url", "transport", "dialect", "sip", "ice", "stream"} <= keys
     assert {"from", "register", "proxy", "tls_ca"} <= set(definitions["Sip"]["properties"])
     assert set(definitions["Ice"]["properties"]) == {"policy", "servers", "tls_ca"}
+
+
+# --- the way around WebRTC -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "fallback", "after_ms"),
+    [
+        ((), "", 5_000),
+        (("fallback: none",), "", 5_000),
+        (("fallback: websocket",), "websocket", 5_000),
+        (("fallback: wss://h:8443/stream", "fallback_after_s: 2.5"), "wss://h:8443/stream", 2_500),
+    ],
+)
+def test_a_webrtc_target_may_name_a_websocket_to_fall_back_to(lines, fallback, after_ms, tmp_path):
+    spec = target_of(tmp_path, "http://h/o", *lines)
+    assert (spec.fallback, spec.fallback_after_ms) == (fallback, after_ms)
+    assert from_json(TargetSpec, json.loads(json.dumps(to_json(spec)))) == spec
+
+
+@pytest.mark.parametrize(
+    ("url", "lines", "words"),
+    [
+        ("http://h/o", ("fallback: sip",), "target.fallback: got sip; legal: none, websocket, ws://"),
+        ("http://h/o", ("fallback: ws://h:0/x",), "target.fallback: got 'ws://h:0/x': nobody can be called there"),
+        ("sip:a@h", ("fallback: websocket",), "transport sip has no ICE that could fail; legal for it: none"),
+        ("http://h/o", ("fallback: websocket", "fallback_after_s: 0"), "target.fallback_after_s"),
+        ("http://h/o", ("fallback: websocket", "fallback_after_s: 15"), "no time is left for the fallback"),
+    ],
+)
+def test_a_fallback_that_cannot_be_is_refused(url, lines, words, tmp_path):
+    with pytest.raises(ScenarioError) as caught:
+        prepare(write(tmp_path, url, *lines))
+    assert words in str(caught.value)

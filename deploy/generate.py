@@ -12,69 +12,74 @@ import yaml
 HERE = Path(__file__).resolve().parent
 HEADER = "# Written by deploy/generate.py from deploy/sizing.yaml: change that, not this.\n"
 GPU_NODES = {"T4": "Tesla-T4", "A10": "NVIDIA-A10"}
+MODELS = ("vllm", "stt", "tts")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What runs for a number of calls. An agent pod has one GPU for speech and several media servers on it."""
+    """What runs for a number of calls. Models have a GPU a pod, or a time slice of one; agents have none."""
 
     calls: int
     gpu_kind: str
-    llm_pods: int
+    # By stage: vllm, stt, tts.
+    model_pods: dict[str, int]
+    # Stages whose pod takes a time slice of a GPU that others have, too.
+    shared: frozenset[str]
     agent_pods: int
     media_servers_a_pod: int
     vcpu_a_pod: int
     memory_mb_a_pod: tuple[int, int]
-    # One GPU for everything: both pods take a time slice of it.
-    is_shared: bool
 
 
 def plan(table: dict[str, Any], size: dict[str, Any]) -> Plan:
     """Return the plan of one row."""
-    calls, gpus = size["calls"], size["gpus"]["count"]
-    split, limits, each = table["gpu_split"], table["limits"], table["per_call"]
-    is_shared = gpus == 1
-    llm = (
-        1
-        if is_shared
-        else max(1, min(gpus - 1, round(gpus * split["llm"] / (split["stt"] + split["llm"] + split["tts"]))))
-    )
-    agents = 1 if is_shared else gpus - llm
+    calls, agents = size["calls"], size["servers"]["count"]
+    limits, each = table["limits"], table["per_call"]
+    model_pods, shared = _models(size["gpus"]["count"], table["gpu_split"])
     servers = math.ceil(calls / (limits["calls_a_media_server"]["value"] * limits["planned_load"]["value"]))
     calls_a_pod = math.ceil(calls / agents)
     low, high = (math.ceil(calls_a_pod * mb) for mb in each["memory_mb"]["value"])
-    # The models' own memory beside the calls'.
-    own_mb = 6144
+    # The libraries' own memory beside the calls'.
+    own_mb = 1024
     return Plan(
         calls,
         size["gpus"]["kind"],
-        llm,
+        model_pods,
+        shared,
         agents,
         math.ceil(servers / agents),
         max(4, math.ceil(calls_a_pod * each["routing_vcpu"]["value"]) + 2),
         (low + own_mb, high + own_mb),
-        is_shared,
     )
+
+
+def _models(gpus: int, split: dict[str, Any]) -> tuple[dict[str, int], frozenset[str]]:
+    """Return the pods of each model stage, and the stages that share a GPU: of one all, of two the speech stages."""
+    if gpus <= 2:
+        return dict.fromkeys(MODELS, 1), frozenset(MODELS if gpus == 1 else ("stt", "tts"))
+    total = split["stt"] + split["llm"] + split["tts"]
+    llm, tts = round(gpus * split["llm"] / total), max(1, round(gpus * split["tts"] / total))
+    return {"vllm": llm, "stt": gpus - llm - tts, "tts": tts}, frozenset()
 
 
 def overlay(planned: Plan) -> str:
     """Return one overlay's kustomization."""
-    gpu = "nvidia.com/gpu.shared" if planned.is_shared else "nvidia.com/gpu"
-    node = {"nvidia.com/gpu.product": GPU_NODES[planned.gpu_kind] + ("-SHARED" if planned.is_shared else "")}
     low, high = planned.memory_mb_a_pod
-    agent = _patch("StatefulSet", "agent", planned.agent_pods, node)
+    agent = _patch("StatefulSet", "agent", planned.agent_pods)
     container = agent["spec"]["template"]["spec"]["containers"][0]
     container["resources"] = {
-        "requests": {"cpu": str(planned.vcpu_a_pod), "memory": f"{low}Mi", gpu: "1"},
-        "limits": {"memory": f"{high}Mi", gpu: "1"},
+        "requests": {"cpu": str(planned.vcpu_a_pod), "memory": f"{low}Mi"},
+        "limits": {"memory": f"{high}Mi"},
     }
     container["env"] = [{"name": "CALLQUAKE_MEDIA_SERVERS", "value": str(planned.media_servers_a_pod)}]
-    vllm = _patch("Deployment", "vllm", planned.llm_pods, node)
-    vllm["spec"]["template"]["spec"]["containers"][0]["resources"] = {"requests": {gpu: "1"}, "limits": {gpu: "1"}}
-    patches = [{"patch": yaml.safe_dump(each, sort_keys=False)} for each in (agent, vllm)]
-    if planned.is_shared:
-        # A resource cannot be taken away by the merges above.
-        patches += [{"target": {"name": name}, "patch": _without_whole_gpu()} for name in ("agent", "vllm")]
+    models = [_model_patch(planned, name) for name in MODELS]
+    patches = [{"patch": yaml.safe_dump(each, sort_keys=False)} for each in (agent, *models)]
+    # A resource cannot be taken away by the merges above.
+    patches += [
+        {"target": {"kind": "Deployment", "name": name}, "patch": _without_whole_gpu()}
+        for name in MODELS
+        if name in planned.shared
+    ]
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
@@ -84,8 +89,18 @@ def overlay(planned: Plan) -> str:
     return HEADER + yaml.safe_dump(kustomization, sort_keys=False)
 
 
-def _patch(kind: str, name: str, replicas: int, node: dict[str, str]) -> dict[str, Any]:
-    pod: dict[str, Any] = {"nodeSelector": node, "containers": [{"name": name}]}
+def _model_patch(planned: Plan, name: str) -> dict[str, Any]:
+    is_shared = name in planned.shared
+    gpu = "nvidia.com/gpu.shared" if is_shared else "nvidia.com/gpu"
+    patch = _patch("Deployment", name, planned.model_pods[name])
+    pod = patch["spec"]["template"]["spec"]
+    pod["nodeSelector"] = {"nvidia.com/gpu.product": GPU_NODES[planned.gpu_kind] + ("-SHARED" if is_shared else "")}
+    pod["containers"][0]["resources"] = {"requests": {gpu: "1"}, "limits": {gpu: "1"}}
+    return patch
+
+
+def _patch(kind: str, name: str, replicas: int) -> dict[str, Any]:
+    pod: dict[str, Any] = {"containers": [{"name": name}]}
     return {
         "apiVersion": "apps/v1",
         "kind": kind,

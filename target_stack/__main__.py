@@ -1,24 +1,35 @@
-"""`python -m target_stack up | models | stages | compliance`; `callquake` runs this for commands of these names."""
+"""`python -m target_stack up | serve | models | stages | compliance`; `callquake` runs it for these commands."""
 
 import argparse
 import asyncio
 import logging
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import astuple
 from pathlib import Path
 
 from harness.model.errors import CallquakeError, ScenarioError
-from target_stack import config, emulation_config, gpu_check, llm_config, sip_config, tts_config, turn_config
+from target_stack import (
+    config,
+    emulation_config,
+    gpu_check,
+    llm_config,
+    remote_config,
+    sip_config,
+    tts_config,
+    turn_config,
+)
 from target_stack.compliance import cli as compliance_cli
 from target_stack.emulation import cli as stages_cli
 from target_stack.models import cli as models_cli
 from target_stack.priority import yield_to_other_sessions
 from target_stack.profiles import PROFILES
 from target_stack.servers import config as servers_config
+from target_stack.serving import cli as serving_cli
+from target_stack.settled_heap import settle_heap
 from target_stack.stages.tts import DEFAULT_VOICE
+from target_stack.until_stopped import is_loaded, stop_signals
 
 # As `callquake` exits: harness/exit_codes.py.
 BAD_OPTION = 104
@@ -52,7 +63,7 @@ in the environment as CALLQUAKE_<OPTION>, for example CALLQUAKE_PORT=9000. docs/
 def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     """Return the command line; defaults come from the environment."""
     root = argparse.ArgumentParser(prog="callquake", description=__doc__)
-    commands = root.add_subparsers(required=True, metavar="up | models | stages | compliance")
+    commands = root.add_subparsers(required=True, metavar="up | serve | models | stages | compliance")
     up = commands.add_parser(
         "up", help="start the agent", description=UP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -60,6 +71,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     up.set_defaults(run=run_up)
     models_cli.add_parser(commands)
     stages_cli.add_parser(commands, lambda measuring: _add_up_options(measuring, environment))
+    serving_cli.add_parser(commands, lambda serving, stage: _add_serve_options(serving, stage, environment))
     compliance_cli.add_parser(commands)
     return root
 
@@ -71,10 +83,18 @@ def _add_up_options(up: argparse.ArgumentParser, environment: Mapping[str, str])
     llm_config.add_options(up)
     _add_model_options(up)
     tts_config.add_options(up)
+    remote_config.add_options(up)
     turn_config.add_options(up)
     emulation_config.add_options(up)
     _add_turn_options(up)
     _read_environment(up, environment)
+
+
+def _add_serve_options(serving: argparse.ArgumentParser, stage: str, environment: Mapping[str, str]) -> None:
+    _add_up_options(serving, environment)
+    if "CALLQUAKE_PORT" not in environment:
+        # Beside an agent of this machine.
+        serving.set_defaults(port=serving_cli.PORTS[stage])
 
 
 def _add_edge_options(up: argparse.ArgumentParser) -> None:
@@ -203,32 +223,19 @@ async def _serve(settings: config.StackConfig) -> int:
     # After the checks: a wrong option is told without waiting for the imports.
     from target_stack.app import Stack  # noqa: PLC0415
 
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
     stack = Stack(settings)
-    stopping = asyncio.create_task(stopped.wait())
     try:
-        port = await stack.start()
-        addresses = [f"http://{settings.host}:{port}"]
-        addresses += [uri for uri in astuple(await stack.start_sip()) if uri]
-        print(f"up: {' '.join(addresses)} (loading models)", file=sys.stderr, flush=True)
-        loading = asyncio.create_task(stack.load())
-        await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not loading.done():
-            loading.cancel()
-            await asyncio.wait({loading})
-        else:
-            loading.result()
-            print(f"up: ready on {' '.join(addresses)}", file=sys.stderr, flush=True)
-            await stopping
+        async with stop_signals() as stopping:
+            port = await stack.start()
+            addresses = [f"http://{settings.host}:{port}"]
+            addresses += [uri for uri in astuple(await stack.start_sip()) if uri]
+            print(f"up: {' '.join(addresses)} (loading models)", file=sys.stderr, flush=True)
+            if await is_loaded(stack.load(), stopping):
+                settle_heap()
+                print(f"up: ready on {' '.join(addresses)}", file=sys.stderr, flush=True)
+                await stopping
         return 0
     finally:
-        stopping.cancel()
-        # A second signal ends the process at once.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
         await stack.aclose()
 
 

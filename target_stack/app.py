@@ -2,13 +2,13 @@
 
 import asyncio
 import ipaddress
-import threading
-from pathlib import Path
+from typing import Any
 
 from harness.protocols.sip.flow import host_port
 from harness.signalling.sip_endpoint import SipEndpoint
 from target_stack.chaos.admin import Admin
 from target_stack.chaos.chaos import Chaos
+from target_stack.chaos.parts import TlsListener
 from target_stack.compliance.office import Office
 from target_stack.compliance.session import GuardedSession
 from target_stack.config import StackConfig
@@ -20,29 +20,30 @@ from target_stack.edge.sip_listening import SipAddresses
 from target_stack.emulation.emulated import EmulatedModels
 from target_stack.emulation.level_vad import LevelVad
 from target_stack.frames import AgentSession, EdgeSink
+from target_stack.gate import Gate
 from target_stack.loading import Loading
-from target_stack.models.catalogue import GEMMA, KOKORO, WHISPER, Model
-from target_stack.models.fetch import fetch_model
-from target_stack.models.store import ModelError, ModelStore, find_model
-from target_stack.pipeline.batched_tts import BatchedTts
+from target_stack.models.catalogue import GEMMA
+from target_stack.own_models import OwnModels, stt_description, tts_description
 from target_stack.pipeline.reply import NO_SAMPLES
 from target_stack.pipeline.session import Greeting, Session, SessionRules, Stages
 from target_stack.readiness import Readiness
 from target_stack.routing.billing import BillingTelemetry
 from target_stack.routing.routing_stats import RoutingStats
 from target_stack.routing.switchboard import Switchboard
+from target_stack.serving.remote import RemoteStt, RemoteTts
 from target_stack.stages.llm import LanguageModel
+from target_stack.stages.llm_server import LocalLlmServer
 from target_stack.stages.llm_stage import SLOTS, LlmStage
-from target_stack.stages.stt import FasterWhisper, SpeechToText
-from target_stack.stages.tts import KokoroOnnx, KokoroTts, TextToSpeech, Voice
+from target_stack.stages.stt import SpeechToText
+from target_stack.stages.tts import TextToSpeech
 from target_stack.stages.vad import SileroVad
-from target_stack.stages.worker import ModelWorker
 from target_stack.telemetry.batch_stats import BatchStats, render_batches
 from target_stack.telemetry.compliance import render_compliance
 from target_stack.telemetry.events import EventLog
 from target_stack.telemetry.gpu import GpuWatch
 from target_stack.telemetry.metrics import render_sip, render_stats
 from target_stack.telemetry.otel import OtelSpans
+from target_stack.telemetry.process_facts import child_facts, process_facts, render_process
 from target_stack.telemetry.service_metrics import render_service
 from target_stack.telemetry.stats import Stats
 from target_stack.telemetry.turn_metrics import render_turns
@@ -60,12 +61,15 @@ class Stack:
         self.stats = Stats()
         self.chaos = Chaos()
         self._routing = routing = RoutingStats()
-        self._telemetry = BillingTelemetry(self.stats, EventLog(config.events), routing, config.routes.throughout)
+        self._disk = Gate()
+        log = EventLog(config.events, disk=self._disk)
+        self._telemetry = BillingTelemetry(self.stats, log, routing, config.routes.throughout)
         self._switchboard = Switchboard(
-            config.routes, self._telemetry, routing, own_patience_ms={"llm": config.llm.patience_ms}
+            config.routes,
+            self._telemetry,
+            routing,
+            own_patience_ms={"llm": config.llm.patience_ms, **config.remote.patience_ms},
         )
-        self._store = ModelStore(config.models.cache)
-        self._stop_fetching = threading.Event()
         simulated = _simulated(config) + self._switchboard.simulated()
         self._loading = Loading(_descriptions(config), simulated, config.profile)
         self.llm_stage = LlmStage(config.llm, _descriptions(config)["llm"])
@@ -74,6 +78,7 @@ class Stack:
         self._stt: SpeechToText | None = None
         self._tts: TextToSpeech | None = None
         self._batches: dict[str, BatchStats] = {}
+        self._own = OwnModels(config, self.stats, self._batches)
         self._emulated = (
             EmulatedModels(config.emulation, self.stats, self._batches) if config.emulation is not None else None
         )
@@ -84,7 +89,11 @@ class Stack:
         self._rules = SessionRules(config.turn.endpointing, config.turn.reply, config.turn.stt)
         if config.turn.otlp:
             self._telemetry.span_sinks.append(OtelSpans(config.turn.otlp))
-        self._office = Office(config.compliance) if config.compliance is not None else None
+        self._office = Office(config.compliance, disk=self._disk) if config.compliance is not None else None
+        if config.events is not None or self._office is not None:
+            self.chaos.parts.disk = self._disk
+        if self._office is not None:
+            self.chaos.parts.database = self._office.ledger.gate
         self._edge = EdgeServer(
             self.new_session,
             config.host,
@@ -96,6 +105,7 @@ class Stack:
             behind=behind,
             webrtc=config.webrtc,
             has_fallback=config.has_fallback,
+            processes=self.processes,
         )
         self._http_port = 0
         self._sip = self._new_sip_edge() if config.sip.is_on else None
@@ -129,6 +139,8 @@ class Stack:
             + render_turns(self.stats, self._telemetry.budget)
             + render_batches(self._batches)
             + self._switchboard.metrics()
+            + self._telemetry.events.metrics()
+            + render_process()
         )
         own += self._emulated.metrics() if self._emulated else self.llm_stage.metrics() + self.gpus.metrics()
         return own + sip + (render_compliance(self._office.counts) if self._office else "")
@@ -145,7 +157,14 @@ class Stack:
 
     async def start_sip(self) -> SipAddresses:
         """Listen for SIP where that is asked for; return where. Raises OSError, ScenarioError."""
-        return await self._sip.start() if self._sip is not None else SipAddresses()
+        if self._sip is None:
+            return SipAddresses()
+        addresses = await self._sip.start()
+        options, tls = self._config.sip, self._sip.tls
+        if self._behind is None and tls is not None and options.certificate is not None and options.key is not None:
+            # Behind a front it is the front that shakes hands.
+            self.chaos.parts.tls = TlsListener(tls, options.certificate, options.key)
+        return addresses
 
     async def load(self) -> None:
         """Find or fetch the weights, load and warm every stage. Raises the first failure; `readiness` keeps it too."""
@@ -195,6 +214,12 @@ class Stack:
         """Where HTTP comes in."""
         return self._edge
 
+    def processes(self) -> list[dict[str, Any]]:
+        """Return this process, and those it has begun, as /healthz tells them."""
+        model = self.llm_stage.server
+        begun = child_facts("llm", model.pid) if isinstance(model, LocalLlmServer) else []
+        return [process_facts("agent", sum(self.calls_by_kind().values())), *begun]
+
     def calls_by_kind(self) -> dict[str, int]:
         """Return the calls there are now, by what they came by."""
         return {
@@ -242,7 +267,7 @@ class Stack:
 
     async def aclose(self) -> None:
         """Hang up, stop every thread and process, close the event log."""
-        self._stop_fetching.set()
+        self._own.stop()
         await self.chaos.aclose()
         if self._sip is not None:
             await self._sip.aclose()
@@ -269,69 +294,34 @@ class Stack:
         config = self._config
         if self._emulated is not None:
             self._stt = await self._emulated.load_stt()
-            return
-        weights = await self._weights(WHISPER, config.models.stt)
-        worker = ModelWorker("stt", self.stats, threads=config.stt_workers, waiting=config.waiting)
-        self._stt = FasterWhisper(
-            weights,
-            worker,
-            cpu_threads=config.model_threads,
-            device=config.turn.stt_device,
-            compute_type=config.turn.stt_compute,
-        )
-        await self._stt.load()
+        elif config.remote.stt_url:
+            self._stt = stt = RemoteStt(config.remote.stt(), start_s=config.remote.start_s)
+            await stt.load()
+            self._loading.watch("stt", stt.fault)
+        else:
+            self._stt = await self._own.stt()
 
     async def _load_tts(self) -> None:
         config = self._config
-        self._tts = await (self._emulated.load_tts() if self._emulated is not None else self._load_kokoro())
+        if self._emulated is not None:
+            self._tts = await self._emulated.load_tts()
+        elif config.remote.tts_url:
+            self._tts = tts = RemoteTts(config.remote.tts(), start_s=config.remote.start_s)
+            await tts.load()
+            self._loading.watch("tts", tts.fault)
+        else:
+            self._tts = await self._own.tts()
         if config.greeting:
             self._greeting = Greeting(config.greeting, (await self._tts.synthesise(config.greeting)).samples)
         if self._office is not None:
             await self._office.prepare(self._tts)
-
-    async def _load_kokoro(self) -> TextToSpeech:
-        config = self._config
-        weights = await self._weights(KOKORO, config.models.tts)
-        tts = self._new_batched_tts(weights) if config.tts.is_batched else self._new_plain_tts(weights)
-        await tts.load()
-        return tts
-
-    def _new_plain_tts(self, weights: Path) -> TextToSpeech:
-        config = self._config
-        worker = ModelWorker("tts", self.stats, threads=config.tts_workers, waiting=config.waiting)
-        return KokoroTts(weights, worker, voice=config.voice, cpu_threads=config.model_threads)
-
-    def _new_batched_tts(self, weights: Path) -> TextToSpeech:
-        config = self._config
-        batches = self._batches["tts"] = BatchStats()
-        voices = [self._new_voice(weights) for _ in range(config.tts.batch.replicas)]
-        return BatchedTts(voices, config.tts.batch, self.stats, batches)
-
-    def _new_voice(self, weights: Path) -> Voice:
-        config = self._config
-        if config.tts.engine == "onnx":
-            return KokoroOnnx(weights, voice=config.voice, cpu_threads=config.model_threads)
-        # Only who asks for it has PyTorch.
-        from target_stack.stages.kokoro_torch import KokoroTorch  # noqa: PLC0415
-
-        return KokoroTorch(weights, device=config.tts.device, voice=config.voice, cpu_threads=config.model_threads)
 
     async def _load_llm(self) -> None:
         if self._emulated is not None:
             self._llm = await self._emulated.load_llm()
             return
         self._loading.watch("llm", self.llm_stage.fault)
-        self._llm = await self.llm_stage.load(lambda: self._weights(GEMMA, self._config.models.llm))
-
-    async def _weights(self, model: Model, explicit: Path | None) -> Path:
-        found = await asyncio.to_thread(find_model, self._store, model, explicit)
-        if found is not None:
-            return found
-        if not self._config.models.may_fetch:
-            raise ModelError(
-                f"{model.name} is not in {self._store.cache} and --no-fetch is set; run `models fetch` first"
-            )
-        return await asyncio.to_thread(fetch_model, self._store, model, stop=self._stop_fetching)
+        self._llm = await self.llm_stage.load(lambda: self._own.weights(GEMMA, self._config.models.llm))
 
 
 def _vad(config: StackConfig) -> type[SileroVad | LevelVad]:
@@ -356,16 +346,7 @@ def _descriptions(config: StackConfig) -> dict[str, str]:
     }[config.llm.kind]
     return {
         "vad": _vad(config).description,
-        "stt": f"faster-whisper {'tiny.en' if config.models.stt is None else config.models.stt.name} "
-        f"{config.turn.stt_compute} ({'CPU' if config.turn.stt_device == 'cpu' else config.turn.stt_device})",
+        "stt": f"at {config.remote.stt_url}" if config.remote.stt_url else stt_description(config),
         "llm": f"{config.llm.model} at {config.llm.url}" if config.llm.url else llm,
-        "tts": _tts_description(config),
+        "tts": f"at {config.remote.tts_url}" if config.remote.tts_url else tts_description(config),
     }
-
-
-def _tts_description(config: StackConfig) -> str:
-    if config.tts.engine == "torch":
-        model = f"Kokoro-82M PyTorch, voice {config.voice} ({config.tts.device})"
-    else:
-        model = f"Kokoro-82M int8 ONNX, voice {config.voice} (CPU)"
-    return f"{model}, batches of {config.tts.batch.size}" if config.tts.is_batched else model

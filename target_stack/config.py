@@ -14,6 +14,7 @@ from target_stack.emulation_config import EmulationConfig
 from target_stack.llm_config import LlmConfig, llm_from
 from target_stack.models.store import default_cache
 from target_stack.profiles import settle
+from target_stack.remote_config import RemoteSpeech, remote_from
 from target_stack.routing.routes import Routes, read_routes
 from target_stack.servers.config import ServersConfig, servers_from, webrtc_from
 from target_stack.stages.tts import DEFAULT_VOICE, VOICES
@@ -52,6 +53,8 @@ class StackConfig:
     greeting: str = DEFAULT_GREETING
     voice: str = DEFAULT_VOICE
     turn: TurnConfig = field(default_factory=TurnConfig)
+    # Recogniser and voice elsewhere (`callquake serve`); by default both are in this process.
+    remote: RemoteSpeech = field(default_factory=RemoteSpeech)
     stt_workers: int = 1
     tts_workers: int = 1
     # Jobs that may wait for a busy model before new ones are refused.
@@ -100,11 +103,12 @@ def config_from(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         port=options.port,
         max_calls=options.max_calls,
         sip=sip_config.options_from(options),
-        tts=TtsConfig() if is_emulated else tts_config.tts_from(options),
+        tts=TtsConfig() if is_emulated or options.tts_url else tts_config.tts_from(options),
         routes=read_routes(options.routes),
         greeting=" ".join(options.greeting.split()),
         voice=_voice(options.voice),
         turn=turn_config.turn_from(options),
+        remote=RemoteSpeech() if is_emulated else remote_from(options, environment),
         stt_workers=options.stt_workers,
         tts_workers=options.tts_workers,
         waiting=options.waiting,

@@ -64,7 +64,8 @@ def add_options(up: argparse.ArgumentParser) -> None:
         "--cold-start",
         default="none",
         metavar="WORD",
-        help="emulated: none; start: not ready before it is over; first: the first request waits for it (%(default)s)",
+        help="none; start: not ready before it is over; first: the first request waits for it, also for the real local "
+        "model, whose process it then begins (%(default)s)",
     )
     up.add_argument(
         "--stage-pool", type=Path, metavar="SOCKET", help="emulated: share the servers that are run at this socket"

@@ -28,8 +28,8 @@ def require(config: StackConfig, checks: Mapping[str, Check] | None = None) -> N
 
 def checks_of(config: StackConfig) -> dict[str, Check]:
     """Return what this configuration needs; parts that were put on the CPU, or elsewhere, need no GPU."""
-    checks: dict[str, Check] = {"GPU": _gpu}
-    if config.turn.stt_device != "cpu":
+    checks: dict[str, Check] = {}
+    if config.turn.stt_device != "cpu" and not config.remote.stt_url:
         checks["STT"] = _ctranslate2
     if config.tts.engine == "torch":
         checks["TTS weights"] = lambda: _is_there(config.models.tts)
@@ -38,7 +38,7 @@ def checks_of(config: StackConfig) -> dict[str, Check]:
     if config.llm.vllm is not None:
         command = config.llm.vllm.command
         checks["LLM"] = lambda: _is_command(command)
-    return checks
+    return {"GPU": _gpu, **checks} if checks else {}
 
 
 def _gpu() -> str:

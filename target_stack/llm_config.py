@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from harness.model.errors import ScenarioError
+from target_stack import emulation_config
 from target_stack.context.rules import LEAST_LIMIT, MODES, ContextRules, Mode
 from target_stack.stages.prompt import Style
 from target_stack.stages.vllm_launch import VllmLaunch
@@ -39,6 +40,8 @@ class LlmConfig:
     start_s: float = 30.0
     # A token is asked for when nothing else was for so long; 0: never.
     check_s: float = 30.0
+    # The local model's process is begun by the first request.
+    is_cold: bool = False
 
 
 def add_options(up: argparse.ArgumentParser) -> None:
@@ -125,7 +128,17 @@ def llm_from(options: argparse.Namespace, environment: Mapping[str, str], cache:
         patience_ms=_within("--llm-patience-ms", options.llm_patience_ms, 0, 60_000),
         start_s=_within("--llm-start-s", options.llm_start_s, 0, 3600),
         check_s=_within("--llm-check-s", options.llm_check_s, 0, 3600),
+        is_cold=_is_cold(options, is_local=kind == "real" and not url),
     )
+
+
+def _is_cold(options: argparse.Namespace, *, is_local: bool) -> bool:
+    _legal("--cold-start", options.cold_start, emulation_config.COLD_STARTS)
+    if options.profile == emulation_config.PROFILE or options.cold_start != "first":
+        return False
+    if not is_local:
+        raise ScenarioError("--cold-start first: not with a language model that is not started here by llama.cpp")
+    return True
 
 
 def _server(options: argparse.Namespace) -> tuple[LlmKind, str]:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from target_stack.compliance.store import ConsentStore
+from target_stack.gate import Gate
 
 T = TypeVar("T")
 
@@ -14,6 +15,8 @@ class Ledger:
     """`open` first; `ask` from the loop; `aclose` at the end."""
 
     def __init__(self, new_store: Callable[[], ConsentStore]) -> None:
+        # Before each question; whoever wants to refuse it stands there.
+        self.gate = Gate()
         self._new_store = new_store
         self._store: ConsentStore | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="compliance")
@@ -36,6 +39,7 @@ class Ledger:
     def _asked(self, question: Callable[[ConsentStore], T]) -> T:
         if self._store is None:
             raise RuntimeError("the ledger is not open")
+        self.gate.pass_through()
         return question(self._store)
 
     async def aclose(self) -> None:

@@ -18,8 +18,10 @@ from target_stack.compliance.store import ConsentStore
 from target_stack.compliance.texts import Script
 from target_stack.compliance.words import Direction
 from target_stack.frames import Pcm
+from target_stack.gate import Gate
 from target_stack.stages.tts import TextToSpeech
 from target_stack.telemetry.compliance import ComplianceCounts
+from target_stack.wall_clock import CLOCK
 
 _log = logging.getLogger(__name__)
 # Texts differ by nothing but the days a call is kept.
@@ -27,18 +29,21 @@ _MOST_TEXTS = 64
 
 
 def utc_now() -> datetime:
-    """Return the time that consents, retention and the trail go by."""
+    """Return the time that deletion goes by: what a clock that is wrong on purpose deleted would be gone for good."""
     return datetime.now(UTC)
 
 
 class Office:
     """`open` before the first call, `prepare` when the voice is loaded, `aclose` after the last call."""
 
-    def __init__(self, settings: Settings, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, settings: Settings, now: Callable[[], datetime] | None = None, disk: Gate | None = None) -> None:
+        """`now`: the time that consents and the trail go by. `disk`: asked before anything is written."""
         block = settings.block
         self.settings = settings
         self.counts = ComplianceCounts()
-        self.now = now
+        self.now = now or CLOCK.now
+        self._true_now = now or utc_now
+        self._disk = disk
         self.script = Script(block.texts, block.operator, block.keys.model_dump())
         self.folders = CallFolders(settings.folder)
         self.ledger = Ledger(self._new_store)
@@ -103,7 +108,7 @@ class Office:
 
     def new_recording(self, key: str) -> Recording:
         """Return a call's recording; nothing is on disk yet."""
-        return Recording(self.folders, key, self._writer)
+        return Recording(self.folders, key, self._writer, self._disk)
 
     async def speech(self, text: str) -> Pcm:
         """Return the speech of one of our texts, from memory when it was spoken before. Raises what the TTS raises."""
@@ -120,7 +125,7 @@ class Office:
 
     async def make_due(self, caller: str, reason: str) -> None:
         """Let everything kept of a caller be deleted now."""
-        at = self.now()
+        at = self._true_now()
         if await self.ledger.ask(lambda store: store.make_due(caller, at, reason)):
             self._is_due.set()
 
@@ -146,7 +151,7 @@ class Office:
             except TimeoutError:
                 pass
             self._is_due.clear()
-            now = self.now()
+            now = self._true_now()
             try:
                 await self.delete(lambda deletion, now=now: deletion.due(now, proof), "due")  # type: ignore[misc]
             except Exception:  # noqa: BLE001 - the next sweep may have the disk or the store back

@@ -13,7 +13,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -22,6 +21,7 @@ from target_stack.edge.playout import Frame, Playout
 from target_stack.edge.rtvi_channel import RtviChannel
 from target_stack.edge.rtvi_events import messages_for
 from target_stack.frames import AgentEvent, AgentSession, CallFacts, Pcm, SessionFactory, SpeechOut, StageFailed
+from target_stack.wall_clock import CLOCK
 
 _log = logging.getLogger(__name__)
 
@@ -243,7 +243,7 @@ class AgentCall:
 
     def tell(self, event: AgentEvent) -> None:
         """Tell the client over RTVI; a fatal StageFailed also ends the call."""
-        for message in messages_for(event, datetime.now(UTC).isoformat(timespec="milliseconds")):
+        for message in messages_for(event, CLOCK.now().isoformat(timespec="milliseconds")):
             self.channel.send(message)
         if isinstance(event, StageFailed) and event.fatal:
             self.hang_up(EndReason.STAGE_FAILED)

@@ -118,6 +118,7 @@ class StreamCall(AgentCall):
     async def stop_speaking(self, _reason: EndReason) -> None:
         """Leave the clock."""
         self._ticker.remove(self._tick)
+        self._encoder.close()
 
 
 class StreamEdge:

@@ -83,8 +83,10 @@ class EdgeServer:
         behind: Behind | None = None,
         webrtc: WebRtc = "aiortc",
         has_fallback: bool = False,
+        processes: Callable[[], list[dict[str, Any]]] | None = None,
     ) -> None:
         self._has_fallback = has_fallback
+        self._processes = processes
         self._webrtc = webrtc
         self._ground: LightGround | None = None
         self._behind = behind
@@ -278,6 +280,8 @@ class EdgeServer:
     async def _get_health(self, request: web.Request) -> web.Response:
         del request
         health = health_of(self._readiness(), active_calls=self.counts.active_calls, max_calls=self._max_calls)
+        if self._processes is not None:
+            health["processes"] = self._processes()
         return web.json_response(health)
 
     async def _get_ready(self, request: web.Request) -> web.Response:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -84,10 +85,15 @@ class SipEdge:
         self._legs: set[Call] = set()
         self._last_leg_ended: asyncio.Event | None = None
         self._is_closing = False
+        # What TLS is accepted with, once it is listened on.
+        self.tls: ssl.SSLContext | None = None
 
     async def start(self) -> SipAddresses:
         """Listen; return where. OSError when an address cannot be bound, ScenarioError for a certificate."""
-        return await listen(self._endpoint, self._options)
+        return await listen(self._endpoint, self._options, self._keep_tls)
+
+    def _keep_tls(self, context: ssl.SSLContext) -> None:
+        self.tls = context
 
     async def aclose(self) -> None:
         """Refuse new calls, say BYE to the others, wait until all is released; then stop listening."""

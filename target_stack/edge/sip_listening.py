@@ -1,5 +1,7 @@
 """Where SIP callers reach us: the addresses that the options ask for, bound and named as URIs."""
 
+import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.protocols.sip.flow import host_port
@@ -17,10 +19,12 @@ class SipAddresses:
     tls: str = ""
 
 
-async def listen(sockets: SipSockets, options: SipOptions) -> SipAddresses:
+async def listen(
+    sockets: SipSockets, options: SipOptions, keep_tls: Callable[[ssl.SSLContext], None] | None = None
+) -> SipAddresses:
     """Have `sockets` listen; return where. OSError when an address cannot be bound, ScenarioError for a certificate.
 
-    After an error they are closed.
+    After an error they are closed. `keep_tls` is given what TLS is accepted with.
     """
     udp, tcp, tls = "", "", ""
     try:
@@ -31,6 +35,8 @@ async def listen(sockets: SipSockets, options: SipOptions) -> SipAddresses:
         if options.tls_port is not None and options.certificate is not None and options.key is not None:
             context = server_context(options.certificate, options.key)
             bound = await sockets.listen_tcp(options.host, options.tls_port, tls=context)
+            if keep_tls is not None:
+                keep_tls(context)
             tls = f"sips:{host_port((options.host, bound[1]))}"
     except BaseException:
         await sockets.aclose()

@@ -25,7 +25,7 @@ class SpeechEncoder:
     def __init__(self, codec: Codec = OPUS) -> None:
         self._codec = codec
         self._rate = SPEECH_RATE if codec is OPUS else codec.sample_rate
-        self._encoder = new_encoder(SPEECH_RATE) if codec is OPUS else _encoder(codec)
+        self._encoder: av.AudioCodecContext | None = new_encoder(SPEECH_RATE) if codec is OPUS else _encoder(codec)
         self._resampler = None if codec is OPUS else _Resampler(codec)
         self._time_base = Fraction(1, self._rate)
         self._silent_frames = _FADING_FRAMES
@@ -41,7 +41,13 @@ class SpeechEncoder:
         self._silent_frames += 1
         return self._encode(_SILENCE)
 
+    def close(self) -> None:
+        """Give back encoder and resampler, and with them their threads, which would wait for the collector."""
+        self._encoder = self._resampler = None
+
     def _encode(self, samples: Pcm) -> bytes:
+        if self._encoder is None:
+            return self._codec.silence
         if self._resampler is not None:
             samples = self._resampler.resample(samples)
         frame = av.AudioFrame.from_ndarray(samples[None, :], format="s16", layout="mono")

@@ -27,7 +27,7 @@ stages on this machine, or shows a file of them.
   stages measure --out my-laptop.yaml     loads the models as `up` does (every option of `up` counts) and times each
                                           stage alone, by how much work there is and how much of it at once; minutes
   stages show my-laptop.yaml              what it says, for work of a usual size
-  stages show                             the shipped figures, of the guide
+  stages show guide                       the shipped figures, of the guide
   up --profile emulated --service-times my-laptop.yaml
 """
 _QUICK_PIECES = 6
@@ -56,13 +56,15 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", 
     add_up_options(measuring)
     measuring.set_defaults(run=run_measure)
     showing = actions.add_parser("show", help="tell what a file says")
-    showing.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: the shipped figures")
+    showing.add_argument("file", nargs="?", type=Path, metavar="FILE", help=f"default: {GUIDE_NAME}, as shipped")
     showing.set_defaults(run=run_show)
 
 
 def run_show(options: argparse.Namespace) -> int:
     """Print the table. Raises ScenarioError."""
-    print("\n".join(table_of(read_service_times(options.file))))
+    # By the name that reports have for them, too.
+    path = None if str(options.file) == GUIDE_NAME else options.file
+    print("\n".join(table_of(read_service_times(path))))
     return 0
 
 

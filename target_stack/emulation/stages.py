@@ -37,6 +37,8 @@ def _work() -> str:
 class EmulatedStt:
     """`SpeechToText` that knows how long an utterance is, and not a word of it."""
 
+    is_emulated = True
+
     def __init__(self, servers: Servers, description: str, life: Life) -> None:
         self.description = description
         self.life = life

@@ -59,6 +59,10 @@ class _Draft:
     out: HeldBack
     task: "asyncio.Task[None]"
 
+    def answers(self, text: str) -> bool:
+        """Whether it is a reply to these words that nobody gave up."""
+        return not self.task.cancelling() and same_words(self.text, text)
+
 
 class Answering:
     """One call's. At most one turn is in here: the one that the user is in, until its answer is let out."""
@@ -153,7 +157,7 @@ class Answering:
         except Exception as error:  # noqa: BLE001 - the turn's end asks again, and tells
             logger.debug("call %s: no draft of turn %d: %s", self._call_id, turn.number, error)
             return
-        if self._draft is not None and same_words(self._draft.text, words.text):
+        if self._draft is not None and self._draft.answers(words.text):
             return
         await self._cancel_draft()
         if not words.text:
@@ -176,11 +180,15 @@ class Answering:
             self._drafting = None
 
     async def _cancel_draft(self) -> None:
-        draft, self._draft = self._draft, None
+        """Give the draft up. It stands until it has ended: who is cancelled while waiting leaves that to the next."""
+        draft = self._draft
         if draft is None:
             return
         draft.task.cancel()
         await asyncio.wait({draft.task})
+        if self._draft is not draft:
+            return
+        self._draft = None
         self._stats.drafts["cancelled"] += 1
         if self._turn is not None:
             for span in self._turn.spans:
@@ -212,7 +220,7 @@ class Answering:
             raise StageError("stt", error) from error
         self._note_words(turn, words)
         draft = self._draft
-        if draft is not None and same_words(draft.text, words.text) and not has_failed(draft.task):
+        if draft is not None and draft.answers(words.text) and not has_failed(draft.task):
             self._draft = None
             self._stats.drafts["kept"] += 1
             draft.out.open()

@@ -96,7 +96,9 @@ class Session:
             now=now,
         )
         self._audio: deque[tuple[Pcm, int]] = deque(maxlen=AUDIO_PACKETS_AHEAD)
-        self._audio_came = asyncio.Event()
+        # Whether none came since the last look for gaps.
+        self._is_quiet = False
+        self._woken = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._history: list[Message] = []
         self._turns = 0
@@ -120,7 +122,8 @@ class Session:
         if len(self._audio) == AUDIO_PACKETS_AHEAD:
             self._telemetry.stats.refused["audio"] += 1
         self._audio.append((samples, arrived_at_ns))
-        self._audio_came.set()
+        self._is_quiet = False
+        self._woken.set()
 
     def push_digit(self, digit: str, duration_ms: float, at_ns: int) -> None:
         """Record it: this agent asks for no keys."""
@@ -166,9 +169,13 @@ class Session:
         self._sink.tell(BotStoppedSpeaking(turn))
 
     async def _listen(self) -> None:
+        """React to what is heard, and to gaps: one at a time, since reactions wait for what they cancel."""
         try:
             while True:
-                await self._audio_came.wait()
+                await self._woken.wait()
+                self._woken.clear()
+                if not self._audio:
+                    await self._react(self._listening.tick(self._now()))
                 while self._audio:
                     samples, arrived_at_ns = self._audio.popleft()
                     await self._react(self._listening.feed(samples, arrived_at_ns))
@@ -176,15 +183,20 @@ class Session:
                         self._answering.follow(self._listening, self._number)
                     # A backlog must not keep the other calls from the loop.
                     await asyncio.sleep(0)
-                self._audio_came.clear()
         except Exception as error:
             logger.exception("call %s: listening failed", self._call_id)
             self._fail(StageFailed(self._turns, "vad", f"{type(error).__name__}: {error}", fatal=True))
 
     async def _watch_gaps(self) -> None:
+        """Wake the listener where no audio came from one look to the next.
+
+        One look is not enough: after a time in which this process was held up, what came in it is still to be read.
+        """
         while True:
             await asyncio.sleep(GAP_CHECK_S)
-            await self._react(self._listening.tick(self._now()))
+            if self._is_quiet:
+                self._woken.set()
+            self._is_quiet = True
 
     async def _react(self, events: list[HeardEvent]) -> None:
         for event in events:

@@ -2,6 +2,7 @@
 
 import io
 import wave
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -12,6 +13,7 @@ from harness.model.clock import monotonic_ns, ms_between
 from target_stack.frames import INPUT_RATE, Pcm
 from target_stack.retry_after import retry_after_s
 from target_stack.routing.failures import ProviderError
+from target_stack.scope_headers import QUEUE_MS, RETRY_AFTER_MS, number
 from target_stack.stages.stt import Transcription
 from target_stack.stages.tts import Speech
 
@@ -44,17 +46,22 @@ class _Client:
         self.endpoint = endpoint
         self._http: aiohttp.ClientSession | None = None
 
-    async def post(self, path: str, **body: object) -> bytes:
-        """Return the answer's body. Raises ProviderError."""
+    def _headers(self) -> dict[str, str]:
+        """Return what goes with each request besides the key."""
+        return {}
+
+    async def post(self, path: str, **body: object) -> tuple[bytes, Mapping[str, str]]:
+        """Return the answer's body and headers. Raises ProviderError."""
         address = self.endpoint.url + path
         try:
-            async with self._session().post(address, **body) as response:  # type: ignore[arg-type] # json or data
+            async with self._session().post(address, headers=self._headers(), **body) as response:  # type: ignore[arg-type] # json or data
+                headers = response.headers
                 if response.status != 200:
                     said = (await response.content.read(200)).decode(errors="replace")
                     raise ProviderError(
                         f"{address}: HTTP {response.status}: {said}",
                         status=response.status,
-                        retry_after_s=retry_after_s(response.headers.get("Retry-After")),
+                        retry_after_s=asked_retry_s(headers),
                     )
                 answer = await response.content.read(LARGEST_ANSWER + 1)
                 while len(answer) <= LARGEST_ANSWER and (more := await response.content.read(LARGEST_ANSWER)):
@@ -65,7 +72,7 @@ class _Client:
             raise ProviderError(f"{address}: {error}") from error
         if len(answer) > LARGEST_ANSWER:
             raise ProviderError(f"{address}: an answer of more than {LARGEST_ANSWER} bytes")
-        return answer
+        return answer, headers
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
@@ -98,10 +105,10 @@ class HttpTts(_Client):
         began = monotonic_ns()
         endpoint = self.endpoint
         request = {"model": endpoint.model, "voice": endpoint.voice, "input": sentence, "response_format": "pcm"}
-        body = await self.post("/v1/audio/speech", json=request)
+        body, headers = await self.post("/v1/audio/speech", json=request)
         if not body or len(body) % SAMPLE_BYTES:
             raise ProviderError(f"{endpoint.url}/v1/audio/speech: {len(body)} bytes are no 16-bit samples")
-        return Speech(np.frombuffer(body, "<i2").astype(np.int16), 0.0, ms_between(began, monotonic_ns()))
+        return Speech(np.frombuffer(body, "<i2").astype(np.int16), *_shares(headers, ms_between(began, monotonic_ns())))
 
 
 class HttpStt(_Client):
@@ -121,8 +128,8 @@ class HttpStt(_Client):
         form.add_field("model", self.endpoint.model)
         form.add_field("response_format", "json")
         form.add_field("file", wav_of(samples), filename="utterance.wav", content_type="audio/wav")
-        body = await self.post("/v1/audio/transcriptions", data=form)
-        return Transcription(self._text(body), 0.0, ms_between(began, monotonic_ns()))
+        body, headers = await self.post("/v1/audio/transcriptions", data=form)
+        return Transcription(self._text(body), *_shares(headers, ms_between(began, monotonic_ns())))
 
     def _text(self, body: bytes) -> str:
         try:
@@ -132,6 +139,18 @@ class HttpStt(_Client):
                 f"{self.endpoint.url}/v1/audio/transcriptions: not a transcript: {body[:120]!r}"
             ) from error
         return answer.text
+
+
+def asked_retry_s(headers: Mapping[str, str]) -> float | None:
+    """Return how long a provider asks us to stay away, in seconds; the finer header first, where it has both."""
+    ms = number(headers.get(RETRY_AFTER_MS))
+    return retry_after_s(headers.get("Retry-After")) if ms is None else max(0.0, ms / 1000)
+
+
+def _shares(headers: Mapping[str, str], took_ms: float) -> tuple[float, float]:
+    """Return how much of `took_ms` was waiting, as far as the provider told, and how much was work."""
+    queue_ms = min(took_ms, max(0.0, number(headers.get(QUEUE_MS)) or 0.0))
+    return queue_ms, took_ms - queue_ms
 
 
 def wav_of(samples: Pcm) -> bytes:

@@ -3,6 +3,7 @@
 POST /admin/servers/{name}/drain   {"deadline_s": 30, "replace": false}   no new calls; it ends when the last has ended
 POST /admin/servers/{name}/resume                                         take calls again, where it has not ended yet
 POST /admin/servers/{name}/start                                          begin one that was drained and ended
+POST /admin/servers/{name}/kill    {"stays_down": false}                   end it as by a crash; kept down until `start`
 GET  /admin/servers
 
 any /admin/faults...            the same request to each media server -> {servers: [its answer, with its name]}
@@ -25,6 +26,10 @@ from target_stack.servers.registry import State, UnknownServerError
 from target_stack.servers.routing import Desk
 
 _LONGEST_S = 86_400.0
+# To undo a fault may be to load models anew; less than whoever asks us waits.
+_UNDO_S = 50.0
+_ALIVE = (State.READY, State.DRAINING, State.LOST)
+_Answers = dict[str, tuple[int, str]]
 _Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -54,6 +59,7 @@ class Admin:
             ("POST", "/admin/servers/{name}/drain"): self._guarded(self._post_drain),
             ("POST", "/admin/servers/{name}/resume"): self._guarded(self._post_resume),
             ("POST", "/admin/servers/{name}/start"): self._guarded(self._post_start),
+            ("POST", "/admin/servers/{name}/kill"): self._guarded(self._post_kill),
             ("*", "/admin/faults"): self._guarded(self._fault),
             ("*", "/admin/faults/{id}"): self._guarded(self._fault),
         }
@@ -113,13 +119,33 @@ class Admin:
         self._children.want(name)
         return web.json_response(self._told(name))
 
+    async def _post_kill(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        text = await request.read()
+        stays_down = Fields("body", load_object(text, "body") if text.strip() else {}).flag("stays_down", False)
+        told = self._told(name)
+        self._children.crash(name, stays_down=stays_down)
+        return web.json_response(told)
+
     async def _fault(self, request: web.Request) -> web.Response:
         """Pass a fault on: one of all media servers is a fault in each."""
-        body = await request.read()
-        answers = await self._overview.ask_all(request.method, request.raw_path, body, self._token)
+        body, words = await request.read(), (request.method, request.raw_path)
+        if request.method == "DELETE":
+            answers = await self._overview.ask_all(*words, body, self._token, patience_s=_UNDO_S)
+            answers = self._all_ended(answers)
+        else:
+            answers = await self._overview.ask_all(*words, body, self._token)
         told = [{"server": name, **_object(text)} for name, (_, text) in answers.items()]
         status = max((status for status, _ in answers.values()), default=503)
         return web.json_response({"servers": told}, status=status)
+
+    def _all_ended(self, answers: _Answers) -> _Answers:
+        """Return the answers of servers that had the fault, and of those that live and do not say what became of it."""
+        silent = (s.name for s in self._desk.registry.all() if s.name not in answers and s.state in _ALIVE)
+        told = {name: answer for name, answer in answers.items() if answer[0] != 404}
+        # Those that have begun anew since have no such fault; where nobody has it, that is the answer.
+        told |= {name: (504, json.dumps({"undone": False, "error": f"no answer in {_UNDO_S:g} s"})) for name in silent}
+        return told or answers
 
     def _told(self, name: str) -> dict[str, Any]:
         server = self._desk.registry[name]

@@ -111,6 +111,12 @@ class Children:
         if child.process is not None and child.process.returncode is None:
             _kill(child.process)
 
+    def crash(self, name: str, *, stays_down: bool) -> None:
+        """End a process without a word; `stays_down`: it is not begun again until `want`."""
+        if stays_down:
+            self._children[name].is_wanted = False
+        self.kill(name)
+
     async def aclose(self) -> None:
         """Order all to end, insist after a while, wait for all."""
         for child in self._children.values():

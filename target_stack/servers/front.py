@@ -130,6 +130,7 @@ class Front:
                 fields = frame.fields
                 self.registry.heard(name, Load(fields["calls"], fields["settled"], fields["is_ready"]), monotonic_ns())
                 self._overview.cpu_s[name] = float(fields["cpu_s"])
+                self._overview.processes[name] = fields["processes"]
                 self._look_whether_up()
             case "registered":
                 self._overview.http_ports[name] = int(frame.fields["http_port"])
@@ -146,6 +147,7 @@ class Front:
             _log.warning("media server %s is gone, and %d calls with it", name, server.load.active)
         self._desk.disconnect(name)
         self._overview.http_ports.pop(name, None)
+        self._overview.processes.pop(name, None)
         self.registry.gone(name, was_asked=was_asked)
         if self._sip is not None:
             self._sip.server_gone(name)

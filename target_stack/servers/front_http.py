@@ -4,7 +4,7 @@ POST /offer /api/offer /whip /v1/realtime/calls     a session: handed to the cho
 GET  /twilio /stream (WebSocket)                    the same
 /sessions/sN-.../  /whip/callquake-sN-...  /calls/sN.../events  ?replaces=callquake-sN-...      handed to server sN
 GET  /healthz /readyz /metrics                      over all servers
-GET  /admin/servers   POST /admin/servers/{name}/drain | resume | start
+GET  /admin/servers   POST /admin/servers/{name}/drain | resume | start | kill
 any other                                           handed to a server that is ready
 """
 

@@ -28,6 +28,7 @@ from target_stack.servers.handover import TICKET_HEADER
 from target_stack.servers.link import Frame, Link
 from target_stack.servers.link_endpoint import LinkEndpoint
 from target_stack.servers.member_config import HEARTBEAT_S, MemberConfig, unpickled
+from target_stack.settled_heap import settle_heap
 from target_stack.stages.llm_server import die_with_parent
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Member:
                 await asyncio.wait({loading})
                 return 0
             loading.result()
+            settle_heap()
             self._report()
             await stopping
             return 0
@@ -182,6 +184,7 @@ class Member:
                 is_ready=self._stack.readiness().ready,
                 # CPU time so far, user and system: what a call costs is read from it.
                 cpu_s=time.process_time(),
+                processes=self._stack.processes(),
             )
 
 

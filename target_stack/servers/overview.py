@@ -14,6 +14,7 @@ from target_stack.servers.merged_metrics import merged
 from target_stack.servers.registry import Registry, Server, State
 from target_stack.servers.routing import Desk
 from target_stack.telemetry.exposition import by, counter
+from target_stack.telemetry.process_facts import process_facts
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # A server that does not answer a question within this is left out of the answer.
@@ -29,6 +30,8 @@ class Overview:
     ) -> None:
         self.http_ports: dict[str, int] = {}
         self.cpu_s: dict[str, float] = {}
+        # What each server last said of its process, and of those it has begun.
+        self.processes: dict[str, list[dict[str, Any]]] = {}
         self._registry = registry
         self._desk = desk
         self._counts = counts
@@ -66,7 +69,8 @@ class Overview:
 
     def described_as(self, about: dict[str, Any]) -> None:
         """Take note of what a server is made of; all are alike."""
-        self._described = about
+        # Of its processes it tells by itself, and often.
+        self._described = {name: told for name, told in about.items() if name != "processes"}
 
     def described(self, server: Server) -> dict[str, Any]:
         """Return one server's state as JSON."""
@@ -81,6 +85,14 @@ class Overview:
             "cpu_s": round(self.cpu_s.get(server.name, 0.0), 2),
         }
 
+    def _told_processes(self) -> list[dict[str, Any]]:
+        """Return every process of the agent, a server's own under its name, and what that has begun behind it."""
+        found = [process_facts("front", self._registry.in_use)]
+        for server, told in self.processes.items():
+            own, *begun = told
+            found += [{**own, "name": server}, *({**one, "name": f"{server}-{one['name']}"} for one in begun)]
+        return found
+
     def _is_ready(self) -> bool:
         return not self._desk.closed_because and any(s.state is State.READY for s in self._registry.all())
 
@@ -89,7 +101,7 @@ class Overview:
     async def _get_health(self, request: web.Request) -> web.Response:
         del request
         await self._describe()
-        return web.json_response(self.health())
+        return web.json_response({**self.health(), "processes": self._told_processes()})
 
     async def _get_ready(self, request: web.Request) -> web.Response:
         del request
@@ -120,22 +132,38 @@ class Overview:
 
     # --- asking servers ---
 
-    async def ask_all(self, method: str, path: str, body: bytes = b"", token: str = "") -> dict[str, tuple[int, str]]:
+    async def ask_all(
+        self, method: str, path: str, body: bytes = b"", token: str = "", *, patience_s: float = _PATIENCE_S
+    ) -> dict[str, tuple[int, str]]:
         """Ask every server at once; return status and text of each that answered."""
         names = list(self.http_ports)
-        answers = await asyncio.gather(*(self.ask(name, method, path, body, token) for name in names))
+        answers = await asyncio.gather(
+            *(self.ask(name, method, path, body, token, patience_s=patience_s) for name in names)
+        )
         return {name: answer for name, answer in zip(names, answers, strict=True) if answer[0]}
 
-    async def ask(self, name: str, method: str, path: str, body: bytes = b"", token: str = "") -> tuple[int, str]:
+    async def ask(
+        self,
+        name: str,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        token: str = "",
+        *,
+        patience_s: float = _PATIENCE_S,
+    ) -> tuple[int, str]:
         """Ask one server; (0, why) where it does not answer."""
         if self._client is None:
-            self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PATIENCE_S))
+            self._client = aiohttp.ClientSession()
+        patience = aiohttp.ClientTimeout(total=patience_s)
         url = f"http://127.0.0.1:{self.http_ports.get(name, 0)}{path}"
         headers = {"Content-Type": "application/json"} if body else {}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         try:
-            async with self._client.request(method, url, data=body or None, headers=headers) as answer:
+            async with self._client.request(
+                method, url, data=body or None, headers=headers, timeout=patience
+            ) as answer:
                 return answer.status, await answer.text()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return 0, str(error) or type(error).__name__

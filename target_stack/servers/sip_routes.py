@@ -110,11 +110,12 @@ class SipRoutes:
 
         A call that was not answered at all goes to another server when its INVITE comes again.
         """
-        for call_id in [call_id for call_id, route in self._routes.items() if route.server == server]:
-            if self._routes[call_id].is_answered:
+        # First, so that none is forgotten while they are gone through.
+        self._sweep(now_ns)
+        for call_id, route in [(call_id, route) for call_id, route in self._routes.items() if route.server == server]:
+            del self._routes[call_id]
+            if route.is_answered:
                 self.take(call_id, LOCAL, now_ns)
-            else:
-                del self._routes[call_id]
 
     def _sweep(self, now_ns: int) -> None:
         while self._lingering and self._lingering[0][0] <= now_ns:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.model.clock import monotonic_ns
 from target_stack.llm_config import LlmConfig
+from target_stack.stages.cold_llm import ColdLlm
 from target_stack.stages.contextual_llm import Before, ContextualLlm, ContextWindow
 from target_stack.stages.llm import LanguageModel, LlmOptions, OpenAiClient
 from target_stack.stages.llm_facts import LlmServerDesk, LlmServerFacts
@@ -45,11 +46,15 @@ class LlmStage:
         self._options: LlmOptions | None = None
         self._facts = LlmServerFacts()
         self._health: LlmHealth | None = None
+        # Of a model that is loaded by the first request.
+        self._cold: ColdLlm | None = None
         self._contextual: ContextualLlm | None = None
         self._clients: list[OpenAiClient] = []
 
-    async def load(self, weights: Callable[[], Awaitable[Path]]) -> OpenAiClient:
+    async def load(self, weights: Callable[[], Awaitable[Path]]) -> LanguageModel:
         """Start what is to be started and have it write a first token. `weights`: finds the local model's.
+
+        A model that is to be cold is asked for its facts, and then ended until somebody needs it.
 
         Raises LlmServerError, LlmError.
         """
@@ -59,6 +64,8 @@ class LlmStage:
         self._options = options = replace(options, model=self._facts.model_for(options.model))
         client = self._client(options, self._description)
         self._health = LlmHealth(client, self.stats, self._desk, every_s=self._config.check_s)
+        if self._config.is_cold and isinstance(self.server, LocalLlmServer):
+            return await self._let_sleep(client, self.server)
         await self._health.warm_up(
             1 if self._config.url else SLOTS,
             self._config.start_s if self._config.url else FIRST_TOKEN_S,
@@ -69,6 +76,19 @@ class LlmStage:
             self._facts = await self._desk.facts(options.model)
         self._health.start()
         return client
+
+    async def _let_sleep(self, client: OpenAiClient, server: LocalLlmServer) -> ColdLlm:
+        """End the model's process; the first request begins it anew, at the same address."""
+        await server.aclose()
+        self._cold = ColdLlm(client, self._wake)
+        return self._cold
+
+    async def _wake(self) -> None:
+        assert isinstance(self.server, LocalLlmServer)
+        assert self._health is not None
+        if self.server.pid is None:
+            await self.server.start()
+        self._health.start()
 
     async def _started(self, weights: Callable[[], Awaitable[Path]]) -> LlmOptions:
         config = self._config
@@ -124,6 +144,8 @@ class LlmStage:
     def fault(self) -> str:
         """Return what is wrong, "" for nothing."""
         server = self.server
+        if self._cold is not None and not self._cold.is_loaded:
+            return ""
         if isinstance(server, LocalLlmServer | VllmServer) and server.pid is None:
             return f"its process ended; see {self._config.log}"
         return self._health.fault() if self._health is not None else ""
@@ -134,6 +156,8 @@ class LlmStage:
 
     async def aclose(self) -> None:
         """End what runs: summaries, checks, connections, the server."""
+        if self._cold is not None:
+            await self._cold.aclose()
         if self._contextual is not None:
             await self._contextual.aclose()
         if self._health is not None:

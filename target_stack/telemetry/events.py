@@ -1,6 +1,8 @@
 """Structured events, one JSON object a line: what happened in which call, without anybody's words in it."""
 
+import contextlib
 import json
+import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -8,8 +10,11 @@ from pathlib import Path
 from typing import IO, Literal
 
 from target_stack.frames import TurnTiming
+from target_stack.gate import Gate
+from target_stack.telemetry.exposition import counter
 from target_stack.telemetry.spans import Trace, rows
 
+_log = logging.getLogger(__name__)
 # answered: the model's reply was heard. reprompted: nothing was understood. fallback: the stock sentence stood in for
 # the model. failed: a stage gave up. merged: the user went on speaking first. cancelled: the call ended first.
 Outcome = Literal["answered", "reprompted", "fallback", "failed", "merged", "cancelled"]
@@ -181,10 +186,15 @@ def to_json(event: Event) -> str:
 
 
 class EventLog:
-    """Keeps the last `kept` events in memory and, given a path, appends every event to that file at once."""
+    """Keeps the last `kept` events in memory and, given a path, appends every event to that file at once.
 
-    def __init__(self, path: Path | None = None, kept: int = 1000) -> None:
+    A line that the disk does not take is counted and gone: no call ends because of it. `disk`: asked before each.
+    """
+
+    def __init__(self, path: Path | None = None, kept: int = 1000, disk: Gate | None = None) -> None:
         self.recent: deque[Event] = deque(maxlen=kept)
+        self.lost_lines = 0
+        self._disk = disk or Gate()
         self._path = path
         self._file: IO[str] | None = None
 
@@ -199,15 +209,34 @@ class EventLog:
         """Record one event."""
         self.recent.append(event)
         if self._file is not None:
-            self._file.write(to_json(event) + "\n")
+            self._append([to_json(event)])
 
     def write_spans(self, trace: Trace) -> None:
         """Record a turn's spans, in the file only."""
         if self._file is not None:
-            self._file.writelines(json.dumps(row) + "\n" for row in rows(trace))
+            self._append([json.dumps(row) for row in rows(trace)])
+
+    def _append(self, lines: list[str]) -> None:
+        if self._file is None:
+            return
+        try:
+            self._disk.pass_through()
+            self._file.writelines(line + "\n" for line in lines)
+        except OSError as error:
+            if not self.lost_lines:
+                _log.error("events are being lost: %s: %s", self._path, error)
+            self.lost_lines += len(lines)
+
+    def metrics(self) -> str:
+        """Return the Prometheus text."""
+        return counter(
+            "lost_event_lines", "Lines of the event log that the disk did not take.", [({}, self.lost_lines)]
+        )
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            self._file.close()
+            # What a full disk did not take is tried once more here.
+            with contextlib.suppress(OSError):
+                self._file.close()
             self._file = None

@@ -12,11 +12,13 @@ from target_stack.call_scope import CallScope, enter_scope
 from target_stack.chaos.chaos import Chaos, ConflictError, UnknownFaultError
 from target_stack.chaos.fault import FaultRequest
 from target_stack.chaos.resource_kinds import MemoryGrowth
+from target_stack.gate import Gate
 from target_stack.routing.failures import Ending, ProviderError, ending_of, retry_after_of
 from target_stack.stages.llm import LlmError, ScriptedLlm
 from target_stack.stages.prompt import Message
 from target_stack.stages.stt import ScriptedStt
 from target_stack.stages.tts import ScriptedTts
+from tests.harness.faults.certificate_files import tls_listener
 from tests.target_stack.virtual_loop import now_ns, run_virtually
 
 pytestmark = pytest.mark.unit
@@ -343,10 +345,12 @@ def test_the_harness_knows_each_kind_of_the_agent_and_the_agent_each_of_its():
 
 
 @pytest.mark.parametrize("name", sorted(name for name, kind in KINDS.items() if kind.where is Where.TARGET))
-def test_the_agent_takes_what_the_harness_says_is_legal(name):
+def test_the_agent_takes_what_the_harness_says_is_legal(name, tmp_path):
     async def main():
         agent = Agent()
         agent.chaos.runs_in("stt", Server())
+        agent.chaos.parts.disk, agent.chaos.parts.database = Gate(), Gate()
+        agent.chaos.parts.tls = tls_listener(tmp_path)
         parameters, problems = check_parameters(KINDS[name], example_of(KINDS[name]))
         assert not problems
         await agent.chaos.begin(request(name, **parameters))

@@ -1,3 +1,4 @@
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -141,7 +142,11 @@ def test_off_by_default_and_on_with_a_file(config, tmp_path):
 def test_the_stack_counts_it_where_it_is_on(config):
     for words, is_on in (([], False), (["--compliance", str(config)], True)):
         stack = Stack(config_from(parser({}).parse_args(["up", *words]), {}))
-        assert ("callquake_compliance_calls_total 0\n" in stack._metrics()) == is_on
+
+        async def told(stack=stack):
+            return stack._metrics()
+
+        assert ("callquake_compliance_calls_total 0\n" in asyncio.run(told())) == is_on
 
 
 def test_defaults_and_urls(tmp_path):

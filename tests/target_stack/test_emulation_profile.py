@@ -79,6 +79,8 @@ def test_show_prints_the_figures(capsys, tmp_path):
     shown = capsys.readouterr().out
     assert "guide" in shown
     assert "slots: stt 8, llm 32, tts 1 of 8" in shown
+    assert main(["stages", "show", "guide"]) == 0
+    assert capsys.readouterr().out == shown
     assert main(["stages", "show", str(tmp_path / "none.yaml")]) == 104
     assert main(["stages", "measure", "--out", str(tmp_path / "x.yaml"), "--profile", "emulated"]) == 104
     assert "has no real stages" in capsys.readouterr().err

@@ -1,5 +1,8 @@
 """Twenty minutes of turns, time compressed, with the real small model (llama.cpp): within its context, names known.
 
+120 turns are 20 minutes at ten seconds a turn, caller and agent together. Known is what every prompt of the call
+carries, as the model's server was given it; whether a model of 270 million parameters uses it is counted and printed.
+
 pytest --soak -s tests/target_stack/test_long_call_real_model.py
 """
 
@@ -22,6 +25,28 @@ from target_stack.stages.prompt import Message
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
 TURNS = 120
+ASKED_LAST = (
+    "Do you still know my name?",
+    "What is my name?",
+    "Who am I?",
+    "Please repeat my name.",
+    "Under which name is my order?",
+)
+
+
+class Recorded:
+    """The model, and every prompt that it was given."""
+
+    def __init__(self, inner):
+        self._inner = inner
+        self.description = inner.description
+        self.prompts = []
+
+    async def stream(self, history):
+        self.prompts.append("\n".join(message.text for message in history))
+        async with aclosing(self._inner.stream(history)) as pieces:
+            async for piece in pieces:
+                yield piece
 
 
 async def weights():
@@ -35,7 +60,8 @@ async def talk(rules, folder):
     stage = LlmStage(LlmConfig(context=rules, log=folder / "llm.log", check_s=0, threads=2), "gemma")
     memory, history, lost = CallMemory(), [], 0
     try:
-        llm = stage.within(await stage.load(weights))
+        recorded = Recorded(await stage.load(weights))
+        llm = stage.within(recorded)
 
         async def say(said):
             nonlocal lost
@@ -51,27 +77,34 @@ async def talk(rules, folder):
             return reply
 
         await say("Hello, my name is Maria Stone and my order number is four five nine two.")
-        for number in range(TURNS - 2):
+        for number in range(TURNS - 1 - len(ASKED_LAST)):
             await say(f"And what about lamp {number}, the one that came broken on Tuesday?")
-        last = await say("Do you still know my name?")
-        return stage.stats, lost, memory.notes(), last
+        last = [await say(asked) for asked in ASKED_LAST]
+        return stage.stats, lost, memory.notes(), last, recorded.prompts
     finally:
         await stage.aclose()
 
 
 @pytest.mark.parametrize("keep_turns", [0, None])
 def test_a_long_call_stays_within_the_real_models_context(tmp_path, keep_turns):
-    stats, lost, notes, last = asyncio.run(talk(ContextRules(keep_turns=keep_turns), tmp_path))
-    print(f"\nkeep {keep_turns}: {stats}\nnotes: {notes!r}\nlast reply: {last!r}")
+    stats, lost, notes, last, prompts = asyncio.run(talk(ContextRules(keep_turns=keep_turns), tmp_path))
+    said = sum("Maria" in reply for reply in last)
+    print(f"\nkeep {keep_turns}: {stats}\nnotes: {notes!r}\nlast replies: {last!r}: the name in {said} of {len(last)}")
     assert (lost, stats.overflows) == (0, 0)
     assert stats.limit_tokens == 1024
     assert stats.is_counted_by_server
     assert "Maria Stone" in notes
     assert "4592" in notes
+    # Not only kept: told with every request, to the last.
+    assert len(prompts) == TURNS
+    assert all("Maria Stone" in prompt for prompt in prompts)
+    assert all("4592" in prompt or "four five nine two" in prompt for prompt in prompts)
+    # And the turns it was said in are long gone.
+    assert "Hello, my name is Maria Stone" not in prompts[-1]
 
 
 def test_without_the_fix_the_real_server_refuses(tmp_path):
-    stats, lost, _notes, _last = asyncio.run(talk(ContextRules(mode="whole"), tmp_path))
+    stats, lost, _notes, _last, _prompts = asyncio.run(talk(ContextRules(mode="whole"), tmp_path))
     print(f"\nwhole: {lost} of {TURNS} replies lost")
     assert lost > TURNS / 2
     assert stats.lost_to_overflow == lost

@@ -135,6 +135,36 @@ def test_a_click_that_changes_the_words_begins_the_reply_anew():
     assert call.telemetry.stats.drafts == {"cancelled": 1, "kept": 1}
 
 
+def test_a_draft_that_ends_slowly_leaves_nothing_in_the_reply_that_comes_after_it():
+    class EndsSlowly(ScriptedLlm):
+        async def stream(self, history):
+            try:
+                async for text in super().stream(history):
+                    yield text
+                if len(self.asked) == 1:
+                    await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                await call_ended.wait()
+                raise
+
+    call_ended = asyncio.Event()
+
+    async def scenario(call):
+        call.session._answering._stages = Stages(
+            ScriptedVad, call.stt, EndsSlowly(["Of course, what is", "Right."]), call.tts
+        )
+        # The draft to other words is given up in the second pause, and has not ended at the turn's end.
+        await call.speak(tone(800), silence(300), tone(40), silence(600))
+        call_ended.set()
+        await call.sink.until(lambda: any(piece.is_last for piece in call.sink.pieces))
+        call.hear_out(1)
+        assert call.session._history[-1].text == "Right."
+
+    call = run(scenario, stt=("is it", "is it two"))
+    assert call.sink.spoken(1) == "Right."
+    assert call.telemetry.stats.drafts == {"cancelled": 1}
+
+
 def test_a_draft_that_failed_is_begun_anew_at_the_turns_end():
     class FailsOnce(ScriptedTts):
         async def synthesise(self, sentence):

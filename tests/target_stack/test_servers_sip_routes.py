@@ -74,3 +74,14 @@ def test_of_a_dead_servers_calls_those_that_were_answered_are_refused_and_the_ot
     assert routes.server_of("unanswered", 2 * NS_PER_S) is None
     assert routes.server_of("elsewhere", 2 * NS_PER_S) == "s2"
     assert routes.server_of("up", 50 * NS_PER_S) is None
+
+
+def test_a_server_may_go_when_some_of_its_calls_are_due_to_be_forgotten():
+    routes = SipRoutes()
+    for name in ("lasts", "ended"):
+        routes.take(name, "s1", 0)
+        routes.answered(name)
+    routes.pin("lasts")
+    routes.gone("s1", 60 * NS_PER_S)
+    assert routes.server_of("lasts", 60 * NS_PER_S) == LOCAL
+    assert routes.server_of("ended", 60 * NS_PER_S) is None

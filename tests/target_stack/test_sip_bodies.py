@@ -1,6 +1,6 @@
 import pytest
 
-from harness.protocols.sip.message import parse
+from harness.protocols.sip.reading import parse
 from target_stack.edge.rtp.digits import Digit
 from target_stack.edge.sip_bodies import relayed_digit, sdp_of
 

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.model.clock import NS_PER_S
-from harness.protocols.sip.message import parse
+from harness.protocols.sip.reading import parse
 from target_stack.edge import sip_registrar
 from target_stack.edge.sip_registrar import LONGEST_S, MOST_CONTACTS, Registrar
 

@@ -2,16 +2,22 @@
 
 import asyncio
 import selectors
+from functools import partial
 
 from harness.model.clock import NS_PER_S
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Sleeps by moving the loop's time."""
+    """Sleeps by moving the loop's time; `held_up_s` is how much of it each round of the loop takes."""
 
     now_s = 1000.0
 
+    def __init__(self, held_up_s):
+        super().__init__()
+        self._held_up_s = held_up_s
+
     def select(self, timeout=None):
+        self.now_s += self._held_up_s()
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
@@ -24,8 +30,8 @@ class _JumpingSelector(selectors.DefaultSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """For tasks without sockets and threads."""
 
-    def __init__(self):
-        self._jumping = _JumpingSelector()
+    def __init__(self, held_up_s=lambda: 0.0):
+        self._jumping = _JumpingSelector(held_up_s)
         super().__init__(self._jumping)
 
     def time(self):
@@ -37,7 +43,11 @@ def now_ns():
     return round(asyncio.get_running_loop().time() * NS_PER_S)
 
 
-def run_virtually(main):
-    """Run the coroutine on a VirtualLoop and return its result."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+def run_virtually(main, held_up_s=lambda: 0.0):
+    """Run the coroutine on a VirtualLoop and return its result.
+
+    `held_up_s`: the time that a round of the loop takes, asked anew for each: timers that came due in it all fire in
+    the next one, as on a machine with too much to do.
+    """
+    with asyncio.Runner(loop_factory=partial(VirtualLoop, held_up_s)) as runner:
         return runner.run(main)

@@ -18,6 +18,7 @@ from target_stack.compliance.recording.folders import CallFolders
 from target_stack.compliance.recording.tracks import AgentTrack, CallerTrack, Placed
 from target_stack.compliance.recording.wav import WavFile
 from target_stack.frames import INPUT_RATE, SPEECH_RATE, Pcm, SpeechOut
+from target_stack.gate import Gate
 
 CALLER_FILE, AGENT_FILE = "caller.wav", "agent.wav"
 TRANSCRIPT_FILE, TURNS_FILE = "transcript.jsonl", "turns.jsonl"
@@ -31,10 +32,11 @@ T = TypeVar("T")
 class Recording:
     """`keep_audio`, `keep_words` when they may begin; `aclose` or `abandon` at the end. On the event loop."""
 
-    def __init__(self, folders: CallFolders, key: str, writer: ThreadPoolExecutor) -> None:
+    def __init__(self, folders: CallFolders, key: str, writer: ThreadPoolExecutor, disk: Gate | None = None) -> None:
         self._folders = folders
         self._key = key
         self._writer = writer
+        self._disk = disk or Gate()
         self._files: dict[str, WavFile | IO[str]] = {}
         self._caller: CallerTrack | None = None
         self._agent: AgentTrack | None = None
@@ -142,6 +144,7 @@ class Recording:
 
     def _guarded(self, job: Callable[..., None], *arguments: object) -> None:
         try:
+            self._disk.pass_through()
             job(*arguments)
         except OSError as error:
             self._errors.append(error)

@@ -49,6 +49,7 @@ class WebRtcLine:
         if self.counts.sent:
             self._send_rtcp(rtcp.goodbye)
         self._keys, self._send = None, _nowhere
+        self._encoder.close()
         self._begin_audio()
         return self.counts
 

@@ -131,6 +131,8 @@ class RtpLine:
         for transport in self._transports:
             transport.close()
         self._transports.clear()
+        if self._encoder is not None:
+            self._encoder.close()
         self._note_losses()
         # The loop closes sockets in its next step; then they are free for the next call.
         await asyncio.sleep(0)

@@ -1,0 +1,152 @@
+"""A fault that cannot be undone is told as not undone, until it is; one that fails at its begin is undone."""
+
+import asyncio
+
+import pytest
+
+from target_stack.chaos.chaos import Chaos, ConflictError, UnknownFaultError
+from target_stack.chaos.fault import ChaosFault, FaultRequest
+from target_stack.routing.http_speech import SpeechEndpoint
+from target_stack.serving.remote import RemoteStt
+from target_stack.stages.stt import ScriptedStt
+from tests.target_stack.virtual_loop import now_ns, run_virtually
+
+pytestmark = pytest.mark.unit
+
+
+def request(kind, lease_s=1_000.0, **parameters):
+    return FaultRequest("one", kind, parameters, 1.0, 7, lease_s)
+
+
+class Server:
+    """A stage's process, scripted. `starts`: whether it can be started; a kill takes a second, a start four."""
+
+    def __init__(self, *, starts=True, dies=True):
+        self.starts, self.dies, self.told = starts, dies, []
+
+    async def kill(self):
+        await asyncio.sleep(1)
+        self.told.append("kill")
+        if not self.dies:
+            raise ProcessLookupError("no such process")
+
+    async def start(self):
+        await asyncio.sleep(4)
+        self.told.append("start")
+        if not self.starts:
+            raise RuntimeError("no memory left")
+        return "http://127.0.0.1:1"
+
+
+def new_chaos(**servers):
+    chaos = Chaos(now=now_ns)
+    for stage, server in servers.items():
+        chaos.runs_in(stage, server)
+    return chaos
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "told"),
+    [
+        ("stage.worker_kill", {"stage": "llm"}, "could not be undone: no memory left"),
+        ("gpu.loss", {}, "could not be undone: llm: no memory left"),
+    ],
+)
+def test_what_could_not_be_undone_is_told_and_tried_again(kind, parameters, told):
+    async def main():
+        server = Server(starts=False)
+        chaos = new_chaos(llm=server)
+        await chaos.begin(request(kind, **parameters))
+        failed = await chaos.end("one")
+        listed = [(state["id"], state["undone"]) for state in chaos.states()]
+        with pytest.raises(ConflictError, match="could not be undone"):
+            await chaos.begin(request(kind, **parameters))
+        server.starts = True
+        mended = await chaos.end("one")
+        with pytest.raises(UnknownFaultError):
+            await chaos.end("one")
+        return failed, listed, mended, chaos.states()
+
+    failed, listed, mended, left = run_virtually(main())
+    assert (failed["undone"], failed["detail"]) == (False, told)
+    assert listed == [("one", False)]
+    assert (mended["undone"], mended["detail"], left) == (True, "undone at another try", [])
+
+
+def test_a_lapsed_fault_that_could_not_be_undone_is_told_as_well():
+    async def main():
+        chaos = new_chaos(llm=Server(starts=False))
+        await chaos.begin(request("stage.worker_kill", lease_s=1.0, stage="llm"))
+        await asyncio.sleep(60)
+        return [state["undone"] for state in chaos.states()]
+
+    assert run_virtually(main()) == [False]
+
+
+def test_of_a_lost_gpu_only_what_failed_to_load_is_loaded_again():
+    async def main():
+        llm, tts = Server(), Server(starts=False)
+        chaos = new_chaos(llm=llm, tts=tts)
+        await chaos.begin(request("gpu.loss"))
+        failed = await chaos.end("one")
+        tts.starts = True
+        mended = await chaos.end("one")
+        return failed, mended, llm.told, tts.told
+
+    failed, mended, llm, tts = run_virtually(main())
+    assert (failed["undone"], failed["detail"]) == (False, "could not be undone: tts: no memory left")
+    assert mended["undone"]
+    assert (llm, tts) == (["kill", "start"], ["kill", "start", "start"])
+
+
+def test_what_fails_at_its_begin_is_undone():
+    async def main():
+        llm, tts = Server(), Server(dies=False)
+        chaos = new_chaos(llm=llm, tts=tts)
+        with pytest.raises(ProcessLookupError):
+            await chaos.begin(request("gpu.loss"))
+        return llm.told, tts.told, chaos.states()
+
+    assert run_virtually(main()) == (["kill", "start"], ["kill", "start"], [])
+
+
+def test_a_fault_that_is_still_beginning_is_there_and_ends_after_its_begin():
+    order = []
+
+    class Slow(ChaosFault):
+        async def begin(self):
+            await asyncio.sleep(5)
+            order.append("begun")
+
+        async def end(self):
+            order.append("ended")
+
+    async def main():
+        chaos = Chaos({"slow": Slow}, now=now_ns)
+        beginning = asyncio.create_task(chaos.begin(request("slow")))
+        await asyncio.sleep(1)
+        there = [state["id"] for state in chaos.states()]
+        await chaos.end("one")
+        await beginning
+        return there, chaos.states()
+
+    assert run_virtually(main()) == (["one"], [])
+    assert order == ["begun", "ended"]
+
+
+def test_a_model_on_somebody_elses_server_is_not_loaded_anew():
+    async def main():
+        chaos = new_chaos()
+        remote = RemoteStt(SpeechEndpoint("http://127.0.0.1:9"))
+        chaos.stt(remote)
+        with pytest.raises(ValueError, match="stt of this agent has no model of ours to load"):
+            await chaos.begin(request("stage.cold_start", stage="stt"))
+        await chaos.begin(request("gpu.loss", stage="stt"))
+        state = await chaos.end("one")
+        chaos.stt(ScriptedStt(["hello"]))
+        await chaos.begin(request("stage.cold_start", stage="stt"))
+        await chaos.aclose()
+        await remote.aclose()
+        return state["undone"], "stt_load_ms" in state["counts"]
+
+    assert run_virtually(main()) == (True, False)

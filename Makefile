@@ -34,7 +34,9 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.cpu
 
 demo: $(VENV)/.cpu ## five callers talk to the bundled agent; prints the verdict and the report's path
-	@$(RUN) -m harness.cli demo --llm $(LLM)
+	@$(RUN) -m harness.cli demo --llm $(LLM) || { code=$$?; case $$code in \
+	  97|98|99) echo "==> the demo ran; 'callquake demo' itself leaves with its verdict's code, $$code (docs/exit-codes.md)";; \
+	  *) exit $$code;; esac; }
 
 up: $(VENV)/.cpu ## start the bundled agent on http://127.0.0.1:8080 and keep it running
 	@$(RUN) -m harness.cli up --profile cpu --llm $(LLM)

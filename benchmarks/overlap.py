@@ -62,6 +62,13 @@ class Answered:
     gap_ms: float
     work_ms: dict[str, float]
     spans: list[tuple[str, str, float, float]]
+    # Of the caller's audio as the recogniser had it, and of the reply's speech.
+    user_audio_ms: float = 0.0
+    spoken_ms: float = 0.0
+
+
+class SplitError(BenchmarkError):
+    """The agent took a pause within the clip for its end: no single answer that two modes could be compared by."""
 
 
 class _Traces(Telemetry):
@@ -142,7 +149,7 @@ async def call(stack: Stack, mode: str, clip: str, speech: Pcm, options: Sequenc
         await session.aclose()
     heard = [trace for trace in traces.traces if TTFB in trace.root.attributes]
     if len(heard) != 1 or len(traces.traces) != 1:
-        raise BenchmarkError(f"{clip}, overlap {mode}: answered in {len(traces.traces)} turns; a clip without pauses?")
+        raise SplitError(f"{clip}, overlap {mode}: answered in {len(traces.traces)} turns, not in one")
     return _answered(clip, mode, heard[0])
 
 
@@ -174,30 +181,44 @@ def _answered(clip: str, mode: str, trace: Trace) -> Answered:
         )
         for span in spans
     ]
-    return Answered(clip, mode, float(attributes[TTFB]), total, float(attributes["callquake.gap_ms"]), work, rows)
+    return Answered(
+        clip,
+        mode,
+        float(attributes[TTFB]),
+        total,
+        float(attributes["callquake.gap_ms"]),
+        work,
+        rows,
+        float(attributes["callquake.user_audio_ms"]),
+        sum(float(span.attributes.get("callquake.tts.speech_ms", 0.0)) for span in counted),
+    )
 
 
-async def measure(clips: Sequence[str], rounds: int, options: Sequence[str]) -> list[Answered]:
-    """Place both calls of every clip, `rounds` times."""
+async def measure(clips: Sequence[str], rounds: int, options: Sequence[str]) -> tuple[list[Answered], list[str]]:
+    """Place both calls of every clip, `rounds` times; return also what was left out, and why."""
     corpus = load_corpus()
     speech = {clip: read_pcm(corpus.utterances[clip], INPUT_RATE) for clip in clips}
     stack = Stack(config_from(parser({}).parse_args(["up", "--port", "0", "--greeting", "", *options]), os.environ))
-    answers = []
+    answers: list[Answered] = []
+    left_out: list[str] = []
     try:
         await stack.start()
         await stack.load()
         for number in range(rounds * len(clips)):
             clip = clips[number % len(clips)]
-            for mode in MODES if number % 2 else MODES[::-1]:
-                answered = await call(stack, mode, clip, speech[clip], options)
-                print(
-                    f"{clip}, overlap {mode}: TTFB {answered.ttfb_ms:,.0f} ms, stages {answered.stage_sum_ms:,.0f} ms",
-                    file=sys.stderr,
-                )
-                answers.append(answered)
+            modes = MODES if number % 2 else MODES[::-1]
+            try:
+                pair = [await call(stack, mode, clip, speech[clip], options) for mode in modes]
+            except SplitError as error:
+                left_out.append(str(error))
+                print(f"left out: {error}", file=sys.stderr)
+                continue
+            answers += pair
+            told = "; ".join(f"{a.mode}: TTFB {a.ttfb_ms:,.0f}, stages {a.stage_sum_ms:,.0f} ms" for a in pair)
+            print(f"{number + 1}/{rounds * len(clips)} {clip}, overlap {told}", file=sys.stderr)
     finally:
         await stack.aclose()
-    return answers
+    return answers, left_out
 
 
 def interval(values: Sequence[float], middle: Callable[[Sequence[float]], float] = statistics.median) -> str:
@@ -209,7 +230,7 @@ def interval(values: Sequence[float], middle: Callable[[Sequence[float]], float]
     return f"{middle(values):,.{digits}f} ({low:,.{digits}f}-{high:,.{digits}f})"
 
 
-def table(answers: Sequence[Answered]) -> str:
+def table(answers: Sequence[Answered], left_out: Sequence[str]) -> str:
     """Return the figures as Markdown."""
     on, off = ([a for a in answers if a.mode == mode] for mode in MODES)
     pairs = list(zip(on, sorted_like(off, on), strict=True))
@@ -231,6 +252,7 @@ def table(answers: Sequence[Answered]) -> str:
     }
     lines += ["", "| of the same calls | median (95 % interval) | n |", "| --- | --- | --- |"]
     lines += [f"| {name} | {interval(values)} | {len(values)} |" for name, values in ratios.items()]
+    lines += ["", f"Left out, as the agent took a pause in the clip for its end: {len(left_out)}."]
     return "\n".join(lines)
 
 
@@ -274,17 +296,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     clips = draw(options.clips, options.seed, options.longest_s)
     try:
         stack_options = ["--llm", options.llm, "--reply-sentences", options.reply_sentences]
-        answers = asyncio.run(measure(clips, options.rounds, stack_options))
+        answers, left_out = asyncio.run(measure(clips, options.rounds, stack_options))
     except BenchmarkError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    if not answers:
+        print("error: no clip was answered in one turn; nothing is measured", file=sys.stderr)
         return 1
     document: dict[str, Any] = {
         "benchmark": "overlap",
         "machine": machine.facts(),
         "llm": options.llm,
         "calls": [asdict(answer) for answer in answers],
+        "left_out": left_out,
     }
-    content = f"{table(answers)}\n\n{machine_line(f'overlap, --llm {options.llm}', document)}"
+    content = f"{table(answers, left_out)}\n\n{machine_line(f'overlap, --llm {options.llm}', document)}"
     print(content)
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ try:
         calibrate,
         compare,
         demo,
+        failures,
         faults,
         incident,
         intelligibility,
@@ -49,6 +50,7 @@ examples:
   callquake calibrate                            how many callers does this machine hold, how true is its TTFB?
   callquake scenario check my.yaml               is the file right? which calls would it place?
   callquake fault list                           what can be broken on purpose, in a scenario or by hand
+  callquake failures run tts_saturation          a failure mode twice: fix off must fail, fix on must pass
 
 exit codes: 0 passed, 97 no data, 98 void, 99 threshold failed, 103 target unreachable, 104 bad scenario or option,
 105 interrupted (docs/exit-codes.md). `callquake COMMAND --help` tells more.
@@ -104,10 +106,12 @@ examples:
 # Commands of other programs of this project: name, module, words before the user's own.
 _PASSED_ON = {
     "up": ("target_stack", ["up"], "start the bundled target stack"),
+    "serve": ("target_stack", ["serve"], "the bundled target stack's recogniser or voice as a server of its own"),
     "models": ("target_stack", ["models"], "fetch and check the bundled target stack's models"),
     "stages": ("target_stack", ["stages"], "measure how long the stages take here, for the emulated profile"),
     "compliance": ("target_stack", ["compliance"], "what the bundled target stack recorded: audit, consents, deletion"),
     "corpus": ("harness.corpus", [], "the clips that callers speak: build, import your own, list, play, check, score"),
+    "toxiproxy": ("harness.toxiproxy", [], "a TCP proxy that breaks what passes it, with Toxiproxy's API"),
 }
 
 
@@ -133,6 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run_options(incident.add_replay(commands))
     runbook.add_to(commands)
     faults.add_to(commands)
+    failures.add_to(commands)
     for name, (_, _, text) in _PASSED_ON.items():
         commands.add_parser(name, help=f"{text}; its own options: callquake {name} --help", add_help=False)
     commands.add_parser("version", help="print the version")
@@ -168,6 +173,18 @@ def _add_run_options(run_parser: argparse.ArgumentParser) -> None:
     )
     run_parser.add_argument("--seed", type=int, metavar="N", help="same seed, same calls; instead of the scenario's")
     run_parser.add_argument("--calls", type=int, metavar="N", help="place at most this many calls")
+    run_parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="length of the load, instead of the scenario's; its stages keep their shares",
+    )
+    run_parser.add_argument(
+        "--audit-pid",
+        action="append",
+        metavar="[NAME=]PID",
+        help="a process of the target for the leak audit; of one that tells none. May be repeated",
+    )
     run_parser.add_argument("--run-dir", type=Path, metavar="DIR", help="default: reports/<run-id>")
     run_parser.add_argument("--runbook", type=Path, metavar="FILE", help="runbook, instead of the scenario's")
     run_parser.add_argument("--webhook", metavar="URL", help="POST each alert there as JSON, while the run goes")

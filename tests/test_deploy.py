@@ -88,15 +88,28 @@ def test_a_plan_carries_its_calls_with_the_gpus_of_the_table(calls):
     table = yaml.safe_load((DEPLOY / "sizing.yaml").read_text())
     size = next(size for size in table["sizes"] if size["calls"] == calls)
     planned = module.plan(table, size)
-    slices = 2 if planned.is_shared else 1
-    assert planned.llm_pods + planned.agent_pods == size["gpus"]["count"] * slices
+    # Every GPU of the table has a pod, and those that share one share the last.
+    assert set(planned.model_pods) == {"vllm", "stt", "tts"}
+    assert min(planned.model_pods.values()) >= 1
+    whole = sum(n for name, n in planned.model_pods.items() if name not in planned.shared)
+    assert whole + bool(planned.shared) == size["gpus"]["count"]
+    assert planned.agent_pods == size["servers"]["count"]
+    assert planned.vcpu_a_pod <= size["servers"]["vcpu"]
     assert planned.agent_pods * planned.media_servers_a_pod * 100 * 0.8 >= calls
     kustomization = yaml.safe_load((DEPLOY / f"kubernetes/overlays/{calls}/kustomization.yaml").read_text())
     patched = [yaml.safe_load(p["patch"]) for p in kustomization["patches"] if "target" not in p]
     assert {p["metadata"]["name"]: p["spec"]["replicas"] for p in patched} == {
         "agent": planned.agent_pods,
-        "vllm": planned.llm_pods,
+        **planned.model_pods,
     }
+    for patch in patched:
+        resources = patch["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+        name = patch["metadata"]["name"]
+        gpus = {key for key in resources if key.startswith("nvidia.com/")}
+        if name == "agent":
+            assert gpus == set()
+        else:
+            assert gpus == {"nvidia.com/gpu.shared" if name in planned.shared else "nvidia.com/gpu"}
     for patch in patched:
         base = pods()[patch["metadata"]["name"]]
         assert (patch["kind"], patch["apiVersion"]) == (base["kind"], base["apiVersion"])
@@ -147,6 +160,22 @@ def test_images_are_pinned_and_resources_bounded():
     assert all(re.search(r":(v?\d+\.\d+|local$)", image) for image in images), images
     assert all(c["resources"]["requests"] and c["resources"]["limits"]["memory"] for c in containers())
     assert all("readinessProbe" in c for c in containers())
+
+
+def test_every_setting_of_the_speech_servers_is_an_option_and_every_agent_finds_them():
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    generated = yaml.safe_load((BASE / "kustomization.yaml").read_text())["configMapGenerator"]
+    maps = {each["name"]: dict(text.split("=", 1) for text in each.get("literals", [])) for each in generated}
+    ports = {d["metadata"]["name"]: d["spec"]["ports"][0]["port"] for d in documents() if d["kind"] == "Service"}
+    for stage in ("stt", "tts"):
+        known = {f"CALLQUAKE_{name.upper()}" for name in vars(parser({}).parse_args(["serve", stage]))}
+        pod = pods()[stage]["spec"]["template"]["spec"]["containers"][0]
+        assert pod["command"] == compose[stage]["entrypoint"]
+        parser({}).parse_args(pod["command"][1:])
+        assert set(maps[stage]) | set(compose[stage]["environment"]) <= known
+        assert maps[stage]["CALLQUAKE_PORT"] == compose[stage]["environment"]["CALLQUAKE_PORT"] == str(ports[stage])
+        assert maps["agent"][f"CALLQUAKE_{stage.upper()}_URL"] == f"http://{stage}:{ports[stage]}"
+        assert compose["agent"]["environment"][f"CALLQUAKE_{stage.upper()}_URL"].endswith(f":{ports[stage]}")
 
 
 def test_every_setting_is_an_option_of_up():

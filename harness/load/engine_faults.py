@@ -5,7 +5,8 @@ from typing import Any, Protocol
 
 import gevent
 
-from harness.faults.effect import FaultError, sum_of
+from harness.faults.effect import sum_of
+from harness.faults.errors import FaultError
 from harness.model.clock import NS_PER_S, monotonic_ns
 from harness.model.codec import from_json, to_json
 from harness.model.fault import Evidence, Fault

@@ -6,14 +6,18 @@ however it ends, is undone then; should this process be killed, the journal says
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gevent
 from gevent.event import Event
 
-from harness.faults.effect import FaultError, Means
+from harness.faults.admin_client import END_TIMEOUT_S
+from harness.faults.effect import Means
+from harness.faults.errors import FaultError
 from harness.faults.injection import Injector, declared, row_of
 from harness.faults.journal import Journal, state_folder
+from harness.faults.orders import Order, placed
 from harness.faults.schedule import Due
 from harness.model.clock import NS_PER_MS, monotonic_ns, ms_between
 from harness.model.fault import Fault, FaultEvent, FaultMoment
@@ -21,9 +25,11 @@ from harness.model.fault import Fault, FaultEvent, FaultMoment
 # How often evidence is gathered, and leases are renewed.
 GATHER_S = 2.0
 # For the last evidence, and to undo what is in force.
-_END_TIMEOUT_S = 20.0
+_END_TIMEOUT_S = END_TIMEOUT_S + 15.0
 _POLL_S = 0.05
-_RUN_ENDED = "the run ended"
+# How often somebody may have asked for a fault, or for its end.
+_ORDERS_S = 0.5
+_RUN_ENDED, _WITHDRAWN = "the run ended", "nobody asks for it any more"
 
 Write = Callable[[str, dict[str, Any]], None]
 
@@ -46,6 +52,7 @@ class RunFaults:
         for one in self._due:
             self._tell(declared(one.fault))
             self._greenlets.append(gevent.spawn(self._carry_out, one))
+        self._greenlets.append(gevent.spawn(self._take_orders))
 
     def end(self) -> None:
         """Undo everything; returns when that is done. May come from any side, more than once."""
@@ -65,21 +72,49 @@ class RunFaults:
         if injector.start():
             self._hold(injector, None if due.end_ms is None else due.end_ms - due.start_ms)
 
+    def _take_orders(self) -> None:
+        """Carry out what somebody asks for while the run goes on (faults/orders.py)."""
+        withdrawn: dict[str, Event] = {}
+        names = {due.fault.name for due in self._due}
+        while not self._over.wait(_ORDERS_S):
+            wanted = placed(Path(self._run_dir))
+            for name in [name for name in withdrawn if name not in wanted]:
+                withdrawn.pop(name).set()
+            for name, order in wanted.items():
+                if name not in names:
+                    names.add(name)
+                    withdrawn[name] = Event()
+                    self._greenlets.append(gevent.spawn(self._carry_out_order, order, withdrawn[name]))
+
+    def _carry_out_order(self, order: Order, withdrawn: Event) -> None:
+        try:
+            injector = self._new(order.fault)
+        except FaultError as error:
+            self._tell(_failed(order.fault, str(error)))
+            return
+        if injector.start(is_declared=False):
+            self._hold(injector, order.fault.duration_ms, withdrawn)
+
     def _new(self, fault: Fault) -> Injector:
         injector = Injector(fault, self._means, self._journal, self._tell, run=self._run_dir)
         self._injectors[fault.name] = injector
         return injector
 
-    def _hold(self, injector: Injector, length_ms: float | None) -> None:
+    def _hold(self, injector: Injector, length_ms: float | None, withdrawn: Event | None = None) -> None:
         """Gather evidence until the fault is to end."""
         ends_at_ns = None if length_ms is None else monotonic_ns() + round(length_ms * NS_PER_MS)
         while injector.is_in_force:
             left_s = GATHER_S if ends_at_ns is None else ms_between(monotonic_ns(), ends_at_ns) / 1000
-            if left_s <= 0 or self._over.wait(min(left_s, GATHER_S)):
+            if left_s <= 0 or self._is_ended(min(left_s, GATHER_S), withdrawn):
                 break
             if left_s > GATHER_S or ends_at_ns is None:
                 injector.gather()
-        injector.stop(_RUN_ENDED if self._over.is_set() else "")
+        injector.stop(_RUN_ENDED if self._over.is_set() else _WITHDRAWN if _is_set(withdrawn) else "")
+
+    def _is_ended(self, timeout_s: float, withdrawn: Event | None) -> bool:
+        """Wait so long, or until the run or whoever asked for the fault has it end."""
+        gevent.wait([self._over, *([withdrawn] if withdrawn is not None else [])], timeout=timeout_s, count=1)
+        return self._over.is_set() or _is_set(withdrawn)
 
     def _wait_until(self, at_ms: float) -> bool:
         """Wait for the run's time to come; False when the run ended before."""
@@ -98,3 +133,7 @@ class RunFaults:
 def _failed(fault: Fault, why: str) -> FaultEvent:
     told = declared(fault)
     return FaultEvent(fault.name, FaultMoment.FAILED, told.at_ns, told.at, detail=why, spec=fault)
+
+
+def _is_set(event: Event | None) -> bool:
+    return event is not None and event.is_set()

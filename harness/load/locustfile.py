@@ -60,6 +60,7 @@ def _prepare(environment: Any) -> runs.Runs:
         calls=chosen.calls,
         only=chosen.only_targets,
         runbook=chosen.runbook,
+        minutes=chosen.minutes,
     )
     runs.check_run_dir(chosen.run_dir)
     return runs.Runs(environment, prepared, chosen, reachability.probe_all(prepared.targets))

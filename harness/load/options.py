@@ -21,6 +21,8 @@ class RunOptions:
     run_id: str | None
     corpus: Path | None
     calls: int | None
+    # Length of the load, instead of the scenario's.
+    minutes: float | None
     # Runbook file, instead of the scenario's.
     runbook: Path | None
     # Inherited descriptor on which a line of JSON a second tells the parent how the run goes.
@@ -55,6 +57,7 @@ def add_arguments(parser: Any) -> None:
     add("--run-dir", "RUN_DIR", metavar="DIR", default=None, help="run directory; default reports/<run-id>")
     add("--corpus", "CORPUS", metavar="DIR", default=None, help="corpus folder, instead of the scenario's")
     add("--calls", "CALLS", metavar="N", type=int, default=None, help="place at most this many calls")
+    add("--minutes", "MINUTES", metavar="N", type=float, default=None, help="length of the load, instead of its own")
     add("--runbook", "RUNBOOK", metavar="FILE", default=None, help="runbook file, instead of the scenario's")
     add("--run-id", "RUN_ID", default=None, help="name of the run in run.json; default: time, scenario, random")
     add("--progress-fd", "PROGRESS_FD", type=int, default=None, help="descriptor for progress, used by callquake run")
@@ -74,6 +77,7 @@ def read_options(parsed: Any) -> RunOptions:
         run_id=parsed.run_id,
         corpus=Path(parsed.corpus) if parsed.corpus else None,
         calls=parsed.calls,
+        minutes=parsed.minutes,
         runbook=Path(parsed.runbook) if parsed.runbook else None,
         progress_fd=parsed.progress_fd,
         writes_report=not parsed.no_report,

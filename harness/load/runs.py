@@ -90,7 +90,7 @@ class Runs:
     def _make_seats(self) -> Seats:
         return Seats(
             self.environment.runner,
-            welcome=lambda: description_of(self.prepared, self.options.calls),
+            welcome=lambda: description_of(self.prepared, self.options.calls, self.options.minutes),
             plan=fingerprint(self.prepared),
             on_word=lambda seat, message: (
                 self.session.take(seat, message) if isinstance(self.session, Cluster) else None

@@ -5,7 +5,8 @@ from typing import Any
 
 from harness.model.clock import ms_between
 from harness.model.codec import to_json
-from harness.model.records import Bye, CallRecord, MediaStats, Outcome, SipFacts, TurnRecord
+from harness.model.records import CallRecord, MediaStats, Outcome, TurnRecord
+from harness.model.sip_facts import Bye, SipFacts
 from harness.probe.call import Probed
 
 _WIDTH = 14

@@ -203,6 +203,30 @@ def test_a_foreground_fault_is_undone_by_stop_and_after_kill_9(tmp_path):
             assert in_force(url) == []
 
 
+@pytest.mark.slow
+def test_a_fault_by_hand_is_the_runs_own(tmp_path):
+    with faulty_target() as url:
+        # Longer than a slow machine needs for two commands; then it is interrupted.
+        parent = start(tmp_path, url, calls=400, rate=60)
+        run_dir = tmp_path / "run"
+        wait_until((run_dir / "faults.jsonl").exists, tmp_path)
+        words = ["stage.error", "stage=stt", "--run", str(run_dir), "--name", "extra", "--for", "1500ms"]
+        by_hand = callquake(tmp_path, "fault", "start", *words)
+        again = callquake(tmp_path, "fault", "start", *words)
+        parent.send_signal(signal.SIGINT)
+        code = parent.wait(timeout=DEADLINE_S)
+        assert in_force(url) == []
+    assert by_hand.returncode == 0, by_hand.stderr
+    assert "extra: in force since" in by_hand.stderr
+    assert "requests failed" in by_hand.stderr
+    assert (again.returncode, "the run has, or had, a fault of this name" in again.stderr) == (104, True)
+    assert code == 105
+    extra = next(one for one in read_run(run_dir).faults if one.fault.name == "extra")
+    assert (extra.is_injected, extra.fault.kind) == (True, "stage.error")
+    over = callquake(tmp_path, "fault", "stop", "extra", "--run", str(run_dir))
+    assert (over.returncode, "the run is over" in over.stderr) == (104, True)
+
+
 def test_a_wrong_fault_is_found_before_any_call(tmp_path):
     scenario = tmp_path / "broken.yaml"
     faults = (

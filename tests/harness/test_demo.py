@@ -14,9 +14,9 @@ pytestmark = pytest.mark.loopback
 # The demo's way of starting the stack, with a stand-in for the stack.
 PARENT = """
 import subprocess, sys, time
-from harness.commands.demo import _end_with_parent
+from harness.commands.target_child import end_with_parent
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"], start_new_session=True,
-                         preexec_fn=_end_with_parent)
+                         preexec_fn=end_with_parent)
 print(child.pid, flush=True)
 time.sleep(120)
 """

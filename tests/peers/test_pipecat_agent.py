@@ -8,6 +8,7 @@ import time
 
 import jiwer
 import pytest
+from fit_clips import callers
 from pipecat_peer import pipecat_agent
 from product import Run, scenario
 
@@ -50,7 +51,7 @@ def run(tmp_path_factory):
         plan = scenario(
             agent.url,
             calls=CALLS,
-            turns=TURNS,
+            callers=callers(TURNS),
             load={"arrivals": {"distribution": "uniform", "rate_per_minute": 4, "calls": CALLS}},
             limits={"answer_timeout_s": 20, "greeting_timeout_s": 20, "call_timeout_s": 120},
             thresholds=[{"expr": "response_ratio >= 1", "min_samples": CALLS * TURNS}],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fit_clips import callers
 from pipecat_peer import OFFLINE, PipecatAgent, environment_python
 from product import Run, scenario
 
@@ -195,7 +196,7 @@ def test_a_pipecat_agent_answers_our_callers_in_every_dialect_its_runner_knows(t
             plan = scenario(
                 agent.url,
                 calls=1,
-                turns=2,
+                callers=callers(turns=2),
                 target={"url": agent.url, "dialect": dialect},
                 limits={"answer_timeout_s": 15, "greeting_timeout_s": 15, "call_timeout_s": 90},
                 thresholds=[{"expr": "response_ratio >= 1", "min_samples": 2}],

@@ -11,7 +11,8 @@ from harness.callers import sip as sip_module
 from harness.callers.setup_failure import SetupFailure
 from harness.media.codecs import PCMU
 from harness.model.plan import CallLimits
-from harness.model.records import Bye, Cause
+from harness.model.records import Cause
+from harness.model.sip_facts import Bye
 
 pytestmark = pytest.mark.peer
 

@@ -16,8 +16,8 @@ from harness.model.errors import ScenarioError
 from harness.scenario.check import Prepared, prepare
 
 
-def description_of(prepared: Prepared, calls: int | None) -> dict[str, Any]:
-    """Return what a worker needs to prepare the same run; `calls` is the master's own cap on the command line."""
+def description_of(prepared: Prepared, calls: int | None, minutes: float | None = None) -> dict[str, Any]:
+    """Return what a worker needs to prepare the same run; `calls` and `minutes` are those of the master's command."""
     corpus = prepared.corpus
     return {
         "file": prepared.loaded.path.name,
@@ -27,6 +27,7 @@ def description_of(prepared: Prepared, calls: int | None) -> dict[str, Any]:
         "only": list(prepared.only),
         "seed": prepared.seed,
         "calls": calls,
+        "minutes": minutes,
         "corpus": {"dir": str(corpus.directory.resolve()), "sha256": corpus.sha256, "n": len(corpus.utterances)},
     }
 
@@ -45,6 +46,7 @@ def prepare_from(description: dict[str, Any], corpus_dir: Path | None) -> Prepar
             calls=description["calls"],
             folder=Path(description["folder"]),
             only=description["only"],
+            minutes=description["minutes"],
         )
 
 

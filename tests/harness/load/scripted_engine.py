@@ -20,15 +20,7 @@ from harness.engine import wire
 from harness.model.codec import from_json, to_json
 from harness.model.histogram import Histogram
 from harness.model.plan import CallPlan
-from harness.model.records import (
-    CallRecord,
-    Cause,
-    HealthSample,
-    MediaStats,
-    Outcome,
-    SetupTimes,
-    TurnRecord,
-)
+from harness.model.records import CallRecord, Cause, HealthSample, MediaStats, Outcome, SetupTimes, TurnRecord
 
 CALL_S = 0.3
 TTFB_MS = 640.0

@@ -30,7 +30,10 @@ def installed(program, *packages):
 
 
 def free_port(*, pair=False):
-    """Return a loopback port that nobody has over UDP and TCP; `pair`: an even one whose next is free as well."""
+    """Return a loopback port that nobody has over UDP and TCP; `pair`: an even one, the next three free as well.
+
+    SIPp and baresip take port and next for audio, SIPp the two behind for video.
+    """
     while True:
         with contextlib.ExitStack() as held:
             udp = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -41,7 +44,9 @@ def free_port(*, pair=False):
                 if not pair:
                     return port
                 if port % 2 == 0:
-                    held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind(("127.0.0.1", port + 1))
+                    for beside in range(1, 4):
+                        other = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                        other.bind(("127.0.0.1", port + beside))
                     return port
 
 

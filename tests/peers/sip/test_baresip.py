@@ -14,7 +14,8 @@ from harness.callers.exchange import Disconnected
 from harness.media.codecs import CODECS, PCMU
 from harness.media.events import MediaLost
 from harness.model.plan import CallLimits
-from harness.model.records import Bye, Cause
+from harness.model.records import Cause
+from harness.model.sip_facts import Bye
 from target_stack.edge.agent_call import EndReason
 
 pytestmark = pytest.mark.peer

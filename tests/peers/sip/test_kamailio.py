@@ -13,7 +13,8 @@ from harness.callers.exchange import Disconnected
 from harness.callers.setup_failure import SetupFailure
 from harness.media.codecs import PCMU
 from harness.model.plan import CallLimits
-from harness.model.records import Bye, Cause
+from harness.model.records import Cause
+from harness.model.sip_facts import Bye
 from target_stack.edge.agent_call import EndReason
 
 pytestmark = pytest.mark.peer

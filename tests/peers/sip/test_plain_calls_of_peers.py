@@ -76,6 +76,9 @@ def test_one_record_either_way(tmp_path, name):
             return asyncio.run(main())
 
     (plain, handed), (slow, _) = one(is_plain=True), one(is_plain=False)
+    if name == "redirects to itself":
+        # SIPp is leaving by then: the call it sent to itself ends when its port is closed, before or after T1.
+        assert {plain["sip"].pop("retransmissions"), slow["sip"].pop("retransmissions")} <= {0, 1}
     assert shape(plain) == shape(slow)
     assert bool(handed) == (name not in PLAIN)
 

@@ -15,7 +15,7 @@ from sip_peer import running_sip_edge
 from harness.media.codecs import PCMU
 from harness.media.onset import AgentStopped
 from harness.model.plan import CallLimits
-from harness.model.records import Bye
+from harness.model.sip_facts import Bye
 
 pytestmark = pytest.mark.peer
 

@@ -27,7 +27,8 @@ from harness.callers.setup_failure import SetupFailure
 from harness.callers.sip_silence import silent_offer
 from harness.media.codecs import PCMU
 from harness.model.plan import CallLimits
-from harness.model.records import Bye, Cause
+from harness.model.records import Cause
+from harness.model.sip_facts import Bye
 from harness.protocols.sip.config import AgentConfig
 from harness.protocols.sip.events import Answered, Ended, Registered
 from harness.protocols.sip.user_agent import UserAgent

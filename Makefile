@@ -48,11 +48,11 @@ test: $(VENV)/.test ## the whole test suite (installs apt packages too, when roo
 	@$(RUN) -m harness.media
 	@$(RUN) -m harness.callers.plain
 	$(say) 'running the tests of rules, on every core'
-	@$(RUN) -m pytest -m unit -n auto
+	@$(RUN) -m pytest -m unit -n auto --hypothesis-profile=same
 	$(say) 'running the tests over loopback, two files at a time'
-	@$(RUN) -m pytest -m loopback -n 2 --dist loadfile
+	@$(RUN) -m pytest -m loopback -n 2 --dist loadfile --hypothesis-profile=same
 	$(say) 'running the product from end to end'
-	@$(RUN) -m pytest -m 'not unit and not loopback'
+	@$(RUN) -m pytest -m 'not unit and not loopback' --hypothesis-profile=same
 
 test-fast: $(VENV)/.test ## only the tests without sockets and models
 	@$(RUN) -m pytest -m unit

@@ -14,6 +14,9 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ["CALLQUAKE_CALIBRATION"] = "/nonexistent/calibration.json"
 # How long an example takes is the machine's matter.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples each time, for `make test`: what it finds is of the change, not of the day. New ones are looked for
+# by everybody else's runs, and by tests/fuzz/fuzz_run.py.
+settings.register_profile("same", settings.get_profile("any machine"), derandomize=True)
 settings.load_profile("any machine")
 
 

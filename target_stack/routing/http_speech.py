@@ -39,12 +39,16 @@ class SpeechEndpoint:
     timeout_s: float = 5.0
 
 
-class _Client:
-    """POSTs to one endpoint; connections are kept."""
+class HttpClient:
+    """A stage that POSTs to one endpoint; connections are kept."""
 
-    def __init__(self, endpoint: SpeechEndpoint) -> None:
+    def __init__(self, endpoint: SpeechEndpoint, description: str) -> None:
         self.endpoint = endpoint
+        self.description = description
         self._http: aiohttp.ClientSession | None = None
+
+    async def load(self) -> None:
+        """Nothing to load."""
 
     def _headers(self) -> dict[str, str]:
         """Return what goes with each request besides the key."""
@@ -85,20 +89,14 @@ class _Client:
         return self._http
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        if self._http is not None:
-            await self._http.close()
+        """Close the connections; a request after that has new ones."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.close()
 
 
-class HttpTts(_Client):
+class HttpTts(HttpClient):
     """`TextToSpeech`: JSON in, raw 16-bit mono PCM at 24 kHz out (`response_format: pcm`)."""
-
-    def __init__(self, endpoint: SpeechEndpoint, description: str) -> None:
-        super().__init__(endpoint)
-        self.description = description
-
-    async def load(self) -> None:
-        """Nothing to load."""
 
     async def synthesise(self, sentence: str) -> Speech:
         """Return the speech. Raises ProviderError."""
@@ -111,15 +109,8 @@ class HttpTts(_Client):
         return Speech(np.frombuffer(body, "<i2").astype(np.int16), *_shares(headers, ms_between(began, monotonic_ns())))
 
 
-class HttpStt(_Client):
+class HttpStt(HttpClient):
     """`SpeechToText`: a WAV file in, `{"text": ...}` out."""
-
-    def __init__(self, endpoint: SpeechEndpoint, description: str) -> None:
-        super().__init__(endpoint)
-        self.description = description
-
-    async def load(self) -> None:
-        """Nothing to load."""
 
     async def transcribe(self, samples: Pcm) -> Transcription:
         """Return the words. Raises ProviderError."""

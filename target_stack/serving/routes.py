@@ -8,11 +8,13 @@ POST /v1/audio/speech           {input, model, voice, response_format pcm | wav,
 
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from harness.model.clock import monotonic_ns
 from target_stack.call_scope import enter_scope
@@ -37,6 +39,20 @@ class BadRequestError(ValueError):
     """A request that no retry makes right; says what is legal."""
 
 
+class HalfwayError(Exception):
+    """A streamed answer failed behind its first bytes, for the reason it was raised from: no other can be given."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        super().__init__("an answer failed halfway")
+        self.response = response
+
+    def cut(self, request: web.Request) -> web.StreamResponse:
+        """End the connection, so that nobody takes what was sent for the whole; return what was sent."""
+        if request.transport is not None:
+            request.transport.abort()
+        return self.response
+
+
 def route_of(stage: str) -> str:
     """Return the path of a stage's endpoint."""
     return _PATHS[stage]
@@ -50,22 +66,46 @@ def error_answer(status: int, message: str, kind: str, retry_ms: float | None = 
     return web.json_response({"error": {"message": message, "type": kind}}, status=status, headers=headers)
 
 
-def guarded(serve: _Serve) -> _Serve:
-    """Take the request's call for the queue's order, and turn errors into answers."""
+def in_scope(serve: _Serve) -> _Serve:
+    """Take the request's call for the queue's order."""
 
     async def route(request: web.Request) -> web.StreamResponse:
         if (scope := scope_of(request.headers, monotonic_ns())) is not None:
             enter_scope(scope)
-        try:
-            return await serve(request)
-        except (BadRequestError, BadAudioError) as error:
-            return error_answer(400, str(error), "invalid_request_error")
-        except GivesWayError as error:
-            return error_answer(429, str(error), "rate_limit_exceeded", _RETRY_MS)
-        except QueueFullError as error:
-            return error_answer(429, str(error), "rate_limit_exceeded", getattr(error, "retry_after_ms", _RETRY_MS))
+        return await serve(request)
 
     return route
+
+
+def answer_to(error: Exception) -> web.Response | None:
+    """Return what a client is told of an error that is no fault of the server's, None for one that is."""
+    match error:
+        case BadRequestError() | BadAudioError():
+            return error_answer(400, str(error), "invalid_request_error")
+        case web.HTTPException():
+            return error_answer(error.status, error.text or error.reason, "invalid_request_error")
+        case GivesWayError():
+            return error_answer(429, str(error), "rate_limit_exceeded", _RETRY_MS)
+        case QueueFullError():
+            return error_answer(429, str(error), "rate_limit_exceeded", getattr(error, "retry_after_ms", _RETRY_MS))
+    return None
+
+
+@asynccontextmanager
+async def _streamed(
+    request: web.Request, content_type: str, headers: Mapping[str, str]
+) -> AsyncGenerator[web.StreamResponse, None]:
+    """Send an answer piece by piece, its status at once. Raises HalfwayError for what fails then."""
+    response = web.StreamResponse(headers={"Content-Type": content_type, **headers})
+    await response.prepare(request)
+    try:
+        yield response
+    except ConnectionResetError:
+        # Its client is gone.
+        raise
+    except Exception as error:
+        raise HalfwayError(response) from error
+    await response.write_eof()
 
 
 def _shares(done: Transcription | Speech) -> dict[str, str]:
@@ -101,13 +141,13 @@ class Transcriptions:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises BadRequestError, BadAudioError, QueueFullError."""
         asked = await self._asked(request)
-        texts = self._texts(asked.samples)
-        first = await anext(texts)
-        if asked.is_streamed:
-            return await _events(request, first, texts)
-        last = first
-        async for last in texts:  # noqa: B007 - the last one has all of it
-            pass
+        async with aclosing(self._texts(asked.samples)) as texts:
+            first = await anext(texts)
+            if asked.is_streamed:
+                return await _events(request, first, texts)
+            last = first
+            async for last in texts:  # noqa: B007 - the last one has all of it
+                pass
         if asked.is_text:
             return web.Response(text=last.text, headers=first.headers)
         return web.json_response({"text": last.text}, headers=first.headers)
@@ -115,7 +155,10 @@ class Transcriptions:
     async def _asked(self, request: web.Request) -> _Asked:
         if request.content_type != "multipart/form-data":
             raise BadRequestError(f"got {request.content_type}; legal: multipart/form-data with a file")
-        form = await request.post()
+        try:
+            form = await request.post()
+        except (ValueError, HttpProcessingError) as error:
+            raise BadRequestError(f"the body is no multipart form ({type(error).__name__})") from error
         file = form.get("file")
         if not isinstance(file, web.FileField):
             raise BadRequestError("file: missing; legal: a WAV file")
@@ -127,7 +170,7 @@ class Transcriptions:
         is_streamed = str(form.get("stream", "false")).lower() == "true"
         return _Asked(samples_of(file.file.read(MOST_BYTES + 1)), shape == "text", is_streamed)
 
-    async def _texts(self, samples: Pcm) -> AsyncIterator[_Words]:
+    async def _texts(self, samples: Pcm) -> AsyncGenerator[_Words, None]:
         """Yield the words so far after each part."""
         parts = list(parts_of(samples, LevelVad(), self._rules))
         text = ""
@@ -141,13 +184,11 @@ class Transcriptions:
 
 async def _events(request: web.Request, first: _Words, others: AsyncIterator[_Words]) -> web.StreamResponse:
     """Send the words as they come."""
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **first.headers})
-    await response.prepare(request)
-    words, told = first, await _delta(response, "", first)
-    async for words in others:
-        told = await _delta(response, told, words)
-    await _send(response, {"type": "transcript.text.done", "text": words.text})
-    await response.write_eof()
+    async with _streamed(request, "text/event-stream", first.headers) as response:
+        words, told = first, await _delta(response, "", first)
+        async for words in others:
+            told = await _delta(response, told, words)
+        await _send(response, {"type": "transcript.text.done", "text": words.text})
     return response
 
 
@@ -183,13 +224,10 @@ class Speeches:
             pieces = [first.samples, *rest]
             body = wav_head(sum(map(len, pieces))) + b"".join(map(_bytes, pieces))
             return web.Response(body=body, content_type="audio/wav", headers=headers)
-        response = web.StreamResponse(headers={"Content-Type": "audio/pcm", **headers})
-        await response.prepare(request)
-        await response.write(_bytes(first.samples))
-        for sentence in sentences[1:]:
-            # What fails now ends the connection in the middle: the status is out already.
-            await response.write(_bytes((await self._tts.synthesise(sentence)).samples))
-        await response.write_eof()
+        async with _streamed(request, "audio/pcm", headers) as response:
+            await response.write(_bytes(first.samples))
+            for sentence in sentences[1:]:
+                await response.write(_bytes((await self._tts.synthesise(sentence)).samples))
         return response
 
     async def _asked(self, request: web.Request) -> tuple[list[str], bool]:

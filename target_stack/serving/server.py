@@ -7,7 +7,6 @@ The queue is the agent's, with the sentences of every agent that asks: order by 
 shedding, batches. Full: 429 with Retry-After. A request whose client has gone is withdrawn.
 """
 
-import asyncio
 import hmac
 import logging
 from collections import Counter
@@ -19,7 +18,15 @@ from target_stack.config import StackConfig
 from target_stack.loading import Loading
 from target_stack.own_models import OwnModels, stt_description, tts_description
 from target_stack.serving.audio_files import MOST_BYTES
-from target_stack.serving.routes import Speeches, Transcriptions, error_answer, guarded, route_of
+from target_stack.serving.routes import (
+    HalfwayError,
+    Speeches,
+    Transcriptions,
+    answer_to,
+    error_answer,
+    in_scope,
+    route_of,
+)
 from target_stack.stages.stt import SpeechToText
 from target_stack.stages.tts import TextToSpeech
 from target_stack.telemetry.batch_stats import BatchStats, render_batches
@@ -89,7 +96,7 @@ class SpeechServer:
 
     def use(self, model: SpeechToText | TextToSpeech, serve: _Serve) -> None:
         """Serve requests with this model from now on."""
-        self._model, self._serve = model, guarded(serve)
+        self._model, self._serve = model, in_scope(serve)
 
     async def aclose(self) -> None:
         """Stop listening and free the model."""
@@ -106,27 +113,39 @@ class SpeechServer:
         self.active += 1
         ending = "cancelled"
         try:
-            response = await self._answer(request)
-            ending = str(response.status)
+            response, ending = await self._answer(request)
             return response
         finally:
             self.active -= 1
             self.answers[ending] += 1
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.Request) -> tuple[web.StreamResponse, str]:
+        """Return the answer, and what it is counted as."""
+        try:
+            response = await self._serve_if_loaded(request)
+        except ConnectionResetError:
+            # Its client is gone.
+            raise
+        except HalfwayError as halfway:
+            _log.error("%s failed halfway", self._stage, exc_info=halfway.__cause__)
+            return halfway.cut(request), "cut"
+        except Exception as error:  # noqa: BLE001 - this request's answer; the server goes on
+            response = self._failure(error)
+        return response, str(response.status)
+
+    async def _serve_if_loaded(self, request: web.Request) -> web.StreamResponse:
         if not self._is_let_in(request):
-            return error_answer(401, "the bearer token is missing or wrong", "invalid_request_error")
+            return _not_let_in()
         if self._serve is None:
             return error_answer(503, f"{self._stage} is loading", "server_error", 5_000.0)
-        try:
-            return await self._serve(request)
-        except asyncio.CancelledError:
-            raise
-        except web.HTTPException:
-            raise
-        except Exception as error:  # noqa: BLE001 - this request's answer; the server goes on
-            _log.exception("%s failed", self._stage)
-            return error_answer(500, f"{self._stage} failed: {type(error).__name__}", "server_error")
+        return await self._serve(request)
+
+    def _failure(self, error: Exception) -> web.Response:
+        told = answer_to(error)
+        if told is None:
+            _log.error("%s failed", self._stage, exc_info=error)
+            told = error_answer(500, f"{self._stage} failed: {type(error).__name__}", "server_error")
+        return told
 
     def _is_let_in(self, request: web.Request) -> bool:
         if not self._key:
@@ -143,7 +162,10 @@ class SpeechServer:
             return web.json_response(body)
         return web.json_response(body, status=503, headers={"Retry-After": "5"})
 
-    async def _get_models(self, _request: web.Request) -> web.Response:
+    async def _get_models(self, request: web.Request) -> web.Response:
+        # Where the key is told right from wrong, without work: an agent's readiness asks here.
+        if not self._is_let_in(request):
+            return _not_let_in()
         model = {"id": "default", "object": "model", "created": 0, "owned_by": "callquake"}
         return web.json_response({"object": "list", "data": [model]})
 
@@ -160,3 +182,7 @@ class SpeechServer:
             + self._gpus.metrics()
         )
         return web.Response(body=text.encode(), headers={"Content-Type": _METRICS_TYPE})
+
+
+def _not_let_in() -> web.Response:
+    return error_answer(401, "the bearer token is missing or wrong", "invalid_request_error")

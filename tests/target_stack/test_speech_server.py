@@ -9,6 +9,7 @@ import wave
 import aiohttp
 import numpy as np
 import pytest
+from aiohttp import web
 
 from harness.model.clock import monotonic_ns
 from target_stack.__main__ import main, parser
@@ -213,6 +214,89 @@ def test_a_model_that_fails_is_a_500_and_the_server_goes_on():
     run("tts", ScriptedTts(frozenset({"Bad."})), scenario)
 
 
+class FullInBetween(ScriptedTts):
+    """A voice whose queue is full when the second sentence comes."""
+
+    async def synthesise(self, sentence):
+        if sentence == "It comes at seven.":
+            raise QueueFullError("full")
+        return await super().synthesise(sentence)
+
+
+class FailsAfter(ScriptedStt):
+    """A recogniser that knows one part."""
+
+    async def transcribe(self, samples):
+        if self.heard:
+            raise RuntimeError("broken")
+        return await super().transcribe(samples)
+
+
+async def raw_answer(url, path, body, content_type):
+    """Return all that the server sends for a request, to the end of the connection."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    told = b""
+    with contextlib.suppress(ConnectionResetError):
+        async with asyncio.timeout(20):
+            while more := await reader.read(65_536):
+                told += more
+    writer.close()
+    return told
+
+
+@pytest.mark.parametrize("voice", [FullInBetween, lambda: ScriptedTts(frozenset({"It comes at seven."}))])
+def test_speech_that_fails_behind_its_first_sentence_is_cut_and_not_followed_by_a_second_answer(voice):
+    asked = {"input": "Your order is late. It comes at seven.", "response_format": "pcm"}
+
+    async def scenario(server, url, http):
+        told = await raw_answer(url, "/v1/audio/speech", json.dumps(asked).encode(), "application/json")
+        # Nothing says that this was all, and nothing of another answer stands in the audio.
+        assert told.count(b"HTTP/1.1") <= 1
+        assert b"error" not in told
+        assert not told.endswith(b"0\r\n\r\n")
+        with pytest.raises(aiohttp.ClientError):
+            await spoken(http, url, **asked)
+        tts = RemoteTts(SpeechEndpoint(url))
+        with pytest.raises(ProviderError):
+            await tts.synthesise(asked["input"])
+        await tts.aclose()
+        assert server.answers == {"cut": 3}
+
+    run("tts", voice(), scenario)
+
+
+def test_words_that_fail_behind_the_first_part_are_cut():
+    gap = np.zeros(RATE, np.int16)
+    talk = (tone(9.0) * (0.1 + 0.9 * np.abs(np.sin(8 * np.arange(9 * RATE) / RATE)))).astype(np.int16)
+    speech = np.concatenate([part for _ in range(4) for part in (talk, gap)])
+
+    async def scenario(server, url, http):
+        with pytest.raises(aiohttp.ClientError):
+            await transcribed(http, url, wav_of(speech), stream="true")
+        assert server.answers == {"cut": 1}
+        # Not begun: there is an answer to give.
+        status, text, _ = await transcribed(http, url, wav_of(speech))
+        assert (status, "error" in json.loads(text)) == (500, True)
+
+    run("stt", FailsAfter(["one two three"]), scenario)
+
+
+def test_a_form_that_is_none_and_a_body_too_large_are_told_as_such():
+    async def scenario(server, url, http):
+        form = {"Content-Type": "multipart/form-data; boundary=x"}
+        long = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"\0\r\n" * 9_000_000
+        for body, status in ((b"nothing of it", 400), (b"\0" * 600_000, 400), (long, 413)):
+            async with http.post(f"{url}/v1/audio/transcriptions", data=body, headers=form) as response:
+                assert response.status == status
+                assert "message" in (await response.json())["error"]
+        assert server.answers == {"400": 2, "413": 1}
+
+    run("stt", ScriptedStt(["never"]), scenario)
+
+
 class Voices:
     """A voice that speaks batches; notes who was in each."""
 
@@ -327,6 +411,85 @@ def test_a_key_is_asked_for_and_given():
             await tts.aclose()
 
     run("tts", ScriptedTts(), scenario, "right")
+
+
+@pytest.mark.parametrize(
+    ("remote", "key", "words"),
+    [
+        (RemoteTts, "", r"HTTP 401: it asks for a key \(CALLQUAKE_SPEECH_KEY\)"),
+        (RemoteTts, "wrong", "HTTP 401: the key in CALLQUAKE_SPEECH_KEY is not its own"),
+        (RemoteStt, "wrong", "HTTP 401: the key in CALLQUAKE_SPEECH_KEY is not its own"),
+    ],
+)
+def test_a_wrong_key_is_told_at_the_start_and_not_by_the_first_caller(remote, key, words):
+    async def scenario(_server, url, _http):
+        client = remote(SpeechEndpoint(url, api_key=key), start_s=300)
+        async with asyncio.timeout(10):
+            with pytest.raises(SpeechServerError, match=words):
+                await client.load()
+        assert client.fault()
+        await client.aclose()
+
+    run("tts", ScriptedTts(), scenario, "right")
+
+
+def test_a_key_that_is_changed_makes_the_agent_unready(monkeypatch):
+    monkeypatch.setattr("target_stack.serving.remote._ASK_EVERY_S", 0.01)
+
+    async def scenario(server, url, _http):
+        client = RemoteTts(SpeechEndpoint(url, api_key="right"))
+        await client.load()
+        assert client.fault() == ""
+        server._key = "another"
+        async with asyncio.timeout(10):
+            while not client.fault():
+                await asyncio.sleep(0.01)
+        assert "is not its own" in client.fault()
+        await client.aclose()
+
+    run("tts", ScriptedTts(), scenario, "right")
+
+
+def test_a_server_without_a_list_of_models_is_let_be():
+    async def scenario():
+        app = web.Application()
+
+        async def ready(_request):
+            return web.Response()
+
+        app.router.add_get("/readyz", ready)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        watch = ServerWatch(f"http://127.0.0.1:{runner.addresses[0][1]}", "key")
+        await watch.start(5)
+        assert watch.fault() == ""
+        await watch.aclose()
+        await runner.cleanup()
+
+    asyncio.run(scenario())
+
+
+def test_loaded_twice_it_is_watched_once_and_speaks_again_after_its_end():
+    async def scenario(_server, url, _http):
+        tts = RemoteTts(SpeechEndpoint(url))
+
+        def watching():
+            return [task for task in asyncio.all_tasks() if task.get_name().startswith("watch ")]
+
+        await tts.load()
+        await tts.load()
+        assert len(watching()) == 1
+        assert len((await tts.synthesise("Hello.")).samples)
+        await tts.aclose()
+        assert watching() == []
+        await tts.load()
+        assert len((await tts.synthesise("Hello.")).samples)
+        await tts.aclose()
+        await tts.aclose()
+        assert watching() == []
+
+    run("tts", ScriptedTts(), scenario)
 
 
 def test_an_agent_waits_for_its_server_and_notices_when_it_goes():

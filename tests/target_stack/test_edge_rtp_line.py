@@ -201,6 +201,47 @@ def test_a_caller_behind_a_nat_is_answered_to_where_it_comes_from_until_sdp_move
     asyncio.run(scenario())
 
 
+def test_who_had_the_port_before_does_not_take_the_line_from_its_caller():
+    async def scenario():
+        caller, stale = [await Peer().open() for _ in range(2)]
+        async with line_to(caller, agreed(caller)) as (line, address, session, _):
+            # A call of a server that died had this port; its caller goes on until it misses the audio.
+            stale.send(address, 0, b"\xff" * 160)
+            await until(stale.packets, "the first that fits is answered")
+            for payload in in_packets(PCMU):
+                caller.send(address, 0, payload)
+                stale.send(address, 0, b"\xff" * 160)
+            await until(lambda: line.counts.strays == 20, "the stale ones counted")
+            assert session.loud_samples > 0.35 * 16_000
+            before, told = len(caller.got), len(stale.got)
+            await until(lambda: len(caller.got) > before + 3, "spoken to")
+            assert len(stale.got) <= told + 1
+        stale.transport.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_caller_behind_a_nat_has_the_line_once_the_one_before_is_silent(monkeypatch):
+    monkeypatch.setattr("target_stack.edge.rtp.line._SILENT_NS", 100_000_000)
+
+    async def scenario():
+        announced, stale, nat = [await Peer().open() for _ in range(3)]
+        async with line_to(announced, agreed(announced), heard_last=nat) as (line, address, session, _):
+            stale.send(address, 0, b"\xff" * 160)
+            await until(stale.packets, "the first that fits is answered")
+            nat.send(address, 0, b"\xff" * 160)
+            await until(lambda: line.counts.strays == 1, "not while the other sends")
+            await asyncio.sleep(0.15)
+            for payload in in_packets(PCMU):
+                nat.send(address, 0, payload)
+            await until(nat.packets, "spoken to where it comes from")
+            await until(lambda: session.loud_samples > 0.35 * 16_000, "heard")
+        for peer in (announced, stale):
+            peer.transport.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_line_on_shared_time_survives_a_neighbour_that_fails():
     async def scenario():
         ticker, seen = Ticker(), []

@@ -209,7 +209,9 @@ class LightCall:
             self._ground.lines.add(self._line.close())
         if self._selected is not None:
             port, remote = self._selected
-            port.media.pop(remote, None)
+            # The address may be another caller's by now: ports are used again.
+            if self._line is not None and port.media.get(remote) == self._line.arrived:
+                del port.media[remote]
             if self._link is not None:
                 port.by_owner.pop(self._link.ice, None)
         if self._data is not None:

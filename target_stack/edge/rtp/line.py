@@ -6,7 +6,9 @@
     Ticker ─► playout (or ring-back) ─► SpeechEncoder ─► SRTP ─► socket ─► AgentCall.announce
 
 `agree` tells what SDP settled on, and again after each re-INVITE. Packets are answered to where they come from once one
-that fits has come (callers behind NAT), until SDP names another address.
+that fits has come (callers behind NAT), until SDP names another address. Who had the port before may go on sending for
+seconds, so the address that SDP names is heard whatever came first, and one that it does not name keeps the line no
+longer than it sends.
 """
 
 import asyncio
@@ -40,6 +42,8 @@ from target_stack.edge.speech_encoder import SpeechEncoder
 _CNAME = "agent"
 _BUFFER_BYTES = 1 << 18
 _COMFORT_NOISE = 13
+# An address that SDP did not name gives way to another one when it has been silent for so long.
+_SILENT_NS = 1_000_000_000
 
 Address = tuple[str, int]
 
@@ -80,6 +84,7 @@ class RtpLine:
         # Where audio comes from now, and where it came from before SDP moved it.
         self._source: Address | None = None
         self._left: Address | None = None
+        self._heard_at_ns = 0
         self._incoming: tuple[sdes.Crypto, Session] | None = None
         self._outgoing: tuple[sdes.Crypto, Session] | None = None
         self._codec: Codec | None = None
@@ -178,14 +183,21 @@ class RtpLine:
         if rtp.is_rtcp(data):
             self._rtcp_arrived(data, source)
             return
-        packet = self._opened(data, source)
+        packet = self._opened(data, source, at_ns)
         if packet is not None:
             self._take(packet, source, at_ns)
 
-    def _opened(self, data: bytes, source: Address) -> rtp.Packet | None:
+    def _may_be_the_caller(self, source: Address, at_ns: int) -> bool:
+        if source == self._left:
+            return False
+        if self._source is None or source in (self._source, self._remote):
+            return True
+        return self._source != self._remote and at_ns - self._heard_at_ns > _SILENT_NS
+
+    def _opened(self, data: bytes, source: Address, at_ns: int) -> rtp.Packet | None:
         """Return the packet inside, None for a stray."""
         agreed = self._agreed
-        if agreed is None or source == self._left or (self._source is not None and source != self._source):
+        if agreed is None or not self._may_be_the_caller(source, at_ns):
             self.counts.strays += 1
             return None
         if self._incoming is not None:
@@ -203,7 +215,7 @@ class RtpLine:
     def _take(self, packet: rtp.Packet, source: Address, at_ns: int) -> None:
         assert self._agreed is not None
         assert self._codec is not None
-        self._source = source
+        self._source, self._heard_at_ns = source, at_ns
         self._call.note_media(at_ns)
         self.counts.heard += 1
         if self._reception is None or self._reception.ssrc != packet.ssrc:

@@ -4,11 +4,14 @@ import difflib
 import re
 from pathlib import Path
 
+import jiwer
 import pytest
 import yaml
 from fit_clips import callers
 from pipecat_local import local_agent, missing_models
 from product import Run
+
+from harness.measure.normaliser import normalise
 
 # The first run also installs Pipecat, about a gigabyte.
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(1200)]
@@ -171,4 +174,8 @@ def test_what_a_bot_does_not_tell_is_not_measured(tmp_path, switches, channel):
         assert summary["wer"]["not_measured"]
         assert "WER not measured" in " ".join(run.text.split())
     else:
-        assert 0 < summary["wer"]["wer"] < 1
+        # None may be wrong in three easy clips; that words were told and compared is the point.
+        assert all(t["hypothesis"] for t in turns)
+        wer = jiwer.wer([normalise(t["reference"]) for t in turns], [normalise(t["hypothesis"]) for t in turns])
+        assert summary["wer"]["wer"] == pytest.approx(wer, abs=1e-4)
+        assert wer < 0.5

@@ -1,26 +1,29 @@
 """Chaos Toolkit experiments (chaostoolkit.org/reference/api/experiment, version 1.0.0) to faults. Pure.
 
-An action is a fault, the rollback that undoes it belongs to it: an experiment's are taken in their order, one for each
-action. What an experiment asks of probes is not a fault and is told as left out: a run has thresholds for it.
+An action is a fault, and the rollback that undoes it belongs to it (experiment_rollbacks.py). What an experiment asks
+of probes is not a fault and is told as left out: a run has thresholds for it.
 """
 
 import json
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from string import Template
 from typing import Any
 
 from harness.faults.catalogue import KINDS
 from harness.faults.check import check_parameters, parameters_from_words
-from harness.faults.experiment_toxiproxy import toxic_of, undoes_toxic
+from harness.faults.command_line import fault_from, read_words
+from harness.faults.experiment_hooks import hook_of, words_of
+from harness.faults.experiment_rollbacks import OURS, paired
+from harness.faults.experiment_toxiproxy import toxic_of
+from harness.model.errors import ScenarioError
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-OURS = "callquake"
+_START = [OURS, "fault", "start"]
 
 
 class ExperimentError(ValueError):
-    """A part of an experiment that is no fault here; says which and why."""
+    """A part of an experiment that is no fault here, or a fault that no experiment can hold; says which and why."""
 
 
 @dataclass(slots=True)
@@ -29,40 +32,65 @@ class Imported:
 
     title: str
     faults: list[dict[str, Any]] = field(default_factory=list)
-    # Probes: nothing is lost of what is done.
+    # Probes, and where things are: nothing is lost of what is done.
     left_out: list[str] = field(default_factory=list)
     # Actions and rollbacks: without them it is another experiment.
     unknown: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Configuration:
+    """What ${NAME} stands for in an experiment."""
+
+    # What comes from the environment stays a ${VARIABLE}, which hooks know as well.
+    values: dict[str, Any]
+    # Those variables, with the default that a scenario cannot have; None = they have none.
+    variables: dict[str, Any]
+
+
 def faults_of(experiment: Any, start_s: float = 0.0) -> Imported:
-    """Return an experiment's faults, the first at `start_s` of the run. Raises ExperimentError for no experiment."""
+    """Return an experiment's faults, its method begun at `start_s` of the run. Raises ExperimentError for none.
+
+    As the Toolkit has it, an action in the background keeps nobody waiting: both its pauses are its own, and the next
+    activity begins with it.
+    """
     if not isinstance(experiment, Mapping) or not isinstance(experiment.get("method"), list):
         raise ExperimentError("no Chaos Toolkit experiment: it needs `title`, `description` and `method`, a list")
-    values = _configuration(experiment.get("configuration") or {})
+    configuration = _configuration(experiment.get("configuration") or {})
     found = Imported(str(experiment.get("title", "")))
     hypothesis = experiment.get("steady-state-hypothesis") or {}
     found.left_out += [f"steady-state-hypothesis: probe {_name(one)!r}" for one in hypothesis.get("probes") or ()]
-    rollbacks = [_filled(one, values) for one in experiment.get("rollbacks") or ()]
-    at_s = start_s
-    for activity in _filled(experiment["method"], values):
+    method = _filled(experiment["method"], configuration.values)
+    rollbacks = _filled(list(experiment.get("rollbacks") or ()), configuration.values)
+    backs, problems = paired([_provider(one) for one in method], [(_name(one), _provider(one)) for one in rollbacks])
+    clock_s = start_s
+    for place, activity in enumerate(method):
+        pauses = activity.get("pauses") or {}
+        at_s = clock_s + float(pauses.get("before") or 0)
+        lasts_s = 0.0
         if "ref" in activity or activity.get("type") == "probe":
             found.left_out.append(f"method: probe {_name(activity)!r}")
-            continue
-        pauses = activity.get("pauses") or {}
-        at_s += float(pauses.get("before", 0) or 0)
-        _take(activity, at_s, rollbacks, found)
-        at_s += float(pauses.get("after", 0) or 0)
-    found.unknown += [f"rollbacks: {_name(one)!r}: there is no action left that it undoes" for one in rollbacks]
+        else:
+            lasts_s = _take(activity, at_s, backs.get(place), configuration, found)
+        if not activity.get("background"):
+            clock_s = at_s + lasts_s + float(pauses.get("after") or 0)
+    found.unknown += problems
     return found
 
 
-def _take(activity: Mapping[str, Any], at_s: float, rollbacks: list[Any], found: Imported) -> None:
+def _take(
+    activity: Mapping[str, Any],
+    at_s: float,
+    back: Mapping[str, Any] | None,
+    configuration: _Configuration,
+    found: Imported,
+) -> float:
+    """Take an action as a fault; return how long it keeps what follows it waiting, in s, as far as that is known."""
     try:
-        fault = _fault_of(activity, rollbacks)
-    except (ExperimentError, ValueError) as error:
+        fault, lasts_s = _fault_of(activity, back, configuration, found)
+    except (ValueError, ScenarioError) as error:
         found.unknown.append(f"method: {_name(activity)!r}: {error}")
-        return
+        return 0.0
     fault["start_s"] = at_s
     names = {one["name"] for one in found.faults}
     base = fault["name"] = fault.get("name") or _safe(_name(activity))
@@ -71,78 +99,47 @@ def _take(activity: Mapping[str, Any], at_s: float, rollbacks: list[Any], found:
         number += 1
         fault["name"] = f"{base}-{number}"
     found.faults.append(fault)
+    return lasts_s
 
 
-def _fault_of(activity: Mapping[str, Any], rollbacks: list[Any]) -> dict[str, Any]:
-    provider = activity.get("provider") or {}
+def _fault_of(
+    activity: Mapping[str, Any], back: Mapping[str, Any] | None, configuration: _Configuration, found: Imported
+) -> tuple[dict[str, Any], float]:
+    provider = _provider(activity)
     match provider.get("type"):
-        case "process":
-            words = _words(provider)
-            if words[:3] == [OURS, "fault", "start"]:
-                return _ours(words[3:], rollbacks)
-            return _command(words, provider, rollbacks)
-        case "http":
-            return _http(provider, rollbacks)
+        case "process" if words_of(provider)[:3] == _START:
+            return _ours(words_of(provider)[3:], found)
+        case "process" | "http":
+            kind, parameters = hook_of(provider, back, configuration.variables)
+            _tell_defaults(parameters, configuration, found)
+            return _checked(kind, parameters), 0.0
         case "python":
-            fault = _checked(*toxic_of(provider))
-            if rollbacks and undoes_toxic(rollbacks[0].get("provider") or {}):
-                rollbacks.pop(0)
-            return fault
+            return _checked(*toxic_of(provider, configuration.values)), 0.0
     raise ExperimentError(f"provider.type {provider.get('type')!r}; legal here: process, http, python (chaostoxi)")
 
 
-# --- providers ----------------------------------------------------------------------------------------------------
-
-
-def _command(words: list[str], provider: Mapping[str, Any], rollbacks: list[Any]) -> dict[str, Any]:
-    parameters: dict[str, Any] = {"command": shlex.join(words)}
-    if provider.get("timeout"):
-        parameters["timeout_s"] = float(provider["timeout"])
-    if (back := _next(rollbacks, "process")) is not None:
-        parameters["revert"] = shlex.join(_words(back))
-    return _checked("hook.command", parameters)
-
-
-def _http(provider: Mapping[str, Any], rollbacks: list[Any]) -> dict[str, Any]:
-    parameters: dict[str, Any] = {"url": provider["url"], "method": str(provider.get("method", "GET")).upper()}
-    if headers := provider.get("headers"):
-        parameters["headers"] = [f"{name}: {value}" for name, value in headers.items()]
-    body = provider.get("arguments")
-    if body:
-        parameters["body"] = body if isinstance(body, str) else json.dumps(body)
-    if (back := _next(rollbacks, "http")) is not None:
-        if back.get("arguments"):
-            raise ExperimentError("its rollback has a body, which a revert by hook.http cannot have")
-        parameters |= {"revert_url": back["url"], "revert_method": str(back.get("method", "GET")).upper()}
-    return _checked("hook.http", parameters)
-
-
-def _ours(words: list[str], rollbacks: list[Any]) -> dict[str, Any]:
-    """Return the fault that our own command line asks for, as experiment_export.py writes it."""
-    options = {"--for": "", "--name": "", "--share": "", "--seed": "", "--admin": "", "--target": "", "--run": ""}
-    rest: list[str] = []
-    queue = list(words)
-    while queue:
-        word = queue.pop(0)
-        if word in options and queue:
-            options[word] = queue.pop(0)
-        elif not word.startswith("--"):
-            rest.append(word)
-    kind = KINDS.get(rest[0]) if rest else None
-    if kind is None:
-        raise ExperimentError(f"callquake fault start {rest[0] if rest else ''}: no such kind")
-    fault = _checked(kind.name, parameters_from_words(kind, rest[1:]))
-    if options["--for"]:
-        fault["duration_s"] = float(options["--for"].removesuffix("s"))
-    if options["--name"]:
-        fault["name"] = options["--name"]
-    if options["--share"]:
-        fault["filter"] = {"share": float(options["--share"])}
-    if options["--seed"]:
-        fault["seed"] = int(options["--seed"])
-    if rollbacks and _words(rollbacks[0].get("provider") or {})[:3] == [OURS, "fault", "stop"]:
-        rollbacks.pop(0)
-    return fault
+def _ours(words: list[str], found: Imported) -> tuple[dict[str, Any], float]:
+    """Return the fault that our own command line asks for (experiment_export.py), and how long that takes."""
+    options = read_words(words)
+    asked = fault_from(options)
+    fault: dict[str, Any] = {"kind": asked.kind}
+    if parameters := parameters_from_words(KINDS[asked.kind], options.parameters):
+        fault["parameters"] = parameters
+    lasts_s = None if asked.duration_ms is None else asked.duration_ms / 1000
+    if lasts_s is not None:
+        fault["duration_s"] = lasts_s
+    if options.name:
+        fault["name"] = options.name
+    if asked.filter.share < 1:
+        fault["filter"] = {"share": asked.filter.share}
+    if asked.seed:
+        fault["seed"] = asked.seed
+    for option in ("--admin", "--target"):
+        if option in words:
+            _once(
+                found.left_out, f"{option} {getattr(options, option[2:])}: a scenario's `admin` or `target` says that"
+            )
+    return fault, 0.0 if options.keep or lasts_s is None else lasts_s
 
 
 def _checked(kind: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -153,48 +150,53 @@ def _checked(kind: str, parameters: dict[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "parameters": parameters} if parameters else {"kind": kind}
 
 
-def _next(rollbacks: list[Any], type_: str) -> Mapping[str, Any] | None:
-    """Return the next rollback's provider, taken, where it is of the action's own kind; None where there is none."""
-    provider = (rollbacks[0].get("provider") or {}) if rollbacks else {}
-    if provider.get("type") != type_:
-        return None
-    rollbacks.pop(0)
-    taken: Mapping[str, Any] = provider
-    return taken
-
-
-def _words(provider: Mapping[str, Any]) -> list[str]:
-    """Return the words of a process provider: `arguments` is text, a list, or options with their values."""
-    if "path" not in provider:
-        return []
-    arguments = provider.get("arguments") or []
-    if isinstance(arguments, str):
-        arguments = shlex.split(arguments)
-    elif isinstance(arguments, Mapping):
-        arguments = [str(part) for pair in arguments.items() for part in pair if part not in ("", None)]
-    return [str(provider["path"]), *map(str, arguments)]
-
-
 # --- names and values ---------------------------------------------------------------------------------------------
 
 
-def _configuration(said: Mapping[str, Any]) -> dict[str, str]:
-    """Return what ${NAME} stands for; what comes from the environment stays a ${VARIABLE}, which hooks know as well."""
-    found = {}
+def _configuration(said: Mapping[str, Any]) -> _Configuration:
+    values: dict[str, Any] = {}
+    variables: dict[str, Any] = {}
     for name, value in said.items():
-        is_named = isinstance(value, Mapping) and value.get("type") == "env"
-        found[name] = f"${{{value['key']}}}" if is_named else value
-    return {name: str(value) for name, value in found.items() if isinstance(value, str | int | float)}
+        if isinstance(value, Mapping) and value.get("type") == "env":
+            values[name] = f"${{{value['key']}}}"
+            variables[str(value["key"])] = value.get("default")
+        elif isinstance(value, str | int | float):
+            values[name] = value
+    return _Configuration(values, variables)
 
 
-def _filled(value: Any, values: Mapping[str, str]) -> Any:
+def _tell_defaults(parameters: Mapping[str, Any], configuration: _Configuration, found: Imported) -> None:
+    said = json.dumps(parameters)
+    for variable, default in configuration.variables.items():
+        if default is not None and f"${{{variable}}}" in said:
+            _once(
+                found.left_out,
+                f"configuration: the default of {variable}, {default!r}; set it where the run is started",
+            )
+
+
+def _once(lines: list[str], line: str) -> None:
+    if line not in lines:
+        lines.append(line)
+
+
+def _filled(value: Any, values: Mapping[str, Any]) -> Any:
+    """Return a part of an experiment with its ${NAME}s filled in, by the rules that the Toolkit has from Python."""
     if isinstance(value, Mapping):
         return {key: _filled(inner, values) for key, inner in value.items()}
     if isinstance(value, list):
         return [_filled(inner, values) for inner in value]
-    if isinstance(value, str):
-        return _VARIABLE.sub(lambda found: values.get(found[1], found[0]), value)
-    return value
+    if not isinstance(value, str):
+        return value
+    # A name alone keeps its value's type.
+    alone = Template.pattern.fullmatch(value)
+    name = (alone["named"] or alone["braced"] or "") if alone is not None else ""
+    return values[name] if name in values else Template(value).safe_substitute(values)
+
+
+def _provider(activity: Any) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (activity.get("provider") or {}) if isinstance(activity, Mapping) else {}
+    return found
 
 
 def _name(activity: Any) -> str:
@@ -202,4 +204,4 @@ def _name(activity: Any) -> str:
 
 
 def _safe(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:60] or "fault"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-._")[:60] or "fault"

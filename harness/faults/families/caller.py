@@ -7,12 +7,12 @@ from harness.model.fault import Direction, Fault, Symptom, Unmoved, Where
 from harness.protocols.dtmf import DIGITS
 
 ICE_WAYS = ("blocked_udp", "wrong_credentials", "dead_turn", "mdns_only")
-_REVERTS = "calls that begin afterwards are as the scenario has them; it dies with its engine"
+REVERTS = "calls that begin afterwards are as the scenario has them; it dies with its engine"
 # RFC 863's port, where nothing is to answer.
 DEAD_TURN = "127.0.0.1:9"
 
 
-def _kind(
+def caller_kind(
     name: str,
     about: str,
     parameters: tuple[Parameter, ...],
@@ -20,14 +20,17 @@ def _kind(
     needs: str = "",
     symptoms: tuple[Symptom, ...] = (),
     unmoved: tuple[Unmoved, ...] = (Unmoved("error_rate", 0.05), Unmoved("setup_ms p50", 200.0)),
+    *,
+    reverts: str = REVERTS,
 ) -> Kind:
+    """Return a kind that the engines carry out on their callers."""
     return Kind(
         name=name,
         where=Where.CALLER,
         about=about,
         parameters=parameters,
         evidence=evidence,
-        reverts=_REVERTS,
+        reverts=reverts,
         make=make,
         needs=needs,
         symptoms=symptoms,
@@ -36,13 +39,13 @@ def _kind(
 
 
 KINDS = (
-    _kind(
+    caller_kind(
         "caller.silence",
         "callers say nothing for a while where they would have begun to speak",
         (number("silence_ms", "before the first utterance", high=300_000),),
         "calls that began with a silence",
     ),
-    _kind(
+    caller_kind(
         "caller.long_utterance",
         "callers speak at length: every utterance is one of the corpus's long ones",
         (number("least_s", "no utterance shorter than this", 10.0, low=0, high=300),),
@@ -50,7 +53,7 @@ KINDS = (
         "a corpus with utterances so long",
         (Symptom("ttfb_ms p50", Direction.UP, 300),),
     ),
-    _kind(
+    caller_kind(
         "caller.dtmf_flood",
         "callers press keys, many and fast, before each utterance",
         (
@@ -60,7 +63,7 @@ KINDS = (
         "calls in which keys were pressed",
         "calls over SIP or a media stream",
     ),
-    _kind(
+    caller_kind(
         "caller.ice_failure",
         "the caller's ICE does not work: UDP goes nowhere, the TURN server refuses it or is gone, candidates are names",
         (choice("how", "what is wrong", ICE_WAYS),),
@@ -69,7 +72,7 @@ KINDS = (
         (Symptom("error_rate", Direction.UP, 0.1),),
         (Unmoved("ttfb_ms p50", 200.0),),
     ),
-    _kind(
+    caller_kind(
         "caller.dtls_failure",
         "the caller's certificate is not the one that its offer announced: an honest agent refuses the handshake",
         (),

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from harness.faults.catalogue import KINDS
 from harness.faults.check import check_parameters
 from harness.faults.experiment import ExperimentError, faults_of
 from harness.faults.experiment_export import experiment_of
+from harness.faults.experiment_rollbacks import OURS
 from harness.model.fault import Fault, FaultFilter
 
 pytestmark = pytest.mark.unit
@@ -95,8 +97,8 @@ def test_actions_become_faults_with_their_rollbacks_and_times():
             "parameters": {
                 "url": "${ADMIN_URL}/switch",
                 "method": "POST",
-                "headers": ["Authorization: Bearer x"],
-                "body": '{"on": false}',
+                "headers": ["Authorization: Bearer x", "Content-Type: application/x-www-form-urlencoded"],
+                "body": "on=False",
                 "revert_url": "${ADMIN_URL}/switch",
                 "revert_method": "DELETE",
             },
@@ -120,7 +122,7 @@ def test_what_is_no_fault_here_is_told():
     )
     assert found.unknown[1:] == [
         "method: 'one': provider.type 'magic'; legal here: process, http, python (chaostoxi)",
-        "rollbacks: 'one': there is no action left that it undoes",
+        "rollbacks: 'one': there is no action that it undoes",
     ]
 
 
@@ -135,7 +137,9 @@ def test_actions_of_the_toxiproxy_extension_are_ours():
         action(type="python", module="chaostoxi.proxy.actions", func="disable_proxy", arguments={"proxy_name": "llm"}),
         rollbacks=[
             action(type="python", module="chaostoxi.proxy.actions", func="reset"),
-            action(type="python", module="chaostoxi.proxy.actions", func="enable_proxy"),
+            action(
+                type="python", module="chaostoxi.proxy.actions", func="enable_proxy", arguments={"proxy_name": "llm"}
+            ),
         ],
     )
     assert found.unknown == []
@@ -143,6 +147,156 @@ def test_actions_of_the_toxiproxy_extension_are_ours():
         ("one", "toxiproxy.latency", {"proxy": "llm", "latency_ms": 300, "jitter_ms": 20}),
         ("one-2", "toxiproxy.down", {"proxy": "llm"}),
     ]
+
+
+def process(name, arguments, path="systemctl", **more):
+    return {
+        "type": "action",
+        "name": name,
+        "provider": {"type": "process", "path": path, "arguments": arguments},
+        **more,
+    }
+
+
+def test_an_action_in_the_background_keeps_nobody_waiting():
+    found = imported(
+        process("a", "stop a", background=True, pauses={"before": 60, "after": 500}),
+        process("b", "stop b", background=True, pauses={"before": 90}),
+        process("c", "stop c", pauses={"before": 5, "after": 10}),
+        {"type": "probe", "name": "p", "pauses": {"after": 3}},
+        process("d", "fault start process.kill pid=77 --for 20s --name d", "callquake", pauses={"before": 1}),
+        process("e", "stop e"),
+    )
+    assert found.unknown == []
+    starts = {one["name"]: one["start_s"] for one in found.faults}
+    # d begins after c's pauses, the probe's and its own, and is waited for.
+    assert starts == {"a": 60.0, "b": 90.0, "c": 5.0, "d": 19.0, "e": 39.0}
+
+
+def reverts(found):
+    return {one["name"]: one["parameters"].get("revert", one["parameters"].get("revert_url")) for one in found.faults}
+
+
+def test_a_rollback_is_taken_by_the_action_that_it_undoes_wherever_it_stands():
+    found = imported(
+        process("stop the database", "stop postgresql"),
+        process("pause the cache", ["pause", "redis"], "docker"),
+        action(type="http", url="http://h/faults", method="POST", arguments={"id": "one"}) | {"name": "rule one"},
+        action(type="http", url="http://h/faults", method="POST", arguments={"id": "two"}) | {"name": "rule two"},
+        rollbacks=[
+            action(type="http", url="http://h/faults/two", method="DELETE"),
+            process("unpause", ["unpause", "redis"], "docker"),
+            action(type="http", url="http://h/faults/one", method="DELETE"),
+            process("start", "start postgresql"),
+        ],
+    )
+    assert found.unknown == []
+    assert reverts(found) == {
+        "stop-the-database": "systemctl start postgresql",
+        "pause-the-cache": "docker unpause redis",
+        "rule-one": "http://h/faults/one",
+        "rule-two": "http://h/faults/two",
+    }
+
+
+def test_a_rollback_that_may_be_of_several_actions_is_nobodys():
+    found = imported(process("a", "stop a"), process("b", "stop b"), rollbacks=[process("all", "start everything")])
+    assert reverts(found) == {"a": None, "b": None}
+    assert found.unknown == ["rollbacks: 'all': which of 2 actions it undoes is not to be seen from it"]
+    one = imported(process("a", [], "./break.sh"), rollbacks=[process("b", [], "./mend.sh")])
+    assert (reverts(one), one.unknown) == ({"a": "./mend.sh"}, [])
+    more = imported(process("a", "stop a"), rollbacks=[process("b", "start a"), process("c", "start c")])
+    assert (reverts(more), len(more.unknown)) == ({"a": "systemctl start a"}, 1)
+
+
+def test_rollbacks_of_our_own_faults_go_with_the_fault_that_they_name():
+    ours = process("one", "fault start process.kill pid=77 --name gone --for 2m", OURS)
+    found = imported(ours, rollbacks=[process("x", "fault stop other", OURS), process("y", "fault stop gone", OURS)])
+    assert found.unknown == ["rollbacks: 'x': there is no action that it undoes"]
+    assert found.faults[0] == {
+        "kind": "process.kill",
+        "parameters": {"pid": 77},
+        "name": "gone",
+        "duration_s": 120.0,
+        "start_s": 0.0,
+    }
+    assert imported(ours, rollbacks=[process("x", "fault stop --all", OURS)]).unknown == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "why"),
+    [
+        ({"type": "process", "path": "callquake", "arguments": "fault start stage.dely"}, "did you mean stage.delay"),
+        ({"type": "process", "path": "callquake", "arguments": "fault start stage.delay --share 2"}, "--share: got 2"),
+        ({"type": "process", "path": "callquake", "arguments": "fault start gpu.loss --for soon"}, "--for: got 'soon'"),
+        ({"type": "process", "path": "x", "arguments": ["${token}"]}, "no shell reads them"),
+        ({"type": "http", "url": "https://h/${secret}"}, "url: ${secret} is in no `configuration`"),
+        ({"type": "http", "url": "https://h/", "method": "POST", "arguments": "${token}"}, "takes no variables"),
+        ({"type": "http", "url": "https://h/", "verify_tls": False}, "verify_tls"),
+    ],
+)
+def test_what_would_become_another_fault_is_told(provider, why):
+    found = imported(action(**provider), configuration={"token": {"type": "env", "key": "TOKEN"}})
+    assert found.faults == []
+    assert why in found.unknown[0]
+
+
+def test_hooks_do_what_the_toolkit_does_with_arguments():
+    configuration = {"token": {"type": "env", "key": "TOKEN", "default": "x"}, "port": 8080}
+    json_, url = {"Content-Type": "application/json"}, "http://h:${port}/a"
+    found = imported(
+        action(type="process", path="tc", arguments="qdisc show | tee ${token}"),
+        action(type="http", url=url, method="POST", headers=json_, arguments={"on": False}),
+        action(type="http", url=url, arguments={"on": 1}),
+        action(type="http", url="http://h/${token}", method="PUT", arguments="text"),
+        configuration=configuration,
+    )
+    assert [one["parameters"] for one in found.faults] == [
+        {"command": "sh -c 'tc qdisc show | tee ${TOKEN}'"},
+        {
+            "url": "http://h:8080/a",
+            "method": "POST",
+            "body": '{"on": false}',
+            "headers": ["Content-Type: application/json"],
+        },
+        {"url": "http://h:8080/a?on=1", "method": "GET"},
+        {"url": "http://h/${TOKEN}", "method": "PUT", "body": "text"},
+    ]
+    assert found.left_out == ["configuration: the default of TOKEN, 'x'; set it where the run is started"]
+
+
+def test_a_proxys_server_is_where_the_configuration_has_it():
+    toxic = action(
+        type="python",
+        module="chaostoxi.toxic.actions",
+        func="create_latency_toxic",
+        arguments={"for_proxy": "llm", "toxic_name": "slow", "latency": "${ms}"},
+    )
+    found = imported(toxic, configuration={"toxiproxy_host": "10.0.0.9", "toxiproxy_port": 8475, "ms": 300})
+    assert found.unknown == []
+    assert found.faults[0]["parameters"] == {"api": "http://10.0.0.9:8475", "proxy": "llm", "latency_ms": 300}
+
+
+def test_what_no_command_line_can_ask_for_is_not_exported():
+    some = FaultFilter(1.0, ("angry", "calm"), ("edge",))
+    with pytest.raises(ExperimentError) as refused:
+        experiment_of([replace(FAULTS[1], filter=some)], "broken", "", 60)
+    assert str(refused.value).splitlines() == [
+        "lossy: filter: callers: [angry, calm]: `callquake fault start` cannot choose so; legal there: share",
+        "lossy: filter: targets: [edge]: `callquake fault start` cannot choose so; legal there: share",
+    ]
+    with pytest.raises(ExperimentError, match=r"rule: parameters\.headers: a comma in it"):
+        experiment_of([replace(FAULTS[3], parameters={"headers": ("A: b, c",)})], "broken", "", 60)
+
+
+def test_the_names_of_secrets_come_through_both_ways():
+    secret = fault("rule", "hook.http", 1, 5, url="http://h/x", headers=["Authorization: Bearer ${TOKEN}"])
+    experiment = experiment_of([secret, FAULTS[1]], "broken", "", 60)
+    words = [one["provider"]["arguments"] for one in experiment["method"]]
+    assert "'headers=Authorization: Bearer $${TOKEN}'" in words[0]
+    assert words[1].endswith("--run '${run_dir}'")
+    found = faults_of(experiment)
+    assert found.faults[0]["parameters"]["headers"] == ["Authorization: Bearer ${TOKEN}"]
 
 
 @pytest.mark.parametrize("said", [None, [], {"title": "t"}, {"method": {}}])
@@ -193,11 +347,12 @@ def test_an_experiment_says_where_and_for_how_long():
     )
     assert words[1].endswith("--run '${run_dir}'")
     assert [one["pauses"] for one in method] == [
-        {"before": 60.0, "after": 0.0},
-        {"before": 30.0, "after": 0.0},
-        {"before": 30.0, "after": 0.0},
-        {"before": 10.0, "after": 50.0},
+        {"before": 60.0},
+        {"before": 90.0},
+        {"before": 120.0},
+        {"before": 130.0},
     ]
+    assert all(one["background"] for one in method)
 
 
 SCENARIO = """\
@@ -220,6 +375,24 @@ def test_the_commands_write_files_that_the_other_reads(tmp_path, capsys):
     assert back["parameters"] == {"stage": "llm", "delay_ms": 50, "jitter_ms": 0}
     assert (back["start_s"], back["duration_s"]) == (5.0, 2.0)
     assert "left out: steady-state-hypothesis" in told.err
+
+
+def test_an_export_asks_where_the_scenario_says(tmp_path, capsys):
+    sip = SCENARIO.replace("http://127.0.0.1:9/api/offer", "sip:agent@127.0.0.1")
+    (tmp_path / "s.yaml").write_text(sip)
+    assert main(["fault", "export", str(tmp_path / "s.yaml")]) == 104
+    assert "acts by the target's admin API; legal: with `admin:" in capsys.readouterr().err
+    (tmp_path / "s.yaml").write_text(sip + "admin: {url: http://127.0.0.1:8081, token: '${CHAOS}'}\n")
+    assert main(["fault", "export", str(tmp_path / "s.yaml")]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["method"]
+    assert one["provider"]["arguments"].endswith("--admin http://127.0.0.1:8081")
+
+
+def test_a_scenario_with_a_filter_of_callers_is_not_exported(tmp_path, capsys):
+    some = "{name: x, kind: caller.silence, filter: {callers: [any]}, parameters: {silence_ms: 50}}"
+    (tmp_path / "s.yaml").write_text(SCENARIO.partition("faults:")[0] + f"faults: [{some}]\n")
+    assert main(["fault", "export", str(tmp_path / "s.yaml")]) == 104
+    assert "x: filter: callers: [any]" in capsys.readouterr().err
 
 
 def test_half_an_experiment_is_imported_only_on_demand(tmp_path, capsys):
@@ -247,9 +420,11 @@ def test_the_chaos_toolkit_takes_what_is_exported(tmp_path):
     root = str(Path(__file__).resolve().parents[3])
     file = tmp_path / "broken"
     hook = fault("rule", "hook.command", 0, 1, command=f"touch {file}", revert=f"rm -f {file}")
+    begun = [tmp_path / f"begun-{i}" for i in range(3)]
+    later = [fault(f"at-{3 * i}", "hook.command", 3 * i, 1, command=f"touch {path}") for i, path in enumerate(begun)]
     environ = {**os.environ, "PATH": f"{callquake.parent}:{os.environ['PATH']}", "PYTHONPATH": root}
     environ["CALLQUAKE_STATE"] = str(tmp_path / "state")
-    for name, faults in (("all", FAULTS), ("run", [hook])):
+    for name, faults in (("all", FAULTS), ("run", [hook, *later])):
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps(experiment_of(faults, "broken", "", 60)))
         done = subprocess.run(
@@ -272,6 +447,10 @@ def test_the_chaos_toolkit_takes_what_is_exported(tmp_path):
     asked = (tmp_path / "asked").read_text()
     assert "fault start hook.command" in asked
     assert "fault stop rule" in asked
+    # Three seconds from one to the next, but for what a command takes to start.
+    at_s = [path.stat().st_mtime for path in begun]
+    assert at_s[1] - at_s[0] > 1.5
+    assert at_s[2] - at_s[1] > 1.5
 
 
 @pytest.mark.skipif("CALLQUAKE_CHAOS" not in os.environ, reason="CALLQUAKE_CHAOS names no `chaos` of the Chaos Toolkit")

@@ -83,7 +83,8 @@ class Link:
             while (arrived := await self._arrived.get())[1]:
                 await self._pass(*arrived)
             for toxic in self._of("slow_close"):
-                self._touch(toxic)
+                if toxic["delay"]:
+                    self._touch(toxic)
             await self._wait_until(lambda: self._closes_s(arrived[0]))
             if self._writer.can_write_eof():
                 self._writer.write_eof()
@@ -128,12 +129,13 @@ class Link:
     async def _pass(self, arrived_s: float, data: bytes) -> None:
         jitter = self._draws.uniform(-1, 1)
 
-        def due_s() -> float:
-            delays = (max(0.0, toxic["latency"] + jitter * toxic["jitter"]) for toxic in self._of("latency"))
-            return arrived_s + sum(delays) / 1000
+        def delay_ms(toxic: Toxic) -> float:
+            return max(0.0, toxic["latency"] + jitter * toxic["jitter"])
 
-        self._meet(data, "latency")
-        await self._wait_until(due_s)
+        for toxic in self._of("latency"):
+            if delay_ms(toxic):
+                self._touch(toxic, len(data))
+        await self._wait_until(lambda: arrived_s + sum(map(delay_ms, self._of("latency"))) / 1000)
         if holes := self._of("timeout", "reset_peer"):
             self._has_swallowed = True
             for toxic in holes:
@@ -147,18 +149,15 @@ class Link:
         self._count_limits(data, left)
 
     def _count_limits(self, data: bytes, left: int | None) -> None:
-        self._meet(data, "limit_data")
         for toxic in self._of("limit_data"):
             self._passed[toxic.instance] += len(data)
+            if self._passed[toxic.instance] >= int(toxic["bytes"]):
+                self._touch(toxic, len(data))
         if left is not None and left <= len(data):
             self._connection.close()
 
-    def _meet(self, data: bytes, type_: str) -> None:
-        for toxic in self._of(type_):
-            self._touch(toxic, len(data))
-
     def _touch(self, toxic: Toxic, n_bytes: int = 0) -> None:
-        """Count what meets a toxic, and this connection once."""
+        """Count what a toxic does something to, and this connection once."""
         self._stack.met[toxic.name] += n_bytes
         if toxic.instance not in self._touched:
             self._touched.add(toxic.instance)
@@ -170,26 +169,28 @@ class Link:
         if not slicers:
             yield data, 0.0
             return
-        self._meet(data, "slicer")
+        n_bytes = len(data)
         average, spread = int(slicers[0]["average_size"]), int(slicers[0]["size_variation"])
         while data:
             size = max(1, average + self._draws.randint(-spread, spread)) if average else len(data)
+            if size < n_bytes == len(data):
+                self._touch(slicers[0], n_bytes)
             piece, data = data[:size], data[size:]
             yield piece, slicers[0]["delay"] / 1e6 if data else 0.0
 
     async def _write(self, data: bytes) -> None:
         """Write at the narrowest pipe's pace."""
-        self._meet(data, "bandwidth")
         while data:
-            rate = min((toxic["rate"] for toxic in self._of("bandwidth") if toxic["rate"]), default=0.0)
+            narrowest = min((t for t in self._of("bandwidth") if t["rate"]), key=lambda t: t["rate"], default=None)
+            rate = narrowest["rate"] if narrowest is not None else 0.0
             size = max(1, int(rate * _STEP_MS)) if rate else len(data)
             piece, data = data[:size], data[size:]
             begun_s = self._now()
             self._writer.write(piece)
             await self._writer.drain()
             self._stack.sent += len(piece)
-            if rate:
-                due_s = begun_s + len(piece) / rate / 1000
+            if narrowest is not None and (due_s := begun_s + len(piece) / rate / 1000) > self._now():
+                self._touch(narrowest, len(piece))
                 await self._wait_until(lambda due_s=due_s: due_s if self._of("bandwidth") else 0.0)  # type: ignore[misc]
 
     async def _watch(self) -> None:

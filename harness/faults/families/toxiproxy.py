@@ -161,7 +161,8 @@ def _toxic(
         where=Where.INFRASTRUCTURE,
         about=about,
         parameters=(_PROXY, *parameters, *_OF_TOXICS, _API, _PROBE),
-        evidence="connections that met it, as the server counts (Toxiproxy with -proxy-metrics: bytes); or probes",
+        evidence="connections that it did something to, as our server counts; bytes (Toxiproxy with -proxy-metrics, "
+        "toxicity 1); or probes that changed",
         reverts=_REVERTS,
         make=_make_toxic,
         needs="a Toxiproxy server, or `callquake toxiproxy`, with a proxy in the hop",
@@ -235,7 +236,7 @@ KINDS = (
         where=Where.INFRASTRUCTURE,
         about="a TCP hop is down: connections are refused, and those there are closed",
         parameters=(_PROXY, _API, _PROBE),
-        evidence="connections of ours to the proxy's own address that were refused; or probes that changed",
+        evidence="connections of ours that the proxy took before and refuses now; or probes that changed",
         reverts="enabled by the API, journalled",
         make=_make_down,
         needs="a Toxiproxy server, or `callquake toxiproxy`, with a proxy in the hop",

@@ -4,9 +4,11 @@
 """
 
 import contextlib
+import errno
 import http.client
 import json
 import os
+import socket
 import subprocess
 import time
 import urllib.error
@@ -15,13 +17,15 @@ import urllib.request
 import pytest
 from kill_cases import Greeter, Stands, get, serving
 
+from harness.faults import proxy_evidence
 from harness.faults.catalogue import KINDS
 from harness.faults.check import check_parameters
 from harness.faults.effect import Admin, Means
 from harness.faults.errors import FaultError
+from harness.faults.http_json import Answer
 from harness.faults.injection import Injector
 from harness.faults.journal import Journal
-from harness.faults.proxy_evidence import Watch, address_of
+from harness.faults.proxy_evidence import Watch, address_of, is_accepted
 from harness.faults.stun_probe import answers
 from harness.model.fault import Fault
 
@@ -214,6 +218,72 @@ def test_a_server_that_counts_nothing_is_told_so(monkeypatch):
     evidence = watch.look()
     assert evidence.touched == 0
     assert "start Toxiproxy with -proxy-metrics, or give probe" in evidence.detail
+
+
+METRICS = """\
+# TYPE toxiproxy_proxy_received_bytes_total counter
+toxiproxy_proxy_received_bytes_total{direction="downstream",proxy="p"} %d
+toxiproxy_proxy_received_bytes_total{direction="upstream",proxy="p"} 900000
+toxiproxy_proxy_received_bytes_total{direction="downstream",proxy="other"} 900000
+# TYPE toxiproxy_proxy_sent_bytes_total counter
+toxiproxy_proxy_sent_bytes_total{direction="downstream",proxy="p"} %d
+"""
+
+
+def at_a_foreign_server(monkeypatch, kind, counts, **said):
+    """Return what a Toxiproxy that counts so, before and after, proves of a fault; none of it is a probe's own."""
+    texts = iter(METRICS % one for one in counts)
+    monkeypatch.setattr(proxy_evidence, "exchange", lambda *_: Answer(200, next(texts), None))
+    parameters, problems = check_parameters(KINDS[kind], {"proxy": "p", **said})
+    assert not problems
+    fault = Fault("f", kind, KINDS[kind].where, parameters=parameters)
+    watch = Watch(fault, "http://x", {"name": "p"}, toxic="t", probe=lambda _url: 1.0)
+    watch.begin()
+    return watch.look()
+
+
+def test_bytes_of_a_share_of_the_connections_are_no_evidence(monkeypatch):
+    counts = [(100, 100), (700, 700)]
+    found = at_a_foreign_server(monkeypatch, "toxiproxy.latency", counts, latency_ms=50)
+    assert (found.touched, found.what) == (600, "bytes that passed meanwhile")
+    found = at_a_foreign_server(monkeypatch, "toxiproxy.latency", counts, latency_ms=50, toxicity=0.5)
+    assert (found.touched, found.counts) == (0, {"bytes_that_passed_meanwhile": 600.0})
+    assert found.detail.endswith("a toxicity of 0.5 takes in; give probe")
+
+
+def test_bytes_beside_a_probe_that_is_as_fast_as_before_are_no_evidence(monkeypatch):
+    said = {"latency_ms": 50, "probe": "http://127.0.0.1:1/"}
+    found = at_a_foreign_server(monkeypatch, "toxiproxy.latency", [(100, 100), (700, 700)], **said)
+    assert (found.touched, found.what) == (0, "probes changed")
+
+
+def test_below_its_limit_nothing_was_cut_off(monkeypatch):
+    below = at_a_foreign_server(monkeypatch, "toxiproxy.limit_data", [(100, 100), (700, 700)], bytes=10_000)
+    above = at_a_foreign_server(monkeypatch, "toxiproxy.limit_data", [(100, 100), (700, 500)], bytes=400)
+    assert [(one.touched, one.what) for one in (below, above)] == [
+        (0, "bytes that were cut off"),
+        (200, "bytes that were cut off"),
+    ]
+
+
+def test_what_was_out_of_reach_before_is_not_down_by_the_fault(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        watch = Watch(Fault("f", "toxiproxy.down", KINDS["toxiproxy.down"].where), "http://x", {"listen": address})
+        watch.begin()
+        found = watch.look()
+    assert found.touched == 0
+    assert f"{address} took no connection from here before the fault, either; give probe" in found.detail
+
+
+def test_our_own_trouble_is_no_refusal(monkeypatch):
+    def no_descriptor(*_, **__):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "create_connection", no_descriptor)
+    with pytest.raises(FaultError, match=r"127\.0\.0\.1:1: .*Too many open files"):
+        is_accepted(("127.0.0.1", 1))
 
 
 @pytest.mark.parametrize(

@@ -302,6 +302,32 @@ def test_a_proxy_that_is_down_refuses_and_closes():
     assert (ended, after) == (b"", b"hello")
 
 
+@pytest.mark.parametrize(
+    ("type_", "idle", "at_work"),
+    [
+        ("latency", {"latency": 0, "jitter": 0}, {"latency": 5}),
+        ("bandwidth", {"rate": 10_000_000}, {"rate": 1}),
+        ("slow_close", {"delay": 0}, {"delay": 5}),
+        ("limit_data", {"bytes": 1_000}, {"bytes": 5}),
+        ("slicer", {"average_size": 1_000, "delay": 5}, {"average_size": 2}),
+    ],
+)
+def test_what_passes_a_toxic_untouched_is_not_counted(type_, idle, at_work):
+    async def counted(attributes):
+        async with a_hop() as hop:
+            await hop.toxic(type_, **attributes)
+            reader, writer = await hop.connect()
+            writer.write(b"hello")
+            writer.write_eof()
+            assert await asyncio.wait_for(reader.read(), 20) == b"hello"
+            writer.close()
+            return (await hop.ask("GET", "/metrics"))[1]
+
+    line = f'callquake_toxic_connections_total{{proxy="hop",toxic="{type_}"}}'
+    assert f"{line} 0" in asyncio.run(counted(idle))
+    assert f"{line} 1" in asyncio.run(counted(at_work))
+
+
 def test_a_share_of_the_connections_is_touched():
     async def scenario(hop):
         await hop.toxic("limit_data", toxicity=0.5, bytes=0)

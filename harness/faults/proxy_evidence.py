@@ -2,8 +2,8 @@
 
 Ours counts the connections that each toxic did something to, at once. Toxiproxy counts bytes, of a stream and not of a
 toxic, when a connection closes, and only with -proxy-metrics: they are no evidence of a toxic that is for a share of
-the connections, nor beside a probe. A probe is a request of ours through the proxy: three before the fault, one each time
-it is looked at.
+the connections, nor beside a probe. A probe is a request of ours through the proxy: three before the fault, one each
+time it is looked at.
 """
 
 import errno

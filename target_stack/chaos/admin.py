@@ -10,6 +10,7 @@ a loopback host, and be no browser's (Origin) and no proxy's, whose own connecti
 request needs it as `Authorization: Bearer TOKEN`.
 """
 
+import contextlib
 import hmac
 import ipaddress
 import json
@@ -71,8 +72,12 @@ class Admin:
     async def _delete_all(self, request: web.Request) -> web.Response:
         if (refused := why_refused(request, self._token)) is not None:
             return refused
-        ids = [state["id"] for state in self._chaos.states()]
-        return web.json_response({"faults": [await self._chaos.end(fault_id) for fault_id in ids]})
+        ended = []
+        for fault_id in [state["id"] for state in self._chaos.states()]:
+            # Somebody else may have ended it meanwhile.
+            with contextlib.suppress(UnknownFaultError):
+                ended.append(await self._chaos.end(fault_id))
+        return web.json_response({"faults": ended})
 
 
 def read_request(body: bytes) -> FaultRequest:

@@ -1,6 +1,7 @@
 """Which faults are in force: begun, renewed, lapsed, ended. One object an agent."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ class _InForce:
     # What begins it and what ends it do not run side by side.
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     is_undone: bool | None = None
+    # Set when it is known whether it could be undone; anew for each try.
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Chaos:
@@ -61,6 +64,8 @@ class Chaos:
         self._in_force: dict[str, _InForce] = {}
         # Over, and what they did is still there: to end one again is to try again.
         self._not_undone: dict[str, _InForce] = {}
+        # Over, and not settled yet: to load a model takes its time.
+        self._undoing: dict[str, _InForce] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
     # --- the stages ------------------------------------------------------------------------------------------------
@@ -118,6 +123,8 @@ class Chaos:
         build = self.kinds.get(request.kind)
         if build is None:
             raise ValueError(f"kind: got {request.kind!r}; legal here: {', '.join(self.kinds)}")
+        if request.id in self._undoing:
+            raise ConflictError(f"the fault {request.id} was there before and is being undone; begin it again later")
         if request.id in self._not_undone:
             raise ConflictError(f"the fault {request.id} was there before and could not be undone; end it again first")
         if len(self._in_force) + len(self._not_undone) >= MOST_FAULTS:
@@ -141,8 +148,12 @@ class Chaos:
     async def end(self, fault_id: str) -> dict[str, Any]:
         """Undo a fault; return its last state, `undone` in it. Raises UnknownFaultError.
 
-        One that could not be undone is told until it is: to end it again is to try again.
+        One that could not be undone is told until it is: to end it again is to try again. Of one that is being undone
+        already, by its lease's end or for somebody else, the outcome is waited for.
         """
+        if (under_way := self._undoing.get(fault_id)) is not None:
+            await under_way.settled.wait()
+            return self._state(under_way)
         one = self._in_force.pop(fault_id, None) or self._not_undone.pop(fault_id, None)
         if one is None:
             raise UnknownFaultError(f"no fault {fault_id} is in force")
@@ -152,12 +163,14 @@ class Chaos:
     async def aclose(self) -> None:
         """Undo every fault."""
         for fault_id in list(self._in_force):
-            await self.end(fault_id)
+            with contextlib.suppress(UnknownFaultError):
+                await self.end(fault_id)
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     def states(self) -> list[dict[str, Any]]:
-        """Return every fault in force with what it has counted, and those that could not be undone."""
-        return [self._state(one) for one in (*self._in_force.values(), *self._not_undone.values())]
+        """Return every fault that is not undone with what it has counted: in force, just ending, or still there."""
+        there = (*self._in_force.values(), *self._undoing.values(), *self._not_undone.values())
+        return [self._state(one) for one in there]
 
     def _lease(self, one: _InForce, request: FaultRequest) -> None:
         one.expires_ns = self._now() + round(request.lease_s * NS_PER_S)
@@ -177,21 +190,29 @@ class Chaos:
     async def _undo(self, one: _InForce) -> None:
         if one.timer is not None:
             one.timer.cancel()
-        fault = one.fault
+        fault, fault_id = one.fault, one.fault.request.id
         fault.over.set()
+        one.settled.clear()
+        self._undoing[fault_id] = one
         try:
             async with one.lock:
                 await fault.end()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other faults are undone, too
-            _log.exception("fault %s could not be undone", fault.request.id)
+        except BaseException as error:
+            _log.exception("fault %s could not be undone", fault_id)
             fault.tally.detail = f"could not be undone: {str(error) or type(error).__name__}"
             one.is_undone = False
-            self._not_undone[fault.request.id] = one
+            self._not_undone[fault_id] = one
+            # Whatever else it is, the other faults are undone, too.
+            if not isinstance(error, Exception):
+                raise
         else:
-            _log.warning("fault %s is over", fault.request.id)
+            _log.warning("fault %s is over", fault_id)
             if one.is_undone is False:
                 fault.tally.detail = "undone at another try"
             one.is_undone = True
+        finally:
+            del self._undoing[fault_id]
+            one.settled.set()
 
     def _state(self, one: _InForce) -> dict[str, Any]:
         request, tally = one.fault.request, one.fault.tally

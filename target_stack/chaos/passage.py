@@ -17,6 +17,9 @@ async def passage(stage: str, faults: Callable[[str], Sequence[StageFault]]) -> 
     scope = call_scope()
     passing = Passing(stage, scope.call_id if scope is not None else "")
     for fault in faults(stage) if scope is not None else ():
+        # It may have ended while another one held the request.
+        if fault.over.is_set():
+            continue
         fault.tally.seen += 1
         if fault.chooses(passing.call_id):
             passing.met.append(fault)

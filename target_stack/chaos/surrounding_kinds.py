@@ -15,7 +15,7 @@ from harness.model.clock import ms_between
 from target_stack.chaos.expired import expired_chain
 from target_stack.chaos.fault import STAGES, ChaosFault, FaultRequest, Passing, StageFault, loop_ns
 from target_stack.chaos.parameters import Parameters
-from target_stack.chaos.parts import AgentParts
+from target_stack.chaos.parts import AgentParts, is_running
 from target_stack.chaos.stage_kinds import failure_of
 from target_stack.compliance.database import StoreError
 from target_stack.gate import Gate
@@ -172,7 +172,7 @@ class GpuLoss(StageFault):
         """Take the processes with it."""
         self._unloaded.update(self._stages)
         for stage in self._stages:
-            if (server := self._parts.servers.get(stage)) is not None:
+            if (server := self._parts.servers.get(stage)) is not None and is_running(server):
                 await server.kill()
                 self.tally.counts["processes_killed"] += 1
 

@@ -9,7 +9,7 @@ import numpy as np
 from harness.model.clock import monotonic_ns, ms_between
 from target_stack.chaos.fault import STAGES, ChaosFault, FaultRequest, Passing, StageFault
 from target_stack.chaos.parameters import Parameters
-from target_stack.chaos.parts import AgentParts, Restartable
+from target_stack.chaos.parts import AgentParts, Restartable, is_running
 from target_stack.frames import INPUT_RATE
 from target_stack.stages.prompt import Message
 
@@ -30,17 +30,19 @@ class WorkerKill(ChaosFault):
         read = Parameters(request.parameters)
         self._stage = read.choice("stage", STAGES)
         read.close()
-        self._server = _server(parts, self._stage)
+        self._parts, self._server = parts, _server(parts, self._stage)
 
     async def begin(self) -> None:
         """Kill it."""
-        await self._server.kill()
-        self.tally.touch()
+        # One that is dead already, by another fault or of itself, is not killed by this one.
+        if is_running(self._server):
+            await self._server.kill()
+            self.tally.touch()
 
     async def end(self) -> None:
         """Start it again, and wait until its model is loaded."""
         begun_ns = monotonic_ns()
-        await self._server.start()
+        await self._parts.revive(self._stage)
         self.tally.counts["load_ms"] = round(ms_between(begun_ns, monotonic_ns()))
 
 
@@ -55,7 +57,9 @@ class ColdStart(StageFault):
         self.stage = read.choice("stage", STAGES)
         read.close()
         self._parts = parts
+        # The wait for it is over, and whether there is a model then.
         self._is_loaded = asyncio.Event()
+        self._has_model = False
         self._loading: asyncio.Task[None] | None = None
         loader = parts.loader(self.stage)
         if loader is None:
@@ -73,6 +77,7 @@ class ColdStart(StageFault):
             if server is not None:
                 await server.kill()
             await self._loader()
+            self._has_model = True
             self.tally.touch(load_ms=round(ms_between(begun_ns, monotonic_ns())))
         except Exception as error:  # noqa: BLE001 - told as what became of the fault; requests go on to what there is
             _log.exception("fault %s: the model could not be loaded", self.request.id)
@@ -89,9 +94,12 @@ class ColdStart(StageFault):
             await self._is_loaded.wait()
 
     async def end(self) -> None:
-        """See the loading to its end: half a model is none."""
+        """See the loading to its end, for half a model is none; load it again where that failed."""
         if self._loading is not None:
             await self._loading
+            if not self._has_model:
+                await self._loader()
+                self._has_model = True
 
 
 class Saturation(ChaosFault):

@@ -1,9 +1,11 @@
 """A fault that cannot be undone is told as not undone, until it is; one that fails at its begin is undone."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from target_stack.call_scope import CallScope, enter_scope
 from target_stack.chaos.chaos import Chaos, ConflictError, UnknownFaultError
 from target_stack.chaos.fault import ChaosFault, FaultRequest
 from target_stack.routing.http_speech import SpeechEndpoint
@@ -50,6 +52,7 @@ def new_chaos(**servers):
     [
         ("stage.worker_kill", {"stage": "llm"}, "could not be undone: no memory left"),
         ("gpu.loss", {}, "could not be undone: llm: no memory left"),
+        ("stage.cold_start", {"stage": "llm"}, "could not be undone: no memory left"),
     ],
 )
 def test_what_could_not_be_undone_is_told_and_tried_again(kind, parameters, told):
@@ -81,6 +84,76 @@ def test_a_lapsed_fault_that_could_not_be_undone_is_told_as_well():
         return [state["undone"] for state in chaos.states()]
 
     assert run_virtually(main()) == [False]
+
+
+def test_who_ends_a_fault_that_is_being_undone_is_told_what_came_of_it():
+    async def main():
+        chaos = new_chaos(llm=Server(starts=False))
+        await chaos.begin(request("stage.worker_kill", lease_s=1.0, stage="llm"))
+        # Its lease has run out, and its process takes four seconds to fail.
+        await asyncio.sleep(2)
+        listed = [state["id"] for state in chaos.states()]
+        with pytest.raises(ConflictError, match="is being undone"):
+            await chaos.begin(request("stage.worker_kill", stage="llm"))
+        told = await asyncio.gather(chaos.end("one"), chaos.end("one"))
+        return listed, [state["undone"] for state in told], len(chaos.states())
+
+    assert run_virtually(main()) == (["one"], [False, False], 1)
+
+
+def test_an_end_that_is_cut_short_leaves_the_fault_told():
+    async def main():
+        chaos = new_chaos(llm=Server())
+        await chaos.begin(request("stage.worker_kill", stage="llm"))
+        ending = asyncio.create_task(chaos.end("one"))
+        await asyncio.sleep(1)
+        ending.cancel()
+        await asyncio.gather(ending, return_exceptions=True)
+        listed = [(state["id"], state["undone"]) for state in chaos.states()]
+        return listed, (await chaos.end("one"))["undone"]
+
+    assert run_virtually(main()) == ([("one", False)], True)
+
+
+def test_a_process_that_two_faults_have_killed_is_started_once():
+    class Counted(Server):
+        pid = 1
+
+        async def kill(self):
+            self.pid = None
+            await super().kill()
+
+        async def start(self):
+            found = await super().start()
+            self.pid = 2
+            return found
+
+    async def main():
+        server = Counted()
+        chaos = new_chaos(llm=server)
+        await chaos.begin(request("stage.worker_kill", stage="llm"))
+        await chaos.begin(replace(request("gpu.loss", stage="llm"), id="two"))
+        again = await chaos.begin(replace(request("stage.worker_kill", stage="llm"), id="three"))
+        ended = await asyncio.gather(*(chaos.end(fault_id) for fault_id in ("one", "two", "three")))
+        return again["touched"], [one["undone"] for one in ended], server.told
+
+    assert run_virtually(main()) == (0, [True, True, True], ["kill", "start"])
+
+
+def test_a_fault_that_ends_while_another_holds_a_request_does_nothing_to_it():
+    async def main():
+        chaos = new_chaos()
+        stt = chaos.stt(ScriptedStt(["hello"]))
+        await chaos.begin(request("stage.stall", stage="stt"))
+        await chaos.begin(replace(request("stage.error", stage="stt"), id="two"))
+        enter_scope(CallScope("call", 1, 0))
+        asked = asyncio.create_task(stt.transcribe([]))
+        await asyncio.sleep(1)
+        error = await chaos.end("two")
+        await chaos.end("one")
+        return (await asked).text, error["touched"]
+
+    assert run_virtually(main()) == ("hello", 0)
 
 
 def test_of_a_lost_gpu_only_what_failed_to_load_is_loaded_again():

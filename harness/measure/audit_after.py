@@ -2,7 +2,8 @@
 
 Rest     the last sample after the load less the first one, taken before any call. A process that took another one's
          place is held against that one's first sample: it is the same program.
-Alive    a process that ended was ended by a fault that was declared, and another one has its name afterwards.
+Alive    a process that ended was ended by order, as the target says, or by a fault that was declared, and then another
+         one has its name afterwards.
 """
 
 from collections.abc import Iterable, Sequence
@@ -70,13 +71,14 @@ def alive_rows(series: Sequence[Series], rules: AuditRules, load: Load) -> list[
 def _judge_end(one: Series, series: Sequence[Series], rules: AuditRules, load: Load) -> AuditRow:
     later = [o for o in series if o.key == one.key and o.last.at_ns > one.last.at_ns]
     cause = _cause(one.last.at_ns, rules, load.faults)
-    by = f"by fault {cause}" if cause else "and no fault was to end it"
+    by = "by order" if one.is_ordered else f"by fault {cause}" if cause else "and no fault was to end it"
     said = f"ended after {_clock(one.last.at_ns, load.first_due_ns)}, {by}"
     if not later:
-        return _ended(one, is_kept=False, why=f"{said}; none took its place")
+        return _ended(one, is_kept=one.is_ordered, why=f"{said}; none took its place")
     after = min(later, key=lambda o: o.first.at_ns)
     gap_s = max(0, after.first.at_ns - one.last.at_ns) / NS_PER_S
-    return _ended(one, is_kept=bool(cause), why=f"{said}; pid {after.first.pid} had its place {gap_s:.0f} s later")
+    is_kept = one.is_ordered or bool(cause)
+    return _ended(one, is_kept=is_kept, why=f"{said}; pid {after.first.pid} had its place {gap_s:.0f} s later")
 
 
 def _cause(at_ns: int, rules: AuditRules, faults: Iterable[Injection]) -> str:

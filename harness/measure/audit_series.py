@@ -44,7 +44,7 @@ def series_of(samples: Iterable[AuditSample], rules: AuditRules, load: Load) -> 
     """Return the samples, ascending, process by process in the order of their first."""
     found: dict[tuple[Side, str, int], list[AuditSample]] = {}
     for sample in samples:
-        if sample.process:
+        if sample.process and (not sample.is_ordered or (sample.side, sample.process, sample.pid) in found):
             found.setdefault((sample.side, sample.process, sample.pid), []).append(sample)
     at = _calls_at(load.health)
     series = [Series(one, rules, at, load) for one in found.values()]
@@ -87,6 +87,8 @@ class Series:
         # It was still there after the load.
         self.is_after = self.last.is_after and self.has_values
         self._matched = self._match()
+        # It did not die: its end was ordered.
+        self.is_ordered = any(sample.is_ordered for sample in samples)
         # Minutes it was there, of those that the load lasted; () = all of them.
         self._missed: tuple[float, float] | tuple[()] = ()
 

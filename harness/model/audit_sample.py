@@ -34,3 +34,5 @@ class AuditSample:
     why: str = ""
     # The load was over.
     is_after: bool = False
+    # Nothing was read: the target said that it had ended it by order.
+    is_ordered: bool = False

@@ -146,8 +146,7 @@ class Front:
             self.counts.lost_calls[name] += server.load.active
             _log.warning("media server %s is gone, and %d calls with it", name, server.load.active)
         self._desk.disconnect(name)
-        self._overview.http_ports.pop(name, None)
-        self._overview.processes.pop(name, None)
+        self._overview.gone(name, was_asked=was_asked)
         self.registry.gone(name, was_asked=was_asked)
         if self._sip is not None:
             self._sip.server_gone(name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from target_stack.telemetry.process_facts import process_facts
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # A server that does not answer a question within this is left out of the answer.
 _PATIENCE_S = 2.0
+_MOST_ENDED = 100
 _Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -32,6 +34,8 @@ class Overview:
         self.cpu_s: dict[str, float] = {}
         # What each server last said of its process, and of those it has begun.
         self.processes: dict[str, list[dict[str, Any]]] = {}
+        # Those that were drained or stopped, lately: who watches for deaths is to know that these are none.
+        self._ended_by_order: deque[dict[str, Any]] = deque(maxlen=_MOST_ENDED)
         self._registry = registry
         self._desk = desk
         self._counts = counts
@@ -87,11 +91,21 @@ class Overview:
 
     def _told_processes(self) -> list[dict[str, Any]]:
         """Return every process of the agent, a server's own under its name, and what that has begun behind it."""
-        found = [process_facts("front", self._registry.in_use)]
-        for server, told in self.processes.items():
-            own, *begun = told
-            found += [{**own, "name": server}, *({**one, "name": f"{server}-{one['name']}"} for one in begun)]
-        return found
+        return [
+            process_facts("front", self._registry.in_use),
+            *(one for server in self.processes for one in self._processes_of(server)),
+        ]
+
+    def _processes_of(self, server: str) -> list[dict[str, Any]]:
+        own, *begun = self.processes[server]
+        return [{**own, "name": server}, *({**one, "name": f"{server}-{one['name']}"} for one in begun)]
+
+    def gone(self, server: str, *, was_asked: bool) -> None:
+        """Forget a server's process."""
+        self.http_ports.pop(server, None)
+        if was_asked and server in self.processes:
+            self._ended_by_order += [{"name": one["name"], "pid": one["pid"]} for one in self._processes_of(server)]
+        self.processes.pop(server, None)
 
     def _is_ready(self) -> bool:
         return not self._desk.closed_because and any(s.state is State.READY for s in self._registry.all())
@@ -101,7 +115,8 @@ class Overview:
     async def _get_health(self, request: web.Request) -> web.Response:
         del request
         await self._describe()
-        return web.json_response({**self.health(), "processes": self._told_processes()})
+        told = {"processes": self._told_processes(), "ended_by_order": list(self._ended_by_order)}
+        return web.json_response({**self.health(), **told})
 
     async def _get_ready(self, request: web.Request) -> web.Response:
         del request

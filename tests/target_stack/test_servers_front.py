@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import time
@@ -153,6 +154,9 @@ async def _drain(up, sip, calls):
     await until(lambda: up.pid("s2") is None, f"process {pid} gone")
     # Asked to: no death, and nothing takes its place.
     assert up.front.registry["s2"].deaths == 0
+    health = json.loads((await up.get("/healthz"))[1])
+    assert health["ended_by_order"] == [{"name": "s2", "pid": pid}]
+    assert {one["name"] for one in health["processes"]} == {"front", "s1", "s3"}
     await until(lambda: sum(up.calls().values()) == 0, "free")
     again = [await sip.call() for _ in range(SERVERS - 1)]
     assert len(again) == 2

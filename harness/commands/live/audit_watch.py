@@ -101,6 +101,9 @@ class AuditWatch:
             return [AuditSample(at_ns, side, name, pid, held, why, is_after) for name, pid, held, why in read if held]
         found = []
         for known in self._target.now():
+            if known.is_ordered:
+                found.append(AuditSample(at_ns, side, known.name, known.pid, {}, "", is_after, is_ordered=True))
+                continue
             held, why = read_process(known.pid, known.started_at) if known.pid else ({}, known.why)
             found.append(AuditSample(at_ns, side, known.name, known.pid, {**held, **known.told}, why, is_after))
         return found

@@ -1,14 +1,15 @@
 """Which processes a target is made of: those that its /healthz tells, and those that the user names.
 
 /healthz of the bundled agent: {"processes": [{"name", "pid", "started_at", "calls", "tasks"}, ...]}. Any agent may tell
-the same; `calls`, `tasks` and `started_at` (Unix seconds) may be missing.
+the same; `calls`, `tasks` and `started_at` (Unix seconds) may be missing. `ended_by_order`, where it is told, has name
+and pid of those that did not die but were drained or stopped.
 """
 
 import json
 import math
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Known:
     started_at: float | None = None
     told: dict[str, float] = field(default_factory=dict)
     why: str = ""
+    is_ordered: bool = False
 
 
 class TargetProcesses:
@@ -38,6 +40,8 @@ class TargetProcesses:
         """`origins`: where /healthz is. `folder`: where relative pid files are."""
         self._origins, self._named, self._folder = tuple(origins), tuple(named), folder
         self._last: dict[str, list[Known]] = {}
+        # Ends that were told already.
+        self._ended: set[tuple[str, str, int]] = set()
 
     def now(self) -> list[Known]:
         """Return the processes; of an origin that does not answer, those that it told last."""
@@ -52,24 +56,33 @@ class TargetProcesses:
     def _ask(self, origin: str) -> list[Known]:
         try:
             with urllib.request.urlopen(f"{origin}/healthz", timeout=_TIMEOUT_S) as answer:  # noqa: S310 (a target's origin)
-                told = processes_of(json.loads(answer.read(_MOST_BYTES)))
+                health = json.loads(answer.read(_MOST_BYTES))
         except (OSError, ValueError) as error:
             # What they say of themselves is not known now; the system's word still is.
             last = [Known(one.name, one.pid, one.started_at) for one in self._last.get(origin, ())]
             return last or self._without(f"{origin}/healthz: {getattr(error, 'reason', None) or error}")
+        told = processes_of(health)
         if not told:
             return self._without(f"{origin}/healthz tells no processes; legal: --audit-pid NAME=PID")
         self._last[origin] = told
-        return told
+        return [*told, *self._ended_since(origin, health)]
+
+    def _ended_since(self, origin: str, health: Any) -> list[Known]:
+        """Return the ends by order that are news."""
+        fresh = [
+            one for one in processes_of(health, "ended_by_order") if (origin, one.name, one.pid) not in self._ended
+        ]
+        self._ended.update((origin, one.name, one.pid) for one in fresh)
+        return [replace(one, is_ordered=True) for one in fresh]
 
     def _without(self, why: str) -> list[Known]:
         # Those that the user named are enough.
         return [] if self._named else [Known("", 0, why=why)]
 
 
-def processes_of(health: Any) -> list[Known]:
+def processes_of(health: Any, key: str = "processes") -> list[Known]:
     """Return the processes of a /healthz; entries that are none are left out."""
-    said = health.get("processes") if isinstance(health, dict) else None
+    said = health.get(key) if isinstance(health, dict) else None
     rows = said[:_MOST_PROCESSES] if isinstance(said, list) else []
     return [known for row in rows if isinstance(row, dict) and (known := _known(row)) is not None]
 

@@ -1,5 +1,6 @@
 """The leak audit's sampler on real processes: one that leaks is found, one that does not passes, none is a word."""
 
+import io
 import json
 import os
 import subprocess
@@ -94,6 +95,27 @@ def test_what_a_target_tells_of_its_processes_is_read_with_care():
     assert (first.name, first.pid, first.started_at, first.told) == ("front", 7, 1.7e9, {"tasks": 12, "calls": 3})
     assert (second.name, second.told) == ("s1", {})
     assert processes_of({"processes": "none"}) == processes_of([]) == []
+
+
+def test_an_end_by_order_is_told_once_and_sampled_as_one(tmp_path, monkeypatch):
+    health = {
+        "processes": [{"name": "s1", "pid": os.getpid()}],
+        "ended_by_order": [{"name": "s2", "pid": 4711}, {"name": "s2", "pid": "x"}],
+    }
+    page = json.dumps(health).encode()
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO(page))
+    target = TargetProcesses(["http://agent"], [], tmp_path)
+    watch = AuditWatch(tmp_path, AuditBlock.model_validate({"of": ["target"]}), target)
+    first, second = watch._round(), watch._round()
+    assert [(one.process, one.pid, one.is_ordered) for one in first] == [
+        ("s1", os.getpid(), False),
+        ("s2", 4711, True),
+    ]
+    assert first[1].values == {}
+    assert [one.process for one in second] == ["s1"]
+    notes = []
+    assert read_records(tmp_path / "audit.jsonl", AuditSample, notes) == [*first, *second]
+    assert notes == []
 
 
 def test_processes_that_the_user_names(tmp_path):

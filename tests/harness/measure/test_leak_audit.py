@@ -159,6 +159,30 @@ def test_process_that_ends_by_itself_or_for_good_fails():
     ]
 
 
+def test_process_that_was_drained_has_not_died():
+    half = BEGUN + 900 * S
+    rules = AuditRules(sides=(Side.TARGET,))
+    drained, beside = Process(end=half), Process("s2", 13)
+    told = AuditSample(half + 4 * S, Side.TARGET, "s1", 11, {}, "", False, is_ordered=True)
+    # Of one that nobody ever looked at, nothing is said.
+    unseen = AuditSample(half + 4 * S, Side.TARGET, "s9", 99, {}, "", False, is_ordered=True)
+
+    def audited(*others):
+        samples = [told, unseen, *(one for process in (drained, beside, *others) for one in process.samples())]
+        return leak_audit.measure(samples, rules, Load(HEALTH, BEGUN))
+
+    gone = audited()
+    assert (gone.broken, gone.undecided) == ([], [])
+    assert row(gone, "process", Check.ALIVE).why == "ended after 14:59, by order; none took its place"
+    assert {one.process for one in gone.processes} == {"s1", "s2"}
+    replaced = audited(Process(pid=12, begin=half + 5 * S))
+    assert replaced.broken == []
+    assert "by order; pid 12 had its place" in row(replaced, "process", Check.ALIVE).why
+    # What its successor leaves is held against it all the same.
+    leaving = audited(Process(pid=12, begin=half + 5 * S, descriptors=lambda h, c: 60 + 2 * c))
+    assert row(leaving, "descriptors", Check.REST, 12).is_kept is False
+
+
 def test_process_that_cannot_be_read_is_not_measured():
     unread = [
         AuditSample(BEGUN + n * 5 * S, Side.TARGET, "agent", 7, {}, "process 7 may not be read") for n in range(9)

@@ -4,11 +4,13 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.calibrate.machine import cpu_model
 from harness.commands.failure_run import run_mode, sayer
 from harness.commands.output import write_text
 from harness.commands.target_child import ROOT, interrupt_on_sigterm
@@ -86,13 +88,15 @@ def run(options: argparse.Namespace) -> int:
     if folder.is_dir() and any(folder.iterdir()):
         # An older run's records would be told as this one's.
         raise ScenarioError(f"--run-dir: {folder} is not empty; legal: a new or an empty folder")
+    # Before the first mode: what runs is what is there now, whatever is committed meanwhile.
+    where = f"{_machine()}, {commit(ROOT, options.into)}"
     done: list[Judged] = []
     for number, failure in enumerate(failures, 1):
         one = run_mode(failure, folder, f"{number}/{len(failures)} {failure.name}")
         done.append(one)
         _tell(one)
         # After each: a table of what is done survives whatever comes.
-        _write(options, done)
+        _write(options, done, where)
         if one.outcome is Outcome.INTERRUPTED:
             break
     _summarise(done, len(failures))
@@ -158,14 +162,14 @@ def _check_page(path: Path) -> str:
     return page
 
 
-def _write(options: argparse.Namespace, done: Sequence[Judged]) -> None:
+def _write(options: argparse.Namespace, done: Sequence[Judged], where: str) -> None:
     if options.json is not None:
         write_text(options.json, json.dumps([_as_json(one) for one in done], indent=1, ensure_ascii=False) + "\n")
     if options.into is None:
         return
     page = _check_page(options.into)
     fresh = {
-        one.failure.name: table.lines_of(one, datetime.now(UTC).date().isoformat(), _machine())
+        one.failure.name: table.lines_of(one, datetime.now(UTC).date().isoformat(), where)
         for one in done
         if one.outcome is not Outcome.INTERRUPTED
     }
@@ -177,7 +181,29 @@ def _write(options: argparse.Namespace, done: Sequence[Judged]) -> None:
 
 
 def _machine() -> str:
-    return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+    return f"{os.cpu_count()} cores ({cpu_model()}), {platform.system()} {platform.machine()}"
+
+
+def commit(root: Path, page: Path | None = None) -> str:
+    """Word which commit of `root` runs, and whether files differ from it; `page`, which is being written, may."""
+    top, head = _git(root, "rev-parse", "--show-toplevel"), _git(root, "rev-parse", "--short=10", "HEAD")
+    if head is None or Path(top or "/") != root.resolve():
+        # An installed copy may lie within somebody's checkout of something else.
+        return "not a git checkout"
+    is_own = page is not None and page.resolve().is_relative_to(root)
+    left_out = [f":(exclude){page.resolve()}"] if page is not None and is_own else []
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *left_out)
+    return f"commit {head}" + (" and changes that are in none" if changed else "")
+
+
+def _git(root: Path, *words: str) -> str | None:
+    """Return what git says of `root`, None where it says nothing of it."""
+    command = ["git", "-C", str(root), *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _as_json(judged: Judged) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A side's run proves nothing where the agent ended by itself, or where exit code and records differ."""
 
 import contextlib
+import subprocess
 
 import pytest
 from failure_samples import write
@@ -9,6 +10,7 @@ from sample_run import write_run
 from harness.cli import main
 from harness.commands import failure_run
 from harness.commands.failure_run import run_mode
+from harness.commands.failures import commit
 from harness.commands.target_child import Addresses
 from harness.exit_codes import ExitCode
 from harness.failures.failure_file import load_failure
@@ -67,3 +69,45 @@ def test_a_folder_with_an_older_run_is_refused_before_anything_runs(tmp_path, ca
     path = write(tmp_path)
     assert main(["failures", "run", str(path), "--run-dir", str(tmp_path / "old")]) == ExitCode.BAD_SCENARIO
     assert "old is not empty; legal: a new or an empty folder" in capsys.readouterr().err
+
+
+# --- which code ran ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout of two files; returns it and what runs git in it."""
+    root = tmp_path / "checkout"
+    (root / "docs").mkdir(parents=True)
+
+    def git(*words):
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.invalid", "-c", "commit.gpgsign=false")
+        done = subprocess.run(["git", "-C", str(root), *who, *words], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    git("init", "--quiet")
+    (root / "docs" / "page.md").write_text("page\n")
+    (root / "code.py").write_text("code\n")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "one")
+    return root, git
+
+
+def test_the_table_names_the_commit_and_says_where_files_differ_from_it(checkout):
+    root, git = checkout
+    head = git("rev-parse", "--short=10", "HEAD")
+    page = root / "docs" / "page.md"
+    assert commit(root) == f"commit {head}"
+    page.write_text("a new table\n")
+    assert commit(root) == f"commit {head} and changes that are in none"
+    # The page itself is written mode by mode.
+    assert commit(root, page) == f"commit {head}"
+    (root / "code.py").write_text("other code\n")
+    assert commit(root, page) == f"commit {head} and changes that are in none"
+
+
+def test_a_folder_that_is_no_checkout_or_only_lies_in_one_has_no_commit(checkout, tmp_path):
+    root, _ = checkout
+    (root / "site-packages").mkdir()
+    assert commit(root / "site-packages") == "not a git checkout"
+    assert commit(tmp_path) == "not a git checkout"

@@ -10,6 +10,7 @@ from harness.calibrate.behaviour import Behaviour
 from harness.calibrate.voice import voiced
 from harness.media.clips import Clip, encode_clip
 from harness.media.codecs import Codec
+from harness.media.payloads import Payloads
 
 ANSWER, GREETING = "answer", "greeting"
 # A moment of silence before a greeting, as an agent that picks up has.
@@ -53,10 +54,10 @@ class AnswerShelf:
         if key not in self._openings:
             voice = self._voice(name, length_ms, codec)
             quiet = self._quiet(codec, leading_packets)
-            payloads = (*quiet, *voice.payloads)
+            payloads = Payloads((*quiet, *voice.payloads))
             silent = np.zeros(leading_packets * codec.packet_samples, np.int16)
-            samples = np.concatenate([silent, voice.samples])
-            self._openings[key] = Clip(name, payloads, leading_packets, len(payloads) - 1, samples, codec)
+            samples = np.concatenate([silent, voice.read_samples()])
+            self._openings[key] = Clip(name, payloads, leading_packets, len(payloads) - 1, lambda: samples, codec)
         return self._openings[key]
 
     def _voice(self, name: str, length_ms: float, codec: Codec) -> Clip:

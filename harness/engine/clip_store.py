@@ -1,5 +1,7 @@
 """The corpus's utterances as clips, encoded once for each codec that a call speaks."""
 
+from functools import partial
+
 from harness.corpus.audio import read_pcm
 from harness.corpus.manifest import Corpus
 from harness.media.clips import Clip, encode_clip
@@ -23,7 +25,8 @@ class ClipStore:
         found = self._clips.get(key)
         if found is None:
             spoken = self._corpus.utterances[utterance_id]
-            samples = read_pcm(spoken, codec.sample_rate)
-            made = encode_clip(utterance_id, samples, spoken.speech_start_ms, spoken.speech_end_ms, codec)
+            read = partial(read_pcm, spoken, codec.sample_rate)
+            edges = spoken.speech_start_ms, spoken.speech_end_ms
+            made = encode_clip(utterance_id, read(), *edges, codec, read_samples=read)
             found = self._clips.setdefault(key, made)
         return found

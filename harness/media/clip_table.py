@@ -8,6 +8,7 @@ from harness.media.clips import Clip
 from harness.media.codecs import CODECS, Codec
 from harness.media.hot.jit import address_of
 from harness.media.hot.layout import Media
+from harness.media.payloads import Payloads
 from harness.model.errors import GeneratorError
 
 # Of a ring: no packet is the first voiced one, none the last.
@@ -26,7 +27,7 @@ class ClipTable:
         self._packets = 0
         # Rings that no call has at the moment.
         self._lines: list[BackgroundLine] = []
-        self._silence = [self._enter((codec.silence,)) for codec in CODECS]
+        self._silence = [self._enter(Payloads([codec.silence])) for codec in CODECS]
 
     def silence_packet(self, codec: Codec) -> int:
         """Return the row of the codec's silence."""
@@ -45,7 +46,7 @@ class ClipTable:
         """Return a ring of packets that one call is to have. Raises GeneratorError when the table is full."""
         if self._lines:
             return self._lines.pop()
-        clip = Clip("", (b"\0",) * PACKETS, _NOWHERE, _NOWHERE, np.zeros(0, np.int16))
+        clip = Clip("", Payloads([b"\0"] * PACKETS), _NOWHERE, _NOWHERE)
         row = self._media.clips[self._keep(clip)]
         memory = memory_of_a_line()
         self._memory.append(memory.reshape(-1))
@@ -68,13 +69,14 @@ class ClipTable:
         self._index[id(clip)] = index
         return index
 
-    def _enter(self, payloads: tuple[bytes, ...]) -> int:
+    def _enter(self, payloads: Payloads) -> int:
         first = self._packets
         if first + len(payloads) > len(self._media.packets):
             raise GeneratorError(f"more than {len(self._media.packets)} packets of different clips in one engine")
-        memory = np.frombuffer(b"".join(payloads), np.uint8)
+        # The clip's own: nothing is copied.
+        memory = np.frombuffer(payloads.joined, np.uint8)
         self._memory.append(memory)
-        lengths = np.array([len(p) for p in payloads], np.int64)
+        lengths = np.array(payloads.lengths, np.int64)
         rows = self._media.packets[first : first + len(payloads)]
         rows[:, 1] = lengths
         rows[:, 0] = address_of(memory) + np.concatenate(([0], np.cumsum(lengths)[:-1]))

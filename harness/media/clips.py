@@ -11,8 +11,13 @@ import numpy.typing as npt
 from harness.media import opus
 from harness.media.codecs import G722, L16_8K, L16_16K, OPUS, PACKET_MS, PCMA, PCMU, Codec
 from harness.media.hot.g711 import ALAW, ULAW
+from harness.media.payloads import Payloads
 
 Pcm = npt.NDArray[np.int16]
+
+
+def _no_samples() -> Pcm:
+    return np.zeros(0, np.int16)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,11 +25,12 @@ class Clip:
     """An utterance ready for the wire: one payload per 20 ms packet, and which packets carry its speech's edges."""
 
     utterance_id: str
-    payloads: tuple[bytes, ...]
+    payloads: Payloads
     first_voiced_packet: int
     last_voiced_packet: int
-    # Mono, at the codec's sample rate; for the recording.
-    samples: Pcm
+    # Mono, at the codec's sample rate; for the recording. Few calls are recorded, and what was encoded is many times
+    # as large as its payloads: a corpus's clips keep it on disk.
+    read_samples: Callable[[], Pcm] = _no_samples
     codec: Codec = OPUS
 
     @property
@@ -39,9 +45,18 @@ def packet_of_sample(sample: int, codec: Codec = OPUS) -> int:
 
 
 def encode_clip(
-    utterance_id: str, samples: Pcm, speech_start_ms: float, speech_end_ms: float, codec: Codec = OPUS
+    utterance_id: str,
+    samples: Pcm,
+    speech_start_ms: float,
+    speech_end_ms: float,
+    codec: Codec = OPUS,
+    *,
+    read_samples: Callable[[], Pcm] | None = None,
 ) -> Clip:
-    """Encode mono int16 samples at the codec's sample rate, whose speech lies between the two edges."""
+    """Encode mono int16 samples at the codec's sample rate, whose speech lies between the two edges.
+
+    `read_samples` returns the same samples whenever they are asked for; without it the clip keeps them.
+    """
     # The delay's worth of silence behind the last sample, so that its tail is emitted too.
     count = -(-(len(samples) + codec.delay) // codec.packet_samples)
     padded = np.zeros(count * codec.packet_samples, np.int16)
@@ -50,7 +65,7 @@ def encode_clip(
     rate = codec.sample_rate
     last = min(packet_of_sample(max(0, int(speech_end_ms * rate / 1000) - 1), codec), len(payloads) - 1)
     first = min(packet_of_sample(int(speech_start_ms * rate / 1000), codec), last)
-    return Clip(utterance_id, payloads, first, last, samples, codec)
+    return Clip(utterance_id, Payloads(payloads), first, last, read_samples or (lambda: samples), codec)
 
 
 def _codes_by_sample(values: Pcm) -> npt.NDArray[np.uint8]:

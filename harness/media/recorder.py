@@ -62,7 +62,7 @@ class Recorder:
         # Of the recording: another codec's samples are brought to it.
         self._rate = codec.sample_rate
         self._longest = MAX_SECONDS * codec.sample_rate
-        self._clips: list[tuple[int, Clip, int]] = []
+        self._clips: list[tuple[int, Clip]] = []
         # What left while the caller was silent, packet by packet.
         self._echoes: list[tuple[int, Pcm]] = []
         self._runs: list[_Run] = []
@@ -75,8 +75,7 @@ class Recorder:
 
     def clip_started(self, clip: Clip, at_ns: int) -> None:
         """Take note that the first packet of `clip` left at `at_ns`."""
-        length = len(clip.samples) * self._rate // clip.codec.sample_rate
-        self._clips.append((max(0, self._position(at_ns)), clip, length))
+        self._clips.append((max(0, self._position(at_ns)), clip))
 
     def echoed(self, samples: Pcm, at_ns: int) -> None:
         """Take note of one packet's samples, at the codec's rate, that left about at `at_ns` and are no clip's."""
@@ -152,10 +151,10 @@ class Recorder:
         _write_flac(path, stereo, self._rate, log)
         return Sides(stereo[0], stereo[1], self._rate, log)
 
-    def _spoken(self, start: int, clip: Clip, length: int) -> tuple[int, Pcm]:
+    def _spoken(self, start: int, clip: Clip) -> tuple[int, Pcm]:
         """Return where a clip's samples lie: as its packets have them, which is later than in the clip."""
         delay = clip.codec.delay * self._rate // clip.codec.sample_rate
-        return start + delay, at_rate(clip.samples, clip.codec.sample_rate, self._rate)[:length]
+        return start + delay, at_rate(clip.read_samples(), clip.codec.sample_rate, self._rate)
 
     def _log(self, pieces: Sequence[tuple[int, Pcm, int]]) -> CallLog:
         ms = 1000 / self._rate
@@ -169,7 +168,7 @@ class Recorder:
     def _log_clips(self) -> list[SpokenClip]:
         """Return the clips whose speech was said to its end, with its edges as the call was told them."""
         clips: list[SpokenClip] = []
-        for index, (start, clip, _) in enumerate(self._clips):
+        for index, (start, clip) in enumerate(self._clips):
             at_ms = start * 1000 / self._rate
             first, last = (at_ms + packet * PACKET_MS for packet in (clip.first_voiced_packet, clip.last_voiced_packet))
             if not self._edges:

@@ -132,6 +132,8 @@ class DataChannel:
         """End the association; before the DTLS session is closed."""
         if self._channel is not None:
             self._channel.remove_all_listeners()
+        # Whoever listens holds us: without these nothing is left to the collector.
+        self._on_open = self._on_message = self._on_close = None
         _finish(self._sctp.stop())
 
     def _attach(self, channel: RTCDataChannel) -> None:

@@ -46,17 +46,17 @@ CLIENT_INVITE: Table = {
     INITIAL: {"send INVITE": (CALLING, (send, start_a, start_b))},
     CALLING: {
         "A": (CALLING, (resend, next_a)),
-        "B": (TERMINATED, (stop, forget, time_out)),
+        "B": (TERMINATED, (stop, forget, time_out, let_go)),
         "1xx": (PROCEEDING, (stop, pass_up)),
         "2xx": (ACCEPTED, (stop, drop_data, start_m, pass_up)),
         "3xx-6xx": (COMPLETED, (stop, acknowledge, start_d, pass_up, let_go)),
-        "transport error": (TERMINATED, (stop, forget, report_failure)),
+        "transport error": (TERMINATED, (stop, forget, report_failure, let_go)),
     },
     PROCEEDING: {
         "1xx": (PROCEEDING, (pass_up,)),
         "2xx": (ACCEPTED, (drop_data, start_m, pass_up)),
         "3xx-6xx": (COMPLETED, (acknowledge, start_d, pass_up, let_go)),
-        "transport error": (TERMINATED, (stop, forget, report_failure)),
+        "transport error": (TERMINATED, (stop, forget, report_failure, let_go)),
     },
     # 2xx of other forks, and 2xx repeated because our ACK was lost, are the user's (RFC 6026 7.2).
     ACCEPTED: {
@@ -64,7 +64,7 @@ CLIENT_INVITE: Table = {
         "2xx": (ACCEPTED, (pass_up,)),
         "3xx-6xx": (ACCEPTED, ()),
         "transport error": (ACCEPTED, ()),
-        "M": (TERMINATED, (stop, forget)),
+        "M": (TERMINATED, (stop, forget, let_go)),
     },
     COMPLETED: {
         "1xx": (COMPLETED, ()),
@@ -80,19 +80,19 @@ CLIENT_NON_INVITE: Table = {
     INITIAL: {"send request": (TRYING, (send, start_e, start_f))},
     TRYING: {
         "E": (TRYING, (resend, next_e)),
-        "F": (TERMINATED, (stop, forget, time_out)),
+        "F": (TERMINATED, (stop, forget, time_out, let_go)),
         "1xx": (PROCEEDING, (pass_up,)),
         "2xx": (COMPLETED, (stop, start_k, pass_up, let_go)),
         "3xx-6xx": (COMPLETED, (stop, start_k, pass_up, let_go)),
-        "transport error": (TERMINATED, (stop, forget, report_failure)),
+        "transport error": (TERMINATED, (stop, forget, report_failure, let_go)),
     },
     PROCEEDING: {
         "E": (PROCEEDING, (resend, next_e_slow)),
-        "F": (TERMINATED, (stop, forget, time_out)),
+        "F": (TERMINATED, (stop, forget, time_out, let_go)),
         "1xx": (PROCEEDING, (pass_up,)),
         "2xx": (COMPLETED, (stop, start_k, pass_up, let_go)),
         "3xx-6xx": (COMPLETED, (stop, start_k, pass_up, let_go)),
-        "transport error": (TERMINATED, (stop, forget, report_failure)),
+        "transport error": (TERMINATED, (stop, forget, report_failure, let_go)),
     },
     COMPLETED: {
         "1xx": (COMPLETED, ()),
@@ -127,7 +127,7 @@ SERVER_INVITE: Table = {
         "INVITE": (COMPLETED, (resend,)),
         "ACK": (CONFIRMED, (stop, drop_data, start_i, let_go)),
         "G": (COMPLETED, (resend, next_g)),
-        "H": (TERMINATED, (stop, forget, time_out)),
+        "H": (TERMINATED, (stop, forget, time_out, let_go)),
         "transport error": (COMPLETED, ()),
     },
     CONFIRMED: {

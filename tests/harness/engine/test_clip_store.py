@@ -1,10 +1,15 @@
+import gc
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
+import numpy as np
 import pytest
 
+from harness.corpus.audio import read_pcm
 from harness.corpus.manifest import load_corpus
 from harness.engine.clip_store import ClipStore
-from harness.media.codecs import CODECS, PCMU
+from harness.media.codecs import CODECS, OPUS, PCMU
 
 pytestmark = pytest.mark.unit
 
@@ -33,3 +38,28 @@ def test_threads_that_race_get_the_same_clip():
     with ThreadPoolExecutor(4) as pool:
         clips = list(pool.map(lambda _: store.clip(name, PCMU), range(8)))
     assert len({id(clip) for clip in clips}) == 1
+
+
+def test_a_clip_keeps_what_is_sent_and_not_what_was_encoded():
+    # In a soak every utterance comes up sooner or later: what each keeps is what an engine grows by for an hour.
+    corpus = load_corpus(None)
+    store = ClipStore(corpus)
+    store.clip(next(iter(corpus.utterances)), OPUS)
+    tracemalloc.start()
+    try:
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        clips = [store.clip(name, OPUS) for name in islice(corpus.utterances, 1, 5)]
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    sent = sum(len(payload) for clip in clips for payload in clip.payloads)
+    assert sent < kept < 1.5 * sent + 4096 * len(clips)
+
+
+def test_the_samples_of_a_clip_are_those_of_the_corpus():
+    corpus = load_corpus(None)
+    utterance = next(iter(corpus.utterances.values()))
+    clip = ClipStore(corpus).clip(utterance.id, PCMU)
+    assert np.array_equal(clip.read_samples(), read_pcm(utterance, PCMU.sample_rate))

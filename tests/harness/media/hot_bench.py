@@ -12,6 +12,7 @@ from harness.media.hot import batch, layout, rings
 from harness.media.hot.layout import TICK_NS, Event
 from harness.media.hot.outgoing import send_tick
 from harness.media.hot.run import serve
+from harness.media.payloads import Payloads
 from harness.media.ring_reader import RingReader
 from harness.media.spec import MediaSpec
 
@@ -22,9 +23,9 @@ START_NS = 1_000_000_000_000
 
 def clip_of(utterance_id, packets, first_voiced=0, last_voiced=None, codec=PCMU):
     """Return a clip whose n-th payload is the octet n over and over."""
-    payloads = tuple(bytes([n]) * len(codec.silence) for n in range(packets))
+    payloads = Payloads(bytes([n]) * len(codec.silence) for n in range(packets))
     last = packets - 1 if last_voiced is None else last_voiced
-    return Clip(utterance_id, payloads, first_voiced, last, np.zeros(160 * packets, np.int16), codec)
+    return Clip(utterance_id, payloads, first_voiced, last, lambda: np.zeros(160 * packets, np.int16), codec)
 
 
 class HotBench:

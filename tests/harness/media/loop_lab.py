@@ -11,6 +11,7 @@ import reference_rtp as rtp
 from harness.media.clips import Clip
 from harness.media.codecs import PCMU
 from harness.media.loop import MediaLoop
+from harness.media.payloads import Payloads
 from harness.media.spec import MediaSpec
 
 DEADLINE_S = 60
@@ -58,8 +59,8 @@ def spec(remote, ssrc=SSRC, **said):
 
 def clip_of(utterance_id, packets, size=160):
     """Return a clip whose n-th payload is the octet n over and over, voiced from its second to its last but one."""
-    payloads = tuple(bytes([n]) * size for n in range(packets))
-    return Clip(utterance_id, payloads, 1, packets - 2, np.zeros(160 * packets, np.int16), PCMU)
+    payloads = Payloads(bytes([n]) * size for n in range(packets))
+    return Clip(utterance_id, payloads, 1, packets - 2, lambda: np.zeros(160 * packets, np.int16), PCMU)
 
 
 class PlainPeer:

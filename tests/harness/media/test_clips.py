@@ -58,7 +58,7 @@ def test_edges_name_the_packets_that_carry_them(codec, lead_ms, voice_ms):
 def test_no_sample_is_lost_at_the_end(codec):
     samples = voiced(105, codec.sample_rate)
     clip = encode_clip("u", samples, 0, 105, codec)
-    assert (clip.duration_ms, clip.codec, len(clip.samples)) == (120, codec, len(samples))
+    assert (clip.duration_ms, clip.codec, len(clip.read_samples())) == (120, codec, len(samples))
     decode = new_decoder(codec)
     decoded = np.concatenate([decode(p) for p in clip.payloads])[codec.delay :][: len(samples)]
     tail = slice(len(samples) * 4 // 5, None)
@@ -85,7 +85,7 @@ def test_g711_gives_every_sample_the_nearest_code(codec, values):
     nearest = np.abs(samples[:, None].astype(int) - np.unique(values)[None, :].astype(int)).min(axis=1)
     assert np.array_equal(np.abs(decoded - samples), nearest)
     # Our own idea of a quiet line is what silence encodes to.
-    assert encode_clip("u", np.zeros(160, np.int16), 0, 1, codec).payloads == (codec.silence,)
+    assert list(encode_clip("u", np.zeros(160, np.int16), 0, 1, codec).payloads) == [codec.silence]
 
 
 def test_a_packet_is_20_ms_of_every_clock():

@@ -203,8 +203,8 @@ def test_the_recorder_learns_when_each_clip_left_and_what_came():
 
     began_at_ns = time.monotonic_ns()
     recorder, posted, clips = asyncio.run(talk())
-    assert [clip for _, clip, _ in recorder._clips] == list(clips)
-    starts = [began_at_ns + position * 125_000 for position, _, _ in recorder._clips]
+    assert [clip for _, clip in recorder._clips] == list(clips)
+    starts = [began_at_ns + position * 125_000 for position, _ in recorder._clips]
     # One packet lies between a clip's first and its first voiced one; positions are rounded down to a sample.
     spoken = [event for event in posted if isinstance(event, SpeechStarted)]
     assert [event.at_ns > start for event, start in zip(spoken, starts, strict=True)] == [True, True]

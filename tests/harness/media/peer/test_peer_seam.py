@@ -1,6 +1,8 @@
 """The seam into aiortc and aioice: every private name is used here, so a release that moves one fails loudly."""
 
 import asyncio
+import gc
+import weakref
 from importlib.metadata import version
 
 import pytest
@@ -42,6 +44,38 @@ def test_a_channel_of_ours_that_we_close_tells_nobody_here():
             await asyncio.wait_for(opened.wait(), 30)
             ours.close()
             assert not closed
+
+    asyncio.run(scenario())
+
+
+class Listener:
+    """Holds the channel that it listens to, as a call does."""
+
+    def __init__(self, peer):
+        self.is_open = asyncio.Event()
+        self.channel = peer.open_channel(self.is_open.set, self.heard, self.closed)
+
+    def heard(self, text):
+        raise AssertionError(text)
+
+    def closed(self):
+        raise AssertionError
+
+
+def test_who_listens_to_a_channel_is_not_left_to_the_collector():
+    async def scenario():
+        async with ends() as both:
+            ours, *_ = await both.pair({"with_data": True}, {"on_message": print})
+            listener = Listener(ours)
+            await asyncio.wait_for(listener.is_open.wait(), 30)
+            gc.disable()
+            try:
+                ours.close()
+                listener = weakref.ref(listener)
+                await asyncio.sleep(0)
+                assert listener() is None
+            finally:
+                gc.enable()
 
     asyncio.run(scenario())
 

@@ -7,6 +7,8 @@ pytest --soak -s tests/target_stack/test_long_call_real_model.py
 """
 
 import asyncio
+import statistics
+import time
 from contextlib import aclosing
 
 import pytest
@@ -57,8 +59,8 @@ async def weights():
 
 
 async def talk(rules, folder):
-    stage = LlmStage(LlmConfig(context=rules, log=folder / "llm.log", check_s=0, threads=2), "gemma")
-    memory, history, lost = CallMemory(), [], 0
+    stage = LlmStage(LlmConfig(context=rules, log=folder / "llm.log", check_s=0), "gemma")
+    memory, history, lost, took_s = CallMemory(), [], 0, []
     try:
         recorded = Recorded(await stage.load(weights))
         llm = stage.within(recorded)
@@ -66,12 +68,15 @@ async def talk(rules, folder):
         async def say(said):
             nonlocal lost
             enter_scope(CallScope("c1", 1, 0, memory=memory))
-            reply = ""
+            reply, began = "", time.monotonic()
             try:
                 async with aclosing(llm.stream([*history, Message("user", said)])) as pieces:
                     reply = "".join([piece async for piece in pieces])
             except LlmError:
                 lost += 1
+            took_s.append(time.monotonic() - began)
+            if len(took_s) % 20 == 0:
+                print(f"turn {len(took_s)}: a reply in {statistics.median(took_s):.2f} s, at most {max(took_s):.2f} s")
             history.extend([Message("user", said), *([Message("assistant", reply.strip())] if reply.strip() else [])])
             await llm.idle()
             return reply

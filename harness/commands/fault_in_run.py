@@ -10,11 +10,15 @@ from pathlib import Path
 from harness.commands import fault_words
 from harness.exit_codes import ExitCode
 from harness.faults import orders
+from harness.faults.admin_client import END_TIMEOUT_S
 from harness.model.errors import ScenarioError
 from harness.model.fault import Fault, FaultEvent, FaultMoment
 
 _TAKEN_S = 15.0
-_ENDED_S = 30.0
+# As long as a run itself waits for a target that loads a model.
+_ENDED_S = END_TIMEOUT_S + 15.0
+# Of an order that is withdrawn, for the run to tell that it took it after all.
+_UNTAKEN_S = 3.0
 _POLL_S = 0.2
 _RENEW_S = 2.0
 _OVER = (FaultMoment.STOPPED, FaultMoment.FAILED)
@@ -37,13 +41,17 @@ class _Story:
         self._told = len(self.events)
         return self.events
 
-    def wait_for(self, condition: Callable[[list[FaultEvent]], bool], limit_s: float) -> bool:
-        """Read on until that holds; False when the time was over, or the run, before."""
+    def wait_for(
+        self, condition: Callable[[list[FaultEvent]], bool], limit_s: float, renewed: Path | None = None
+    ) -> bool:
+        """Read on until that holds; False when the time was over before. `renewed`: an order to keep up meanwhile."""
         deadline = time.monotonic() + limit_s
         while not condition(self.read()):
             if time.monotonic() > deadline:
                 return False
             time.sleep(_POLL_S)
+            if renewed is not None:
+                orders.renew(renewed)
         return True
 
     @property
@@ -59,15 +67,15 @@ def start(fault: Fault, run_dir: Path, *, keep: bool) -> int:
     if orders.events_of(run_dir, fault.name):
         raise ScenarioError(f"--name {fault.name}: the run has, or had, a fault of this name; legal: another one")
     path = orders.place(run_dir, orders.Order(fault, is_kept=keep))
-    if not story.wait_for(bool, _TAKEN_S):
-        orders.withdraw(path)
-        raise ScenarioError(f"--run {run_dir}: nobody has taken the fault in {_TAKEN_S:g} s; does the run go on?")
-    if story.is_over or keep:
+    # From here on nothing but `keep` leaves the order there: one that is kept would be taken whenever the run sees it.
+    with contextlib.suppress(KeyboardInterrupt):
+        if not story.wait_for(bool, _TAKEN_S, path):
+            orders.withdraw(path)
+            raise ScenarioError(f"--run {run_dir}: nobody has taken the fault in {_TAKEN_S:g} s; does the run go on?")
         if keep and not story.is_over:
             print(f"kept: callquake fault stop {fault.name} --run {run_dir}", flush=True)
-        return _code(story) if story.is_over else ExitCode.PASSED
-    print(f"{fault.name}: Ctrl-C undoes it", file=sys.stderr, flush=True)
-    with contextlib.suppress(KeyboardInterrupt):
+            return ExitCode.PASSED
+        print(f"{fault.name}: Ctrl-C undoes it", file=sys.stderr, flush=True)
         while not story.is_over and orders.renew(path):
             story.wait_for(lambda _: story.is_over, _RENEW_S)
     return _end(story, path)
@@ -85,6 +93,10 @@ def stop(name: str, run_dir: Path) -> int:
 
 def _end(story: _Story, path: Path) -> int:
     orders.withdraw(path)
+    # The run may have taken it in the same instant.
+    if not story.wait_for(bool, _UNTAKEN_S):
+        print("withdrawn before the run took it", file=sys.stderr)
+        return ExitCode.INTERRUPTED
     if not story.wait_for(lambda _: story.is_over, _ENDED_S):
         print(f"the run has not told of its end in {_ENDED_S:g} s", file=sys.stderr)
         return ExitCode.LOCUST_ERROR

@@ -151,7 +151,7 @@ def event_words(event: FaultEvent) -> str:
             return f"{event.fault}: {told}"
         case FaultMoment.STOPPED:
             nothing = " It touched nothing: not injected." if event.evidence and not event.evidence.touched else ""
-            return f"{event.fault}: undone at {event.at}; {told}.{nothing}"
+            return f"{event.fault}: over since {event.at}; {told}.{nothing}"
         case FaultMoment.FAILED:
             return f"{event.fault}: {event.detail}"
         case _:

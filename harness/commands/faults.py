@@ -18,10 +18,10 @@ from harness.faults.effect import Admin, Means
 from harness.faults.errors import FaultError
 from harness.faults.injection import Injector
 from harness.faults.journal import Entry, Journal, state_folder
-from harness.faults.owner import is_alive
+from harness.faults.owner import host_name, is_alive
 from harness.faults.reverts import RevertError
 from harness.model.errors import ScenarioError
-from harness.model.fault import FaultEvent, Where
+from harness.model.fault import Fault, FaultEvent, Where
 from harness.scenario.faults import origin_of
 
 # How long a target keeps a fault that nobody renews: --keep without --for.
@@ -112,7 +112,7 @@ def start_fault(options: argparse.Namespace) -> int:
         with _signals_interrupt():
             return fault_in_run.start(fault, options.run, keep=options.keep)
     token = os.environ.get(command_line.TOKEN_VARIABLE, "")
-    lease_s = (fault.duration_ms or _KEPT_S * 1000) / 1000 if options.keep else None
+    lease_s = _lease_s(fault) if options.keep else None
     means = Means(
         admin=Admin(_admin_url(options), token), environ=dict(os.environ), folder=str(Path.cwd()), lease_s=lease_s
     )
@@ -121,13 +121,10 @@ def start_fault(options: argparse.Namespace) -> int:
         injector = Injector(fault, means, journal, _say)
     except FaultError as error:
         raise ScenarioError(f"{fault.kind}: {error}") from error
+    if options.keep:
+        _check_keep(injector)
     with _signals_interrupt():
-        if not injector.start(is_declared=False):
-            return ExitCode.LOCUST_ERROR
-        if options.keep:
-            return _keep(injector, journal)
-        print(f"{fault.name}: Ctrl-C undoes it", file=sys.stderr, flush=True)
-        return _hold(injector)
+        return _carry_out(injector, journal, keep=options.keep)
 
 
 def _admin_url(options: argparse.Namespace) -> str:
@@ -140,27 +137,57 @@ def _admin_url(options: argparse.Namespace) -> str:
     return origin
 
 
-def _keep(injector: Injector, journal: Journal) -> int:
-    if injector.entry is None:
-        injector.stop()
-        raise ScenarioError(f"--keep: {injector.fault.kind} lives only as long as whoever injects it; leave --keep out")
-    journal.keep(injector.entry)
-    print(f"kept: callquake fault stop {injector.entry.id}", flush=True)
-    return ExitCode.PASSED
+def _check_keep(injector: Injector) -> None:
+    """Raise ScenarioError for what cannot be kept: what nothing would undo later, or end at its time."""
+    kind = injector.fault.kind
+    if not injector.outlives_us:
+        raise ScenarioError(
+            f"--keep: nothing would undo this {kind} later: it lives as long as we do, or has no revert"
+        )
+    if injector.fault.duration_ms is not None and not _lapses(injector):
+        raise ScenarioError(f"--for: with --keep nobody would end this {kind} then; legal: one of the two")
 
 
-def _hold(injector: Injector) -> int:
-    """Keep it in force until its time is over or somebody interrupts."""
-    length_ms = injector.fault.duration_ms
-    until = None if length_ms is None else time.monotonic() + length_ms / 1000
+def _lapses(injector: Injector) -> bool:
+    """Whether the target ends it by itself."""
+    return injector.fault.where is Where.TARGET
+
+
+def _carry_out(injector: Injector, journal: Journal, *, keep: bool) -> int:
+    """Inject it and keep it in force until its time is over, or somebody interrupts at any point."""
     with contextlib.suppress(KeyboardInterrupt):
-        while until is None or time.monotonic() < until:
-            time.sleep(_TELL_EVERY_S if until is None else max(0.0, min(_TELL_EVERY_S, until - time.monotonic())))
-            injector.gather()
+        if not injector.start(is_declared=False):
+            return ExitCode.LOCUST_ERROR
+        if keep:
+            return _keep(injector, journal)
+        print(f"{injector.fault.name}: Ctrl-C undoes it", file=sys.stderr, flush=True)
+        _wait(injector)
     last = injector.stop()
     if injector.failure:
         return ExitCode.LOCUST_ERROR
     return ExitCode.PASSED if last.touched else ExitCode.NO_DATA
+
+
+def _keep(injector: Injector, journal: Journal) -> int:
+    entry = injector.entry
+    assert entry is not None
+    journal.keep(entry)
+    ends = f"  (the target ends it by itself after {_lease_s(injector.fault):g} s)" if _lapses(injector) else ""
+    print(f"kept: callquake fault stop {entry.id}{ends}", flush=True)
+    return ExitCode.PASSED
+
+
+def _lease_s(fault: Fault) -> float:
+    """Return for how long a target keeps a fault that nobody renews."""
+    return _KEPT_S if fault.duration_ms is None else fault.duration_ms / 1000
+
+
+def _wait(injector: Injector) -> None:
+    length_ms = injector.fault.duration_ms
+    until = None if length_ms is None else time.monotonic() + length_ms / 1000
+    while until is None or time.monotonic() < until:
+        time.sleep(_TELL_EVERY_S if until is None else max(0.0, min(_TELL_EVERY_S, until - time.monotonic())))
+        injector.gather()
 
 
 @contextlib.contextmanager
@@ -194,10 +221,12 @@ def show_status(_options: argparse.Namespace) -> int:
 
 
 def _whose(entry: Entry) -> str:
+    if host := _elsewhere(entry):
+        return f"injected on {host}: callquake fault stop {entry.id}, there"
     if entry.owner is None:
         return f"kept: callquake fault stop {entry.id}"
     if not is_alive(entry.owner):
-        return f"process {entry.owner.pid} left it behind, or it is another machine's ({entry.owner.host})"
+        return f"process {entry.owner.pid} left it behind: callquake fault stop {entry.id}"
     return f"process {entry.owner.pid} holds it" + (f", for the run {entry.run}" if entry.run else "")
 
 
@@ -212,17 +241,42 @@ def stop_fault(options: argparse.Namespace) -> int:
     if not entries and options.id is not None:
         there = ", ".join(entry.id for entry in journal.entries()) or "none is in force"
         raise ScenarioError(f"{options.id}: no such fault; legal: {there}")
+    if options.all:
+        entries = [entry for entry in entries if not _is_left_alone(entry)]
     failed = sum(not _stop(journal, entry) for entry in entries)
     return ExitCode.LOCUST_ERROR if failed else ExitCode.PASSED
 
 
+def _is_left_alone(entry: Entry) -> bool:
+    """Whether `--all` is not for it; told."""
+    if host := _elsewhere(entry):
+        print(f"{entry.id}: left alone, it was injected on {host}", file=sys.stderr)
+        return True
+    if entry.run and entry.owner is not None and is_alive(entry.owner):
+        print(f"{entry.id}: left alone, the run {entry.run} goes on and ends it", file=sys.stderr)
+        return True
+    return False
+
+
+def _elsewhere(entry: Entry) -> str:
+    """Return the other machine that an entry is of, "" for this one; a home directory may be shared."""
+    host = entry.host or (entry.owner.host if entry.owner is not None else "")
+    return host if host != host_name() else ""
+
+
 def _stop(journal: Journal, entry: Entry) -> bool:
+    host = _elsewhere(entry)
+    if host and not all(revert.how == "http" for revert in entry.reverts):
+        # Its processes, files and devices are not here, and would be taken for undone.
+        print(f"{entry.id}: injected on {host}; run this there, or {journal.by_hand(entry)}", file=sys.stderr)
+        return False
     if entry.owner is not None and is_alive(entry.owner):
         return _ask_owner(journal, entry)
     try:
-        journal.undo(entry, os.environ)
-    except RevertError as error:
-        print(f"{entry.id}: still in force: {error}", file=sys.stderr)
+        with journal.locked():
+            journal.undo(entry, os.environ)
+    except (RevertError, OSError) as error:
+        print(f"{entry.id}: still in force: {error}; {journal.by_hand(entry)}", file=sys.stderr)
         return False
     print(f"{entry.id}: undone")
     return True
@@ -233,9 +287,14 @@ def _ask_owner(journal: Journal, entry: Entry) -> bool:
     if entry.run or entry.owner is None:
         print(f"{entry.id}: left alone, the run {entry.run} goes on and ends it", file=sys.stderr)
         return False
-    with contextlib.suppress(ProcessLookupError):
+    try:
         # Not SIGINT: a shell has what it starts in the background ignore that.
         os.kill(entry.owner.pid, signal.SIGTERM)
+    except PermissionError as error:
+        print(f"{entry.id}: process {entry.owner.pid}, which holds it: {error.strerror}", file=sys.stderr)
+        return False
+    except ProcessLookupError:
+        pass
     deadline = time.monotonic() + _STOP_TIMEOUT_S
     while any(other.id == entry.id for other in journal.entries()):
         if time.monotonic() > deadline:

@@ -1,5 +1,6 @@
 """The bundled agent's admin API from outside (target_stack/chaos/admin.py has the other end): ask, renew, delete."""
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ LEASE_S = 10.0
 # To undo one may be to load models anew.
 END_TIMEOUT_S = 60.0
 _SERVER_ERROR = 500
+_DYING_S = 0.5
 
 
 class AdminFault:
@@ -60,12 +62,15 @@ class AdminFault:
         if not self._is_in_force:
             return self._last
         try:
-            said = ask(self._admin, "DELETE", self._url(), timeout_s=END_TIMEOUT_S)
+            said = self._end()
         except _GoneError:
             pass
         except NoAnswerError as error:
             if error.is_late:
                 raise FaultError(f"{self._admin.url} has not said within {END_TIMEOUT_S:g} s that it is") from error
+            if not error.is_refused:
+                # It may live, out of reach.
+                raise FaultError(f"{error}; it lapses there {self._lease_s:g} s after it was renewed last") from error
             self._last = replace(self._last, detail=f"last told before: {error}")
         else:
             self._take(said)
@@ -73,6 +78,16 @@ class AdminFault:
                 raise FaultError(f"{self._admin.url}: {why}")
         self._is_in_force = False
         return self._last
+
+    def _end(self) -> Any:
+        try:
+            return ask(self._admin, "DELETE", self._url(), timeout_s=END_TIMEOUT_S)
+        except NoAnswerError as error:
+            if error.is_late or error.is_refused:
+                raise
+        # Cut off in the middle: one that is dying is gone a moment later, and then has no faults.
+        time.sleep(_DYING_S)
+        return ask(self._admin, "DELETE", self._url(), timeout_s=END_TIMEOUT_S)
 
     def _renew(self) -> None:
         body = {

@@ -10,12 +10,15 @@ from harness.model.fault import Evidence, Fault
 
 
 def undo_all(reverts: Sequence[Revert], environ: Mapping[str, str] | None = None) -> None:
-    """Undo what a fault did. Raises FaultError saying what could not be undone."""
-    for revert in reverts:
+    """Undo what a fault did, the last thing first, all of it. Raises FaultError saying what could not be undone."""
+    problems = []
+    for revert in reversed(reverts):
         try:
             undo(revert, environ or {})
         except RevertError as error:
-            raise FaultError(str(error)) from error
+            problems.append(str(error))
+    if problems:
+        raise FaultError("; ".join(problems))
 
 
 class Effect(Protocol):

@@ -1,14 +1,15 @@
 """One fault from start to end: written to the journal, injected, its evidence gathered, undone, forgotten."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from harness.faults.catalogue import kind_named
 from harness.faults.effect import Effect, Means
-from harness.faults.errors import FaultError
 from harness.faults.journal import Entry, Journal, new_entry
 from harness.model.clock import monotonic_ns
 from harness.model.codec import to_json
+from harness.model.errors import CallquakeError
 from harness.model.fault import Evidence, Fault, FaultEvent, FaultMoment
 
 Tell = Callable[[FaultEvent], None]
@@ -34,24 +35,28 @@ class Injector:
         return self._is_started and not self._is_over
 
     @property
+    def outlives_us(self) -> bool:
+        """Whether there is something to undo, and to be kept, when this process is gone."""
+        return bool(self._effect.reverts)
+
+    @property
     def entry(self) -> Entry | None:
         """What stands in the journal; None where nothing outlives us."""
         return self._entry
 
     def start(self, *, is_declared: bool = True) -> bool:
         """Inject it; False where that failed, which is told. `is_declared`: its specification was told before."""
-        reverts = self._effect.reverts
+        reverts, kind = self._effect.reverts, self.fault.kind
+        # Set before, for `stop` must undo what was half done.
+        self._is_started = True
         try:
             if reverts:
-                self._entry = new_entry(
-                    entry_id(self.fault, self._run), self.fault.kind, self.fault.kind, utc_ms(), reverts, self._run
+                self._entry = self._journal.add(
+                    new_entry(entry_id(self.fault, self._run), kind, kind, utc_ms(), reverts, self._run)
                 )
-                self._journal.write(self._entry)
-            # Set before, for `stop` must undo what was half done.
-            self._is_started = True
             self._effect.start()
-        except (FaultError, OSError) as error:
-            self._say(FaultMoment.FAILED, detail=str(error), spec=None if is_declared else self.fault)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and what was half done undone
+            self._say(FaultMoment.FAILED, detail=_told(error), spec=None if is_declared else self.fault)
             self._undo_half_done()
             return False
         self._say(FaultMoment.STARTED, spec=None if is_declared else self.fault)
@@ -61,8 +66,8 @@ class Injector:
         self._is_over = True
         try:
             self._effect.stop()
-        except (FaultError, OSError) as error:
-            self._say(FaultMoment.FAILED, detail=f"not undone: {error}")
+        except Exception as error:  # noqa: BLE001 - same
+            self._say(FaultMoment.FAILED, detail=f"not undone: {_told(error)}")
             return
         self._forget()
 
@@ -76,8 +81,8 @@ class Injector:
         if self.is_in_force:
             try:
                 self.last = self._effect.evidence()
-            except FaultError as error:
-                self.last = Evidence(self.last.touched, self.last.what, self.last.counts, self.last.calls, str(error))
+            except Exception as error:  # noqa: BLE001 - a fault whose evidence fails is still to be undone
+                self.last = replace(self.last, detail=_told(error))
             self._say(FaultMoment.EVIDENCE, evidence=self.last)
         return self.last
 
@@ -88,8 +93,8 @@ class Injector:
         self._is_over = True
         try:
             self.last = self._effect.stop()
-        except (FaultError, OSError) as error:
-            self._say(FaultMoment.FAILED, evidence=self.last, detail=f"not undone: {error}")
+        except Exception as error:  # noqa: BLE001 - it stays in the journal
+            self._say(FaultMoment.FAILED, evidence=self.last, detail=f"not undone: {_told(error)}")
             return self.last
         self._say(FaultMoment.STOPPED, evidence=self.last, detail=why)
         self._forget()
@@ -101,6 +106,11 @@ class Injector:
         if moment is FaultMoment.FAILED:
             self.failure = detail
         self._tell(FaultEvent(self.fault.name, moment, monotonic_ns(), utc_ms(), evidence, detail, spec))
+
+
+def _told(error: Exception) -> str:
+    """Return an error for people: ours and the system's say what is wrong, of any other the class does as well."""
+    return str(error) if isinstance(error, CallquakeError | OSError) else f"{type(error).__name__}: {error}"
 
 
 def declared(fault: Fault) -> FaultEvent:

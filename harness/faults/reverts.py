@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from harness.model.secrets import expand
 
 _HTTP_TIMEOUT_S = 5.0
 _COMMAND_TIMEOUT_S = 60.0
+_POLL_S = 0.05
+_ENDS_AT_ONCE_S = 1.0
 # What is asked to be undone is not there any more.
 _ALREADY_GONE = (404, 410)
 
@@ -74,10 +77,13 @@ def by_removal(about: str, path: Path) -> Revert:
     return Revert("remove", about, {"path": str(path.resolve())})
 
 
-def by_start(about: str, words: list[str], folder: str, instead_of: Owner) -> Revert:
-    """Return: start a program again, detached from us, unless the one that it takes the place of still runs."""
+def by_start(about: str, words: list[str], folder: str, instead_of: Owner, *, patience_s: float = 0.0) -> Revert:
+    """Return: start a program again, detached from us, unless the one that it takes the place of still runs.
+
+    `patience_s`: how long that one may take to end, which it was told to.
+    """
     values = {"words": list(words), "folder": folder, "pid": instead_of.pid, "start_ticks": instead_of.start_ticks}
-    return Revert("start", about, {**values, "boot_id": instead_of.boot_id})
+    return Revert("start", about, {**values, "boot_id": instead_of.boot_id, "patience_s": patience_s})
 
 
 def undo(revert: Revert, environ: Mapping[str, str]) -> None:
@@ -141,15 +147,26 @@ def _remove(revert: Revert, _environ: Mapping[str, str]) -> None:
 
 
 def _start(revert: Revert, _environ: Mapping[str, str]) -> None:
-    if not _is_same(revert):
-        start_detached(revert.values["words"], revert.values["folder"])
+    deadline = time.monotonic() + revert.values.get("patience_s", 0.0)
+    while _is_same(revert):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(_POLL_S)
+    code = start_detached(revert.values["words"], revert.values["folder"])
+    if code:
+        raise RevertError(f"{revert.about}: {' '.join(revert.values['words'])}: status {code}")
 
 
-def start_detached(words: list[str], folder: str) -> int:
-    """Start a program that outlives us, in a session of its own; return its process id. Raises OSError."""
+def start_detached(words: list[str], folder: str) -> int | None:
+    """Start a program that outlives us, in a session of its own; return the status of one that ends at once.
+
+    One that goes on for _ENDS_AT_ONCE_S is taken for what it starts, and None returned. Raises OSError.
+    """
     null = subprocess.DEVNULL
     started = subprocess.Popen(words, cwd=folder or None, stdin=null, stdout=null, stderr=null, start_new_session=True)
-    return started.pid
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return started.wait(timeout=_ENDS_AT_ONCE_S)
+    return None
 
 
 def _is_same(revert: Revert) -> bool:

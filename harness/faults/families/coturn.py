@@ -11,6 +11,8 @@ from harness.faults.parameter import choice, text
 from harness.faults.stun_probe import answers
 from harness.model.fault import Direction, Evidence, Fault, Symptom, Where
 
+# Each takes a second where nobody answers.
+_TRIES_BACK = 10
 _WHAT = "STUN requests unanswered"
 
 
@@ -39,8 +41,12 @@ class _SilentTurn(Undoing):
         return Evidence(self._unanswered if process.touched else 0, _WHAT, counts, detail=process.detail)
 
     def _undo(self) -> None:
-        """Bring the process back. Raises FaultError."""
+        """Bring the process back, and wait until it answers. Raises FaultError where it does not."""
         self._process.stop()
+        # Ended and not started again by us, it is somebody else's to bring back.
+        if self.reverts and not any(answers(self._address) for _ in range(_TRIES_BACK)):
+            host, port = self._address
+            raise FaultError(f"{self._fault.name}: {host}:{port} answers no STUN since it was brought back")
 
 
 def _address(text_: str) -> tuple[str, int]:

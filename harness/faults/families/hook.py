@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from harness.faults.effect import Effect, Means, Undoing
@@ -20,7 +21,16 @@ _ANSWERED = "requests answered with 2xx"
 _METHODS = ("POST", "PUT", "PATCH", "DELETE", "GET")
 
 
-class _Command(Undoing):
+class _Hook(Undoing):
+    """What a user's own words break, and mend where there are words for that."""
+
+    def _undo(self) -> None:
+        if not self.reverts:
+            self._last = replace(self._last, detail="nothing was given that undoes it: what it did stays")
+        super()._undo()
+
+
+class _Command(_Hook):
     """A command that breaks, one that counts what was broken, one that mends."""
 
     def __init__(self, fault: Fault, means: Means, do: list[str], back: list[str], count: list[str]) -> None:
@@ -67,7 +77,7 @@ class _Command(Undoing):
         return done.stdout
 
 
-class _Request(Undoing):
+class _Request(_Hook):
     """An HTTP request that breaks, and one that mends."""
 
     def __init__(self, fault: Fault, means: Means) -> None:

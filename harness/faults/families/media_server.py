@@ -10,6 +10,7 @@ from harness.faults.parameter import flag, text
 from harness.faults.reverts import Revert, by_http
 from harness.model.fault import Direction, Evidence, Fault, Symptom, Where
 
+_SERVER_ERROR = 500
 _WHAT = "media servers killed"
 
 
@@ -38,7 +39,10 @@ class _KilledServer(Undoing):
         """Kill it. Raises FaultError."""
         # Set before: an order whose answer is lost may have been carried out.
         self._is_in_force = True
-        _good(self._ask("POST", self._url("kill"), {"stays_down": self._stays_down}), self._fault)
+        answer = self._ask("POST", self._url("kill"), {"stays_down": self._stays_down})
+        # Refused is not done.
+        self._is_in_force = answer.is_good or answer.status >= _SERVER_ERROR
+        _good(answer, self._fault)
 
     def _look(self) -> Evidence:
         """Return whether the front counts a death more of it, and the calls it had. Raises FaultError."""
@@ -56,6 +60,8 @@ class _KilledServer(Undoing):
         if answer.status == 404:
             raise FaultError(f"{self._fault.name}: {self._admin.url} has no media servers; legal: up --media-servers N")
         _good(answer, self._fault)
+        if not isinstance(answer.said, dict) or not isinstance(answer.said.get("servers"), list):
+            raise FaultError(f"{self._fault.name}: {self._admin.url}/admin/servers does not tell its servers")
         return list(answer.said["servers"])
 
     def _url(self, order: str) -> str:

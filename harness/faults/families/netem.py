@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import subprocess
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +17,15 @@ from harness.model.fault import Evidence, Fault, Where
 # tc's words for "there is nothing to delete".
 _GONE = (
     "Cannot delete qdisc with handle of zero",
+    # Another one than ours is there; older kernels have no words of their own for it.
+    "Invalid handle",
+    "RTNETLINK answers: Invalid argument",
     "No such file or directory",
     "Cannot find device",
     "Cannot open network namespace",
 )
+TC_TIMEOUT_S = 10.0
+_MOST_HANDLE = 0xFFF0
 _WHAT = "packets through the qdisc"
 _DROPPED = re.compile(r"Sent \d+ bytes (\d+) pkt \(dropped (\d+)")
 
@@ -33,7 +39,9 @@ class _Netem(Undoing):
         self._prefix = ["ip", "netns", "exec", str(said["namespace"])] if "namespace" in said else []
         self._device = str(said["device"])
         self._what = _netem_words(fault)
-        back = [*self._prefix, "tc", "qdisc", "del", "dev", self._device, "root", "netem"]
+        # By a name of its own, so that nobody else's qdisc is ever deleted for it.
+        self._handle = f"{1 + secrets.randbelow(_MOST_HANDLE):x}:"
+        back = [*self._prefix, "tc", "qdisc", "del", "dev", self._device, "root", "handle", self._handle]
         where = f"{self._device} in {said['namespace']}" if "namespace" in said else self._device
         super().__init__((by_command(f"netem on {where}", back, gone=_GONE),), _WHAT, means.environ)
 
@@ -41,25 +49,27 @@ class _Netem(Undoing):
         """Add the qdisc. Raises FaultError, also where there is one already: it would not come back."""
         if os.geteuid() != 0:
             raise FaultError(f"{self._fault.name}: tc netem needs root; the other kinds of `network` need none")
-        self._tc("qdisc", "add", "dev", self._device, "root", "netem", *self._what)
+        # Set before: what has not answered in time may have been done.
         self._is_in_force = True
+        self._tc("qdisc", "add", "dev", self._device, "root", "handle", self._handle, "netem", *self._what)
 
     def _look(self) -> Evidence:
-        """Return what the kernel has counted at the qdisc: dropped packets, or all where none is to be dropped."""
+        """Return what the kernel has counted at the qdisc: all packets where they are delayed, else dropped ones."""
         found = _DROPPED.search(self._tc("-s", "qdisc", "show", "dev", self._device, "root"))
         passed, dropped = (int(found[1]), int(found[2])) if found else (0, 0)
-        drops = any(float(str(self._fault.parameters.get(name, 0))) for name in ("loss_ratio",))
-        touched = dropped if drops and not self._delays else passed + dropped if self._what else 0
-        return Evidence(touched, _WHAT, {"packets_passed": passed, "packets_dropped": dropped})
+        touched = passed + dropped if self._any("delay_ms", "jitter_ms", "rate_kbps") else dropped
+        detail = ""
+        if self._what and not self._any("delay_ms", "jitter_ms", "rate_kbps", "loss_ratio"):
+            detail = "not measured: the kernel counts no duplicates; legal with loss or delay, or network.duplicate"
+        return Evidence(touched, _WHAT, {"packets_passed": passed, "packets_dropped": dropped}, detail=detail)
 
-    @property
-    def _delays(self) -> bool:
-        return any(float(str(self._fault.parameters.get(name, 0))) for name in ("delay_ms", "jitter_ms", "rate_kbps"))
+    def _any(self, *names: str) -> bool:
+        return any(float(str(self._fault.parameters.get(name, 0))) for name in names)
 
     def _tc(self, *words: str) -> str:
         try:
             done = subprocess.run(
-                [*self._prefix, "tc", *words], capture_output=True, text=True, timeout=10, check=False
+                [*self._prefix, "tc", *words], capture_output=True, text=True, timeout=TC_TIMEOUT_S, check=False
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise FaultError(f"{self._fault.name}: tc: {error}") from error
@@ -107,7 +117,8 @@ KINDS = (
             number("reorder_ratio", "share of packets sent at once, before the delayed ones", 0.0, high=1),
             number("rate_kbps", "0 = no limit", 0.0, high=1e8),
         ),
-        evidence="packets that the kernel counted at the qdisc: dropped ones, or all where they are delayed",
+        evidence="packets that the kernel counted at the qdisc: all where they are delayed, else dropped ones; "
+        "duplicates it does not count",
         reverts="the qdisc is deleted, journalled",
         make=_make,
         needs="root, and a device whose root qdisc is still the kernel's default",

@@ -8,21 +8,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.faults.effect import Effect, Means, undo_all
+from harness.faults.effect import Counts, Effect, Means, undo_all
 from harness.faults.errors import FaultError
 from harness.faults.kind import Kind
 from harness.faults.owner import Owner, is_alive, owner_of
-from harness.faults.parameter import choice, number, text
+from harness.faults.parameter import choice, text, whole
 from harness.faults.reverts import Revert, by_signal, by_start
 from harness.model.fault import Evidence, Fault, Where
 
 WHICH = (
     text("pid_file", "file that holds the process's number", None),
-    number("pid", "the process's number", None, low=2),
+    whole("pid", "the process's number", None, low=2),
     text("pattern", "the only process whose command line holds this text", None),
 )
 RESTART = text("restart", "command that starts it again, without a shell; left out, somebody else does", None)
 _SIGNALS = {"KILL": signal.SIGKILL, "TERM": signal.SIGTERM, "INT": signal.SIGINT, "HUP": signal.SIGHUP}
+# How long one that is told to end may take before it counts as one that survived.
+_DIES_S = {signal.SIGKILL: 2.0, signal.SIGTERM: 15.0, signal.SIGINT: 15.0, signal.SIGHUP: 5.0}
 
 
 def one_of(parameters: Mapping[str, Any]) -> str:
@@ -43,7 +45,7 @@ def find_process(fault: Fault, means: Means) -> Owner:
         except (OSError, ValueError) as error:
             raise FaultError(f"{fault.name}: {path}: no process number in it: {error}") from error
     else:
-        pid = int(str(said["pid"]).partition(".")[0])
+        pid = int(str(said["pid"]))
     found = owner_of(pid)
     if found is None or pid in (os.getpid(), os.getppid()):
         raise FaultError(f"{fault.name}: no process {pid} of somebody else's runs here")
@@ -64,6 +66,16 @@ def _by_pattern(fault: Fault, pattern: str) -> Owner:
     return owner
 
 
+def send(fault: Fault, process: Owner, number: signal.Signals) -> None:
+    """Signal that very process. Raises FaultError, also where another one has come to have its number."""
+    if not is_alive(process):
+        raise FaultError(f"{fault.name}: process {process.pid} is gone")
+    try:
+        os.kill(process.pid, number)
+    except OSError as error:
+        raise FaultError(f"{fault.name}: process {process.pid}: {error.strerror}") from error
+
+
 class Stopped:
     """A process that is stopped, and goes on afterwards."""
 
@@ -76,10 +88,7 @@ class Stopped:
 
     def start(self) -> None:
         """Stop it. Raises FaultError."""
-        try:
-            os.kill(self._process.pid, signal.SIGSTOP)
-        except OSError as error:
-            raise FaultError(f"{self._fault.name}: process {self._process.pid}: {error.strerror}") from error
+        send(self._fault, self._process, signal.SIGSTOP)
 
     def evidence(self) -> Evidence:
         """Return whether the kernel says that it is stopped."""
@@ -109,27 +118,29 @@ class Killed:
         command = fault.parameters.get("restart")
         words = shlex.split(str(command)) if command else []
         about = f"process {process.pid}, which was ended"
-        self.reverts: tuple[Revert, ...] = (by_start(about, words, means.folder, process),) if words else ()
+        self._signal = _SIGNALS[str(fault.parameters.get("signal", "KILL"))]
+        back = by_start(about, words, means.folder, process, patience_s=_DIES_S[self._signal])
+        self.reverts: tuple[Revert, ...] = (back,) if words else ()
         self._is_undone = False
+        # What its end leaves as it is.
+        self._left = ""
 
     def start(self) -> None:
         """End it. Raises FaultError."""
-        try:
-            os.kill(self._process.pid, _SIGNALS[str(self._fault.parameters.get("signal", "KILL"))])
-        except OSError as error:
-            raise FaultError(f"{self._fault.name}: process {self._process.pid}: {error.strerror}") from error
+        send(self._fault, self._process, self._signal)
 
     def evidence(self) -> Evidence:
         """Return whether it is gone."""
-        return Evidence(int(not is_alive(self._process)), "processes ended", {"pid": self._process.pid})
+        counts: Counts = {"pid": self._process.pid}
+        return Evidence(int(not is_alive(self._process)), "processes ended", counts, detail=self._left)
 
     def stop(self) -> Evidence:
-        """Start it again, once."""
-        evidence = self.evidence()
+        """Start it again, once. Raises FaultError."""
         if not self._is_undone:
-            self._is_undone = True
             undo_all(self.reverts)
-        return evidence
+            self._is_undone = True
+            self._left = "" if self.reverts else "it is not started again here: no `restart` was given"
+        return self.evidence()
 
 
 def _make_stop(fault: Fault, means: Means) -> Effect:

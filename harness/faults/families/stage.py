@@ -1,6 +1,7 @@
 """Stages of the bundled agent that are slow, hang, fail, or give nothing; carried out by its admin API."""
 
 import os
+import secrets
 
 from harness.faults.admin_client import LEASE_S, AdminFault
 from harness.faults.effect import Effect, Means, need_admin
@@ -20,7 +21,8 @@ def make(fault: Fault, means: Means) -> Effect:
     """Return the fault as the target's admin API carries it out."""
     # Two runs against one target must not take each other's fault for their own.
     admin = need_admin(means, fault)
-    return AdminFault(fault, admin, f"{fault.name}.{os.getpid()}", means.lease_s or LEASE_S)
+    # A process's number alone is the same in every container.
+    return AdminFault(fault, admin, f"{fault.name}.{os.getpid()}.{secrets.token_hex(3)}", means.lease_s or LEASE_S)
 
 
 def target_kind(

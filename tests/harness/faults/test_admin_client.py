@@ -3,6 +3,8 @@
 import contextlib
 import os
 import socket
+import socketserver
+import threading
 from dataclasses import replace
 
 import pytest
@@ -112,6 +114,22 @@ def test_a_target_that_is_gone_has_no_faults(tmp_path):
     one.injector.stop()
     assert one.moments == [FaultMoment.STARTED, FaultMoment.STOPPED]
     assert "last told before" in one.told[-1].evidence.detail
+
+
+def test_a_target_that_cannot_be_reached_may_have_its_fault_still(bench, kept):
+    class CutOff(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.recv(4_096)
+
+    one = bench()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), CutOff) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        one.injector._effect._admin = Admin(f"http://127.0.0.1:{server.server_address[1]}")
+        one.injector.stop()
+        server.shutdown()
+    assert one.moments == [FaultMoment.STARTED, FaultMoment.FAILED]
+    assert "it lapses there 10 s after it was renewed last" in one.told[-1].detail
+    assert [entry.id for entry in one.journal.entries()] == ["gone"]
 
 
 def test_only_what_lapses_by_itself_is_over_when_the_target_refuses(bench, kept):

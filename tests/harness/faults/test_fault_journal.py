@@ -1,5 +1,6 @@
 """What stands in the journal is undone by whoever comes next, once its owner is gone, and not before."""
 
+import contextlib
 import json
 import os
 import signal
@@ -78,6 +79,53 @@ def test_a_torn_or_foreign_file_stops_nobody(journal, tmp_path):
     assert replay({"CALLQUAKE_STATE": str(tmp_path)}, print) == 0
 
 
+def test_a_file_that_nobody_can_read_is_told(journal, tmp_path):
+    journal.folder.mkdir()
+    torn = journal.folder / "torn.json"
+    torn.write_text('{"id": "x", "ki')
+    told = []
+    replay({"CALLQUAKE_STATE": str(tmp_path)}, told.append)
+    assert told == [
+        f"faults: {torn} cannot be read: what it would undo may be broken still; see to it, and remove the file"
+    ]
+
+
+def test_two_faults_of_one_name_are_both_undone(journal, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for path in (first, second):
+        path.touch()
+        added = journal.add(replace(entry("run.loss", by_removal(path.name, path)), owner=GONE))
+    assert added.id == "run.loss.2"
+    assert replay({"CALLQUAKE_STATE": str(tmp_path)}, lambda _: None) == 0
+    assert not first.exists()
+    assert not second.exists()
+    assert [path for path in journal.folder.iterdir() if path.name != ".lock"] == []
+
+
+def test_commands_that_begin_at_once_undo_a_thing_once(journal, tmp_path):
+    mark = tmp_path / "mark"
+    back = by_start("a server", ["sh", "-c", f"echo x >> {mark}; sleep 3"], "", GONE)
+    journal.write(replace(entry("left", back), owner=GONE))
+    version = [sys.executable, "-m", "harness.cli", "version"]
+    environ = {**os.environ, "CALLQUAKE_STATE": str(tmp_path)}
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(subprocess.Popen(version, env=environ, stdout=subprocess.DEVNULL))
+    assert mark.read_text() == "x\n"
+
+
+def test_a_start_that_fails_is_told():
+    with pytest.raises(RevertError, match="a server: sh -c exit 7: status 7"):
+        undo(by_start("a server", ["sh", "-c", "exit 7"], "", GONE), {})
+
+
+def test_one_that_takes_its_time_to_end_is_started_again_afterwards(tmp_path):
+    mark = tmp_path / "mark"
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.5)"]) as process:
+        undo(by_start("x", ["touch", str(mark)], "", owner_of(process.pid), patience_s=30.0), {})
+        assert mark.exists()
+
+
 def test_state_is_where_the_environment_says():
     assert state_folder({"CALLQUAKE_STATE": "/a"}) == Path("/a")
     assert state_folder({"XDG_STATE_HOME": "/b"}) == Path("/b/callquake")
@@ -93,7 +141,7 @@ def test_everything_may_be_undone_twice_and_when_it_is_gone(tmp_path):
             by_removal("a", file),
             by_signal("b", owner_of(process.pid), signal.SIGCONT),
             by_command("c", ["sh", "-c", "echo Cannot find device >&2; exit 2"], gone=("Cannot find device",)),
-            by_start("d", ["false"], "", owner_of(process.pid)),
+            by_start("d", ["true"], "", owner_of(process.pid)),
         ]
         for revert in [*reverts, *reverts]:
             undo(revert, {})

@@ -10,18 +10,20 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 
 import pytest
-from kill_cases import Greeter, Stands, get, serving
+from kill_cases import STUN_SERVER, Greeter, Stands, get, serving
 
 from harness.faults import proxy_evidence
 from harness.faults.catalogue import KINDS
 from harness.faults.check import check_parameters
 from harness.faults.effect import Admin, Means
 from harness.faults.errors import FaultError
+from harness.faults.families import coturn
 from harness.faults.http_json import Answer
 from harness.faults.injection import Injector
 from harness.faults.journal import Journal
@@ -318,6 +320,19 @@ def test_a_turn_server_that_answered_nobody_is_not_broken(stands, tmp_path, told
     assert not one.start()
     assert "127.0.0.1:9 answers no STUN before the fault, either" in told[-1].detail
     assert answers(("127.0.0.1", stands.stun()[1]))
+
+
+def test_a_turn_server_that_does_not_come_back_is_told(tmp_path, told, monkeypatch):
+    server = subprocess.Popen([sys.executable, "-c", STUN_SERVER], stdout=subprocess.PIPE, text=True)
+    port = int(server.stdout.readline())
+    monkeypatch.setattr(coturn, "_TRIES_BACK", 1)
+    said = {"address": f"127.0.0.1:{port}", "how": "kill", "restart": "sleep 2"}
+    one = injector_of("coturn.stop", tmp_path, told, pid=server.pid, **said)
+    assert one.start(), told
+    server.communicate()
+    one.stop()
+    assert told[-1].detail.endswith(f"127.0.0.1:{port} answers no STUN since it was brought back")
+    assert len(Journal(tmp_path).entries()) == 1
 
 
 def test_wrong_words_for_a_turn_server_are_named():

@@ -16,6 +16,7 @@ from harness.faults.catalogue import KINDS
 from harness.faults.check import check_parameters
 from harness.faults.effect import Means
 from harness.faults.errors import FaultError
+from harness.faults.families import netem
 from harness.faults.injection import Injector
 from harness.faults.journal import Journal, replay
 from harness.model.fault import Fault, FaultMoment
@@ -124,6 +125,34 @@ def test_an_ended_process_is_started_again_after_kill_9(bench, process):
     until(mark.exists)
 
 
+def test_a_process_that_ended_before_is_left_in_peace(bench, process):
+    injector = bench.inject(fault("process.kill", pid=process.pid, restart="true"))
+    process.kill()
+    process.wait()
+    assert not injector.start()
+    assert f"process {process.pid} is gone" in bench.told[0].detail
+    assert bench.journal.entries() == []
+
+
+def test_a_process_that_nobody_starts_again_is_told(bench, process):
+    injector = bench.inject(fault("process.kill", pid=process.pid))
+    assert injector.start()
+    process.wait()
+    evidence = injector.stop()
+    assert (evidence.touched, evidence.detail) == (1, "it is not started again here: no `restart` was given")
+
+
+def test_a_restart_that_fails_is_told_as_not_undone(bench, process):
+    injector = bench.inject(fault("process.kill", pid=process.pid, restart="sh -c 'exit 3'"))
+    assert injector.start()
+    process.wait()
+    injector.stop()
+    assert bench.told[-1].event is FaultMoment.FAILED
+    assert bench.told[-1].detail.startswith("not undone: ")
+    assert bench.told[-1].detail.endswith("status 3")
+    assert len(bench.journal.entries()) == 1
+
+
 def test_a_process_that_is_not_there_is_told(bench):
     with pytest.raises(FaultError, match="no process number in it"):
         bench.inject(fault("process.stop", pid_file="none.pid"))
@@ -149,6 +178,13 @@ def test_a_hook_that_counts_nothing_was_not_injected(bench):
     injector = bench.inject(fault("hook.command", command="true", count="echo 0"))
     assert injector.start()
     assert injector.stop().touched == 0
+
+
+def test_a_hook_without_a_revert_is_not_told_as_undone(bench):
+    injector = bench.inject(fault("hook.command", command="true"))
+    assert injector.start()
+    assert injector.stop().detail == "nothing was given that undoes it: what it did stays"
+    assert not injector.outlives_us
 
 
 def test_a_hook_that_fails_is_told_and_mended_all_the_same(bench):
@@ -232,6 +268,69 @@ def test_a_request_is_undone_after_kill_9(bench, service):
     bench.inject_and_be_killed("hook.http", url=url, revert_url=url)
     bench.next_command()
     assert [one[0] for one in asked] == ["POST", "DELETE"]
+
+
+FAKE_TC = """#!/bin/sh
+# A device with somebody else's qdisc on it, as tc tells of one.
+echo "$*" >> "{log}"
+case "$*" in
+*"qdisc add"*) {add} ;;
+*"qdisc del"*) echo "Error: Invalid handle." >&2; exit 2 ;;
+*) echo " Sent 300 bytes 3 pkt (dropped 1, overlimits 0 requeues 0)" ;;
+esac
+"""
+
+
+@pytest.fixture
+def fake_tc(tmp_path, monkeypatch):
+    """Return what makes a `tc` whose `add` does so, and its log."""
+
+    def make(add):
+        folder, log = tmp_path / "bin", tmp_path / "tc.log"
+        folder.mkdir()
+        (folder / "tc").write_text(FAKE_TC.format(log=log, add=add))
+        (folder / "tc").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        return log
+
+    return make
+
+
+def test_netem_deletes_nobody_elses_qdisc(bench, fake_tc):
+    log = fake_tc('echo "Error: Exclusivity flag on, cannot modify." >&2; exit 2')
+    injector = bench.inject(fault("netem.qdisc", device="eth0", delay_ms=80))
+    assert not injector.start()
+    assert "Exclusivity flag on" in bench.told[0].detail
+    add, delete = (line for line in log.read_text().splitlines() if not line.startswith("-s"))
+    handle = add.split()[add.split().index("handle") + 1]
+    assert delete == f"qdisc del dev eth0 root handle {handle}"
+    assert bench.journal.entries() == []
+
+
+def test_netem_that_was_not_added_in_time_is_deleted(bench, fake_tc, monkeypatch):
+    log = fake_tc("sleep 5")
+    monkeypatch.setattr(netem, "TC_TIMEOUT_S", 0.3)
+    assert not bench.inject(fault("netem.qdisc", device="eth0", delay_ms=80)).start()
+    assert "qdisc del dev eth0" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("said", "touched", "detail"),
+    [
+        ({"delay_ms": 5}, 4, ""),
+        ({"loss_ratio": 0.1}, 1, ""),
+        ({"loss_ratio": 0.1, "rate_kbps": 50}, 4, ""),
+        ({"duplicate_ratio": 0.5}, 1, "the kernel counts no duplicates"),
+        ({}, 1, ""),
+    ],
+)
+def test_netem_counts_what_it_does(said, touched, detail, bench, fake_tc):
+    fake_tc("true")
+    injector = bench.inject(fault("netem.qdisc", device="eth0", **said))
+    assert injector.start()
+    found = injector.gather()
+    assert (found.touched, detail in found.detail) == (touched, True)
 
 
 @pytest.fixture

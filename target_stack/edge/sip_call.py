@@ -33,7 +33,8 @@ from target_stack.edge.agent_call import AgentCall, EndReason
 from target_stack.edge.counts import SipCounts
 from target_stack.edge.event_streams import EVENTS_HEADER
 from target_stack.edge.rtp.digits import Digit
-from target_stack.edge.rtp.line import Address, RtpLine
+from target_stack.edge.rtp.line import RtpLine
+from target_stack.edge.rtp.sockets import Address
 from target_stack.edge.rtp.ticker import Ticker
 from target_stack.edge.sip_bodies import relayed_digit
 from target_stack.edge.sip_options import SipOptions

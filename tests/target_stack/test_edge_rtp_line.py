@@ -242,6 +242,23 @@ def test_a_caller_behind_a_nat_has_the_line_once_the_one_before_is_silent(monkey
     asyncio.run(scenario())
 
 
+def test_what_came_while_the_loop_was_busy_is_read_at_once_and_not_packet_by_packet():
+    async def scenario():
+        peer = await Peer().open()
+        async with line_to(peer, agreed(peer)) as (line, address, session, _):
+            # No turn for the event loop until all of them are there.
+            for payload in in_packets(PCMU, 1.0):
+                peer.send(address, 0, payload)
+            before = line.counts.heard
+            # The loop looks once at what it can read.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert (before, line.counts.heard) == (0, 50)
+            assert session.audio_samples == pytest.approx(50 * 320, abs=400)
+
+    asyncio.run(scenario())
+
+
 def test_a_line_on_shared_time_survives_a_neighbour_that_fails():
     async def scenario():
         ticker, seen = Ticker(), []

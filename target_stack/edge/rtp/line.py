@@ -11,14 +11,11 @@ seconds, so the address that SDP names is heard whatever came first, and one tha
 longer than it sends.
 """
 
-import asyncio
-import functools
 import secrets
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Session
@@ -36,6 +33,7 @@ from target_stack.edge.rtp import rtcp
 from target_stack.edge.rtp.digits import Digit, DigitEar
 from target_stack.edge.rtp.outgoing import OutgoingRtp, is_report_due
 from target_stack.edge.rtp.ports import ANY, open_pair
+from target_stack.edge.rtp.sockets import Address, UdpSocket
 from target_stack.edge.rtp.ticker import Ticker
 from target_stack.edge.speech_encoder import SpeechEncoder
 
@@ -44,8 +42,6 @@ _BUFFER_BYTES = 1 << 18
 _COMFORT_NOISE = 13
 # An address that SDP did not name gives way to another one when it has been silent for so long.
 _SILENT_NS = 1_000_000_000
-
-Address = tuple[str, int]
 
 
 @dataclass
@@ -77,7 +73,7 @@ class RtpLine:
         self._call = call
         self._ticker = ticker
         self._on_digit = on_digit
-        self._transports: list[asyncio.DatagramTransport] = []
+        self._sockets: list[UdpSocket] = []
         self._agreed: Agreed | None = None
         self._remote: Address = ("", 0)
         self._rtcp_remote: Address | None = None
@@ -96,15 +92,10 @@ class RtpLine:
 
     async def open(self, host: str, ports: tuple[int, int] = ANY) -> Address:
         """Bind RTP and RTCP on `host`; return RTP's address. OSError when no ports are free."""
-        loop = asyncio.get_running_loop()
-        for sock, receiver in zip(
-            open_pair(host, ports), (_Datagrams(self._arrived), _Datagrams(self._rtcp_arrived)), strict=True
-        ):
+        for sock, take in zip(open_pair(host, ports), (self._arrived, self._rtcp_arrived), strict=True):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-            transport, _ = await loop.create_datagram_endpoint(functools.partial(_same, receiver), sock=sock)
-            self._transports.append(transport)
-        name = self._transports[0].get_extra_info("sockname")
-        return name[0], name[1]
+            self._sockets.append(UdpSocket(sock, take))
+        return self._sockets[0].address
 
     def agree(self, agreed: Agreed, remote: Address) -> None:
         """Take what SDP settled on; `remote` is its address, numeric. Streams go on where nothing changed for them."""
@@ -131,16 +122,14 @@ class RtpLine:
     async def close(self) -> LineCounts:
         """Say goodbye by RTCP, release the ports; return the counts."""
         self._ticker.remove(self._tick)
-        if self._transports and self._agreed is not None and self.counts.sent:
+        if self._sockets and self._agreed is not None and self.counts.sent:
             self._send_rtcp(rtcp.goodbye)
-        for transport in self._transports:
-            transport.close()
-        self._transports.clear()
+        for one in self._sockets:
+            one.close()
+        self._sockets.clear()
         if self._encoder is not None:
             self._encoder.close()
         self._note_losses()
-        # The loop closes sockets in its next step; then they are free for the next call.
-        await asyncio.sleep(0)
         return self.counts
 
     # --- out -------------------------------------------------------------------------------------------------------
@@ -148,7 +137,7 @@ class RtpLine:
     def _tick(self, number: int) -> None:
         agreed = self._agreed
         elapsed = self._stream.elapsed(number)
-        if agreed is None or self._codec is None or self._encoder is None or not self._transports:
+        if agreed is None or self._codec is None or self._encoder is None or not self._sockets:
             return
         if agreed.sends:
             frame = Frame(self._ringback.next_frame()) if self.is_ringing else self._call.playout.next_frame()
@@ -161,7 +150,7 @@ class RtpLine:
         data = self._stream.packet(self._agreed.form.payload_type, frame, payload, offset)
         if self._outgoing is not None:
             data = self._outgoing[1].protect(data)
-        self._transports[0].sendto(data, self._source or self._remote)
+        self._sockets[0].send(data, self._source or self._remote)
         self.counts.sent += 1
         if frame.started is not None or frame.drained:
             # The datagram is with the kernel: sendto writes at once unless its buffer is full.
@@ -172,9 +161,9 @@ class RtpLine:
         if self._outgoing is not None:
             data = self._outgoing[1].protect_rtcp(data)
         if self._rtcp_remote is None:
-            self._transports[0].sendto(data, self._source or self._remote)
+            self._sockets[0].send(data, self._source or self._remote)
         else:
-            self._transports[1].sendto(data, self._rtcp_remote)
+            self._sockets[1].send(data, self._rtcp_remote)
 
     # --- in --------------------------------------------------------------------------------------------------------
 
@@ -258,18 +247,3 @@ def _keyed(
     if crypto is None:
         return None
     return now if now is not None and now[0] == crypto else (crypto, new(crypto))
-
-
-def _same(receiver: "_Datagrams") -> "_Datagrams":
-    return receiver
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, take: Callable[[bytes, Address], None]) -> None:
-        self._take = take
-
-    def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:
-        self._take(data, cast("Address", addr[:2]))
-
-    def error_received(self, exc: Exception) -> None:
-        """Take no notice: what is not there is lost, as on any network; silence is what ends a call."""

@@ -28,6 +28,10 @@ _log = logging.getLogger(__name__)
 _WATCH_S = 0.1
 # Silent for so long, a process is taken for hung and is ended, so that another can begin.
 _HUNG_S = 20.0
+# And for so long where none of them says anything: they hang because the machine does.
+_ALL_HUNG_S = 60.0
+# A look that comes later than this was kept from the CPU, and so were the ears.
+_AWAY_S = 0.5
 
 
 class Front:
@@ -136,7 +140,7 @@ class Front:
                 self._overview.http_ports[name] = int(frame.fields["http_port"])
                 self._overview.described_as(frame.fields["about"])
             case "sip" | "sip_call" if self._sip is not None:
-                self._sip.frame_arrived(frame)
+                self._sip.frame_arrived(name, frame)
 
     def _gone(self, name: str, was_asked: bool) -> None:
         server = self.registry[name]
@@ -159,14 +163,19 @@ class Front:
             self._is_up.set()
 
     async def _watch(self) -> None:
+        looked_ns = monotonic_ns()
         while True:
             await asyncio.sleep(_WATCH_S)
             now_ns = monotonic_ns()
+            away_ns, looked_ns = now_ns - looked_ns, now_ns
+            if away_ns > _AWAY_S * NS_PER_S:
+                self.registry.pardon(away_ns)
             for name in self.registry.expire(now_ns):
                 _log.warning("media server %s says nothing any more: no new calls for it", name)
+            hung_s = _ALL_HUNG_S if self.registry.is_all_late else _HUNG_S
             for server in self.registry.all():
-                if server.state is State.LOST and now_ns - server.heard_at_ns > _HUNG_S * NS_PER_S:
-                    _log.error("media server %s has been silent for %.0f s: ended", server.name, _HUNG_S)
+                if server.state is State.LOST and now_ns - server.heard_at_ns > hung_s * NS_PER_S:
+                    _log.error("media server %s has been silent for %.0f s: ended", server.name, hung_s)
                     self._children.kill(server.name)
             self._admin.watch()
             if not self.registry.in_use:

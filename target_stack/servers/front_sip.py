@@ -102,8 +102,7 @@ class FrontSip:
     def _steer(self, head: Heading, data: bytes, flow: Flow, now_ns: int) -> bool:
         """Give a message to its call's server; False where it is for the front itself."""
         server = self._routes.server_of(head.call_id, now_ns)
-        if server is not None and head.begins_a_call and self._desk.is_lost(server):
-            # It has not answered, or its caller would not ask again: one that can has the call.
+        if server is not None and head.begins_a_call and self._may_move(head.call_id, server):
             server = None
         if server is None:
             return head.begins_a_call and self._begin(head, data, flow, now_ns)
@@ -112,6 +111,10 @@ class FrontSip:
         if not self._desk.send(server, "sip", data, flow=flow, at_ns=now_ns, is_given=False):
             _log.info("a SIP message found no way to media server %s", server)
         return True
+
+    def _may_move(self, call_id: str, server: str) -> bool:
+        """Tell whether another server is to have a call whose caller asks again, as this one has not said a word."""
+        return self._desk.is_lost(server) and not self._routes.is_answered(call_id)
 
     def _begin(self, head: Heading, data: bytes, flow: Flow, now_ns: int) -> bool:
         def handed(server: str) -> bool:
@@ -127,21 +130,23 @@ class FrontSip:
 
     # --- from the servers ---
 
-    def frame_arrived(self, frame: Frame) -> None:
+    def frame_arrived(self, server: str, frame: Frame) -> None:
         """Take what a server has to send, or says of its calls."""
-        if frame.kind == "sip":
-            self._answered(frame.payload)
+        is_message = frame.kind == "sip"
+        head = heading(frame.payload) if is_message else None
+        call_id = frame.fields.get("call_id") if head is None else head.call_id
+        if call_id is not None and self._routes.server_of(call_id, monotonic_ns()) not in (server, None):
+            # It was silent for too long, and another one has its call: the caller must not hear two.
+            _log.info("media server %s speaks of a call that is another's by now", server)
+        elif is_message:
+            if call_id is not None:
+                self._routes.answered(call_id)
             self._agent.relay(flow_from(frame.fields["flow"]), frame.payload)
             self._endpoint.flush()
         elif frame.fields["is_over"]:
             self._routes.over(frame.fields["call_id"], monotonic_ns())
         else:
             self._routes.pin(frame.fields["call_id"])
-
-    def _answered(self, data: bytes) -> None:
-        head = heading(data)
-        if head is not None:
-            self._routes.answered(head.call_id)
 
     def server_gone(self, server: str) -> None:
         """Take note that a server and its calls are no more."""

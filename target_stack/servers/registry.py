@@ -8,6 +8,10 @@
 
 A server's load is what it said last, and every session given to it that it has not said a word about since. So two
 sessions that come between two heartbeats never share a last place, and a server that says nothing fills up.
+
+One server that says nothing while others do hangs, and gets nothing. Where several are there and none of them is heard,
+it is the machine that is late, and they get sessions as before: to refuse everybody would help nobody. Nor does the
+time in which nobody listened count as silence (`pardon`).
 """
 
 from collections.abc import Iterable
@@ -174,7 +178,33 @@ class Registry:
             server.state = State.LOST
         return [server.name for server in silent]
 
+    def pardon(self, away_ns: int) -> None:
+        """Take note that nobody listened for so long: what was said meanwhile is still to be heard."""
+        for server in self._servers.values():
+            server.heard_at_ns += away_ns
+
     # --- what is asked ---
+
+    @property
+    def is_all_late(self) -> bool:
+        """Several servers live, and none of them is heard in time."""
+        living = [s for s in self._servers.values() if s.state in (State.READY, State.DRAINING, State.LOST)]
+        return len(living) > 1 and all(s.state is State.LOST for s in living)
+
+    def is_lost(self, name: str) -> bool:
+        """Tell whether nothing is to be expected of a server."""
+        server = self._servers.get(name)
+        if server is None:
+            return False
+        return server.state is State.GONE or (server.state is State.LOST and not self.is_all_late)
+
+    def _takes_sessions(self) -> list[Server]:
+        is_all_late = self.is_all_late
+        return [
+            s
+            for s in self._servers.values()
+            if s.state is State.READY or (is_all_late and s.state is State.LOST and not s.is_draining)
+        ]
 
     def __getitem__(self, name: str) -> Server:
         """Return a server; UnknownServerError."""
@@ -198,7 +228,7 @@ class Registry:
         The share in use decides, not the number, so that servers may differ in size; names decide between equals.
         """
         left_out = set(without)
-        open_ones = [s for s in self._servers.values() if s.state is State.READY and s.name not in left_out]
+        open_ones = [s for s in self._takes_sessions() if s.name not in left_out]
         for limit in (self.rules.spread_at, self.rules.refuse_at):
             # The place to be taken counts: of 3 places, two lie below a limit of 0.8.
             having_room = [s for s in open_ones if s.in_use + 1 <= limit * s.capacity + _ROUNDING]
@@ -214,7 +244,7 @@ class Registry:
     @property
     def capacity(self) -> int:
         """Places of the servers that take sessions."""
-        return sum(s.capacity for s in self._servers.values() if s.state is State.READY)
+        return sum(s.capacity for s in self._takes_sessions())
 
     @property
     def in_use(self) -> int:
@@ -223,7 +253,7 @@ class Registry:
 
     def overall(self) -> Level:
         """Return how full all servers that take sessions are together; FULL where none does."""
-        ready = [s for s in self._servers.values() if s.state is State.READY]
+        ready = self._takes_sessions()
         return self._level(sum(s.in_use for s in ready), sum(s.capacity for s in ready))
 
     def _level(self, in_use: int, capacity: int) -> Level:
@@ -235,7 +265,7 @@ class Registry:
         """Say why no session can be taken now; "" when one can."""
         if self.choose() is not None:
             return ""
-        ready = sum(s.state is State.READY for s in self._servers.values())
+        ready = len(self._takes_sessions())
         if ready:
             return f"{self.in_use} calls are active on {ready} media servers, which is the limit"
         states = ", ".join(f"{s.name} is {s.state}" for s in self._servers.values())

@@ -5,7 +5,7 @@ from typing import Any
 
 from target_stack.servers.counts import FrontCounts
 from target_stack.servers.link import Link
-from target_stack.servers.registry import Level, Registry, State
+from target_stack.servers.registry import Level, Registry
 
 KINDS = ("webrtc", "stream", "sip")
 
@@ -35,7 +35,7 @@ class Desk:
 
     def is_lost(self, server: str) -> bool:
         """Tell whether nothing is to be expected of a server."""
-        return server in self.registry and self.registry[server].state in (State.LOST, State.GONE)
+        return self.registry.is_lost(server)
 
     def send(self, server: str, kind: str, payload: bytes = b"", **fields: Any) -> bool:
         """Send a frame; False where there is no way."""

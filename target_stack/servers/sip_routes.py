@@ -98,6 +98,11 @@ class SipRoutes:
         if route is not None:
             route.is_answered = True
 
+    def is_answered(self, call_id: str) -> bool:
+        """Tell whether the call's server has sent something: then nobody else may."""
+        route = self._routes.get(call_id)
+        return route is not None and route.is_answered
+
     def over(self, call_id: str, now_ns: int) -> None:
         """Take note that the call has ended: what is sent again still finds its server, for a while."""
         route = self._routes.get(call_id)

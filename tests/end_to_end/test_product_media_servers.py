@@ -16,9 +16,10 @@ from product import Run, target_stack
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(480)]
 
-CALLS, SERVERS = 210, 3
-# Two of them hold all: callers that a full agent refuses call again at once, and would be all that there is to see.
-EACH = 110
+CALLS, SERVERS, EACH = 210, 3, 100
+# Where one is to die, two of them hold all: callers that a full agent refuses call again at once, and would be all that
+# there is to see.
+EACH_OF_TWO = 110
 MEDIA_TIMEOUT_S = 4
 # Of a call that its server's death ended: its caller has to miss the audio first.
 NOTICED_S = MEDIA_TIMEOUT_S + 4
@@ -28,13 +29,13 @@ CLEAN = {"select": {"condition": ["clean"]}}
 
 
 @contextmanager
-def agent():
+def agent(each, events):
     """The bundled agent; yields its HTTP origin and its SIP address."""
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = ["--profile", "emulated", "--media-servers", SERVERS, "--calls-per-server", EACH, "--sip-port", port]
-    options += ["--stt-workers", 24, "--tts-workers", 8, "--drain-s", 3]
+    options = ["--profile", "emulated", "--media-servers", SERVERS, "--calls-per-server", each, "--sip-port", port]
+    options += ["--stt-workers", 24, "--tts-workers", 8, "--drain-s", 3, "--events", events]
     with target_stack(*map(str, options)) as (origin, _):
         yield origin, f"sip:agent@127.0.0.1:{port}"
 
@@ -102,7 +103,7 @@ def median_and_p95(values):
 
 
 def test_210_calls_are_held_by_three_servers_and_none_is_dropped(tmp_path):
-    with agent() as (origin, sip), Watched(origin) as watched:
+    with agent(EACH, tmp_path / "events.jsonl") as (origin, sip), Watched(origin) as watched:
         rows = finish(Run(tmp_path, plan(origin, sip, minutes=1.25, turns=3)))
     assert lost(rows) == []
     assert {row["outcome"] for row in rows} == {"completed"}
@@ -131,7 +132,7 @@ def test_a_killed_server_takes_its_own_calls_only_and_new_ones_go_elsewhere(tmp_
     }
     # What its callers were answered is told by the run's own timeline; here only who lost a call.
     changes = {"faults": [kill], "thresholds": ["calls_completed >= 100"]}
-    with agent() as (origin, sip), Watched(origin) as watched:
+    with agent(EACH_OF_TWO, tmp_path / "events.jsonl") as (origin, sip), Watched(origin) as watched:
         run = Run(tmp_path, plan(origin, sip, minutes=2, turns=[1, 2], **changes))
         rows = finish(run)
         metrics = urllib.request.urlopen(f"{origin}/metrics", timeout=10).read().decode()
@@ -151,14 +152,15 @@ def test_a_killed_server_takes_its_own_calls_only_and_new_ones_go_elsewhere(tmp_
         f"{up} calls were up; s2 had {evidence['counts']}; the front counts {died_with_it} lost; {len(took)} callers "
         f"lost theirs within {NOTICED_S} s; lost by other causes: {[row['cause'] for row in others]} of {len(rows)}"
     )
+    for row in others:
+        print(f"{row['target']} {row['call_id']}, {(row['ended_at_ns'] - killed_ns) / S:.1f} s after the kill: {row}")
     assert up >= 200
     # Its own, and no other: calls that were on their way out or in may be counted by one side only.
     assert abs(len(took) - died_with_it) <= 3
     for row in took:
         assert row["connected_at_ns"] is None or row["connected_at_ns"] < killed_ns + S, row
         assert killed_ns < row["ended_at_ns"], row
-    # Later, on a machine that is short of CPU, a turn may go unanswered.
-    assert len(others) <= len(rows) / 100, others
+    assert others == []
     for way in ("web", "phone"):
         after = sorted(
             (row for row in rows if row["target"] == way and row["started_at_ns"] > killed_ns),

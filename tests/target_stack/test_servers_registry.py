@@ -110,6 +110,34 @@ def test_silence_longer_than_the_lease_takes_a_server_out_until_it_is_heard_agai
     assert registry.choose() == "s1"
 
 
+def test_where_none_of_several_is_heard_the_machine_is_late_and_nobody_is_refused():
+    registry = with_loads(4, 2, 1, rules=Rules(lease_ms=1500))
+    registry.drain("s3")
+    assert len(registry.expire(2000 * NS_PER_MS)) == 3
+    # As if they were heard, but for the one that drains.
+    assert (registry.is_all_late, registry.choose(), registry.why_not()) == (True, "s2", "")
+    assert (registry.capacity, registry.overall()) == (20, Level.NORMAL)
+    assert not registry.is_lost("s1")
+    # One is back: then the others are missed.
+    registry.heard("s1", Load({"sip": 4}, is_ready=True), 2100 * NS_PER_MS)
+    assert (registry.is_all_late, registry.choose(), registry.is_lost("s2")) == (False, "s1", True)
+    registry.gone("s1")
+    assert (registry.is_lost("s1"), registry.is_lost("s9")) == (True, False)
+
+
+def test_one_that_is_alone_and_silent_hangs():
+    registry = with_loads(0, rules=Rules(lease_ms=1500))
+    registry.expire(2000 * NS_PER_MS)
+    assert (registry.is_all_late, registry.choose(), registry.is_lost("s1")) == (False, None, True)
+
+
+def test_the_time_in_which_nobody_listened_is_no_silence():
+    registry = with_loads(0, 0, rules=Rules(lease_ms=1500))
+    registry.pardon(1000 * NS_PER_MS)
+    assert registry.expire(2500 * NS_PER_MS) == []
+    assert registry.expire(2501 * NS_PER_MS) == ["s1", "s2"]
+
+
 def test_draining_ends_in_emptiness_and_outlives_heartbeats():
     registry = with_loads(1, 5)
     registry.drain("s1")

@@ -172,6 +172,9 @@ NAMES: dict[type, str] = {
     CallEnded: "call_ended",
 }
 
+# Behind the point, where it is not the two of milliseconds: a hundredth of a minute is a twentieth of a short call.
+_DIGITS = {"minutes": 4}
+
 
 def to_json(event: Event) -> str:
     """Return the line, without its newline; `timing` is laid flat beside the other fields."""
@@ -180,7 +183,8 @@ def to_json(event: Event) -> str:
     if not fields.get("spent_ms", True):
         del fields["spent_ms"]
     rounded = {
-        name: round(value, 2) if isinstance(value, float) else value for name, value in (timing | fields).items()
+        name: round(value, _DIGITS.get(name, 2)) if isinstance(value, float) else value
+        for name, value in (timing | fields).items()
     }
     return json.dumps({"event": NAMES[type(event)], **rounded})
 

@@ -1,6 +1,7 @@
 """Requests on their way from provider to provider, on virtual time: limits, failures, interruptions, costs."""
 
 import asyncio
+import json
 import random
 from contextlib import aclosing
 
@@ -23,7 +24,7 @@ from target_stack.stages.prompt import Message
 from target_stack.stages.stt import ScriptedStt
 from target_stack.stages.tts import Speech
 from target_stack.stages.worker import QueueFullError
-from target_stack.telemetry.events import CallCosted, CallEnded, CallStarted, EventLog, StageRouted
+from target_stack.telemetry.events import CallCosted, CallEnded, CallStarted, EventLog, StageRouted, to_json
 from target_stack.telemetry.stats import Stats
 
 pytestmark = pytest.mark.unit
@@ -294,6 +295,15 @@ def test_a_call_tells_who_worked_for_it_and_what_it_cost():
     assert isinstance(costed, CallCosted)
     assert isinstance(ended, CallEnded)
     assert costed.minutes == pytest.approx(4)
+    # A hundredth of a minute would be a twentieth of a short call's price.
+    short = to_json(CallCosted("c1", 1, 0.20527, {"total": 0.014369}))
+    assert json.loads(short) == {
+        "event": "call_costed",
+        "call_id": "c1",
+        "at_ns": 1,
+        "minutes": 0.2053,
+        "usd": {"total": 0.014369},
+    }
     assert costed.usd == pytest.approx({"stt": 1 * 0.0048 + 3 * 0.0077, "total": 0.0048 + 0.0231}, abs=1e-6)
     assert bench.stats.minutes == pytest.approx(4)
     assert bench.telemetry._bills == {}, "bills of ended calls are kept"

@@ -61,8 +61,8 @@ examples:
   callquake fault start stage.rate_limit stage=llm per_minute=6 retry_after_s=5 --for 2m
   CALLQUAKE_ADMIN_TOKEN=... callquake fault start stage.stall stage=tts --admin https://agent.test --for 10s
 
-exit codes: 0 it did something and is undone, 97 it touched nothing (not injected), 104 wrong kind or parameter,
-1 it could not be injected or not be undone.
+exit codes: 0 it did something and is over, 97 it touched nothing (not injected), 104 wrong kind or parameter, 105
+interrupted before the run took it, 1 it could not be injected or not be undone.
 """
 
 

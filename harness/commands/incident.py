@@ -1,7 +1,6 @@
 """`callquake incident import | report`, and `callquake replay`."""
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from harness.commands.output import write_text
 from harness.corpus.manifest import load_corpus
 from harness.exit_codes import ExitCode
 from harness.incidents import calls_file, prometheus, render
-from harness.incidents.incident import About, load_incident
-from harness.incidents.replay import scenario_of
+from harness.incidents.incident import About, load_about, load_incident
+from harness.incidents.replay import replayed, scenario_of
 from harness.incidents.report import report_of
 from harness.incidents.write import incident_yaml
 from harness.model.errors import ScenarioError
@@ -146,8 +145,9 @@ def replay(options: argparse.Namespace) -> int:
         options.run_dir = _new_run_dir(str(scenario["name"]))
     code = run_command.run(options)
     if (options.run_dir / "run.json").exists():
-        shutil.copyfile(incident.path, options.run_dir / INCIDENT_FILE)
-        _report(options.run_dir, incident.about, None)
+        kept = options.run_dir / INCIDENT_FILE
+        write_text(kept, replayed(_text(incident.path), options.speed))
+        _report(options.run_dir, load_about(kept), None)
     return code
 
 
@@ -160,7 +160,7 @@ def write_report(options: argparse.Namespace) -> int:
     """Write incident.md and incident.html into the run's directory; raises ScenarioError."""
     kept = options.run_dir / INCIDENT_FILE
     path = options.incident or (kept if kept.exists() else None)
-    _report(options.run_dir, load_incident(path).about if path else None, options.normal)
+    _report(options.run_dir, load_about(path) if path else None, options.normal)
     return ExitCode.PASSED
 
 

@@ -9,6 +9,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,16 @@ STATUS_NAMES = ("disposition", "status", "outcome", "result", "hangup_cause", "c
 CALLER_NAMES = ("caller_kind", "segment", "accent", "region", "queue", "campaign")
 # What ended calls well, in the words of the switches above.
 GOOD = frozenset(("answered", "completed", "normal_clearing", "success", "ok", "normal", "16", "200"))
-_FORMATS = ("%Y-%m-%d %H:%M:%S.%f", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S")
+# As exchanges write it; as milliseconds since 1970 it would be of the 24th century, or later.
+_COMPACT = re.compile(r"(19|20)\d{12}")
+_FORMATS = (
+    "%Y-%m-%d %H:%M:%S.%f",
+    "%Y%m%d%H%M%S",
+    "%m/%d/%Y %H:%M:%S",
+    "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %H:%M:%S",
+    "%d.%m.%Y %H:%M:%S",
+)
 _SHOWN = 5
 _LONGEST_S = 86_400.0
 # Larger numbers are milliseconds, microseconds or nanoseconds since 1970.
@@ -181,6 +191,8 @@ def parse_time(value: Any) -> tuple[float, bool] | None:
     if isinstance(value, bool) or value is None:
         return None
     text = str(value).strip()
+    if _COMPACT.fullmatch(text) and (dated := _parse_date(text)) is not None:
+        return dated
     try:
         number = float(text)
     except ValueError:

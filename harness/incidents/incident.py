@@ -96,17 +96,7 @@ class Incident:
 
 def load_incident(path: Path) -> Incident:
     """Read an incident; raises ScenarioError naming file, place and what is legal."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path}: cannot read the incident: {error}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ScenarioError(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
-    try:
-        file = IncidentFile.model_validate(raw)
-    except ValidationError as error:
-        problems = (f"{path}: {'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
-        raise ScenarioError("\n".join(problems)) from None
+    file = _read(path)
     if "load" in file.scenario:
         raise ScenarioError(f"{path}: scenario.load: `arrivals` of the incident says when calls came; legal: leave it")
     return Incident(
@@ -117,6 +107,25 @@ def load_incident(path: Path) -> Incident:
         distribution=file.arrivals.distribution,
         scenario=file.scenario,
     )
+
+
+def load_about(path: Path) -> About:
+    """Read what people know of an incident, as it lies beside a run: the files it names need not be there."""
+    return _read(path).incident
+
+
+def _read(path: Path) -> IncidentFile:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(f"{path}: cannot read the incident: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ScenarioError(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
+    try:
+        return IncidentFile.model_validate(raw)
+    except ValidationError as error:
+        problems = (f"{path}: {'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
+        raise ScenarioError("\n".join(problems)) from None
 
 
 def is_incident(path: Path) -> bool:

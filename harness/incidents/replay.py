@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from harness.incidents.incident import Incident
 from harness.model.errors import ScenarioError
 
@@ -36,6 +38,17 @@ def scenario_of(incident: Incident, speed: float = 1.0, scale: float = 1.0) -> d
         if isinstance(scenario.get(key), str):
             scenario[key] = str((incident.path.parent / Path(scenario[key])).resolve())
     return scenario
+
+
+def replayed(text: str, speed: float) -> str:
+    """Return an incident's YAML as of its replay: what people noted stands at the same places among the calls."""
+    document = yaml.safe_load(text)
+    timeline = document["incident"].get("timeline") or []
+    if speed == 1 or not timeline:
+        return text
+    for moment in timeline:
+        moment["at_s"] = moment["at_s"] / speed
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
 def _arrivals(incident: Incident, speed: float, scale: float, seed: int) -> dict[str, Any]:

@@ -92,7 +92,8 @@ class _Builder:
 
     def _incident(self) -> Span | None:
         """Return from when to when something was wrong: alerts and faults together; None where nothing was."""
-        faults = self._analysis.timelines
+        # What did nothing is no part of what happened.
+        faults = [one for one in self._analysis.timelines if one.injection.is_injected]
         starts = [*(a.began_ns for a in self._analysis.alerts), *(one.start_ns for one in faults)]
         ends = [
             *(self._ended if a.ended_ns is None else a.ended_ns for a in self._analysis.alerts),
@@ -137,7 +138,8 @@ class _Builder:
         told: list[tuple[float, str]] = [(self._begun, "First call")]
         for one in self._analysis.timelines:
             fault = one.injection.fault
-            told.append((one.start_ns, f"Fault began: {fault.name} ({fault.kind})"))
+            nothing = "" if one.injection.is_injected else ", which touched nothing"
+            told.append((one.start_ns, f"Fault began: {fault.name} ({fault.kind}){nothing}"))
             if one.end_ns is not None:
                 told.append((one.end_ns, f"Fault ended: {fault.name}"))
             if one.recovered_s and one.end_ns is not None:
@@ -169,6 +171,9 @@ class _Builder:
         told = [self._about.root_cause] if self._about.root_cause else []
         for one in self._analysis.timelines:
             fault = one.injection.fault
+            if not one.injection.is_injected:
+                told.append(f"Not injected, so no cause: {fault.name} ({fault.kind}): {one.injection.why_not}.")
+                continue
             what = one.injection.evidence.what or "done"
             words = f"Broken on purpose: {fault.name} ({fault.kind}, {one.injection.evidence.touched} {what})."
             showed = f" First seen in {one.onset_by}, {one.onset_s:.0f} s later." if one.onset_s is not None else ""

@@ -13,8 +13,10 @@ from harness.exit_codes import ExitCode
 from harness.incidents.calls_file import Columns, parse_time, read_calls
 from harness.incidents.incident import load_incident
 from harness.incidents.prometheus import read_range
-from harness.incidents.replay import scaled, scenario_of
+from harness.incidents.replay import replayed, scaled, scenario_of
+from harness.model.codec import to_json
 from harness.model.errors import ScenarioError
+from harness.model.fault import Evidence, Fault, FaultEvent, FaultMoment, Where
 from harness.scenario.check import prepare
 
 pytestmark = pytest.mark.unit
@@ -65,6 +67,7 @@ def test_a_csv_of_5000_calls_becomes_an_incident_and_a_scenario_at_x1_and_x10(
         ("2026-03-02T09:00:00Z", 1772442000), ("2026-03-02 09:00:00", 1772442000), ("1772442000", 1772442000),
         ("1772442000000", 1772442000), ("1772442000000000000", 1772442000), ("03/02/2026 09:00:00", 1772442000),
         ("Mon, 02 Mar 2026 09:00:00 +0000", 1772442000), ("2026-03-02T10:00:00+01:00", 1772442000), ("12.5", 12.5),
+        ("20260302090000", 1772442000),
     ],
 )  # fmt: skip
 def test_times_in_every_usual_form(text: str, seconds: float) -> None:
@@ -140,6 +143,16 @@ def test_speed_moves_faults_with_the_calls_and_leaves_lengths_of_talk(tmp_path: 
     assert fast["callers"] == slow["callers"]
 
 
+def test_what_people_noted_stands_among_the_same_calls_at_any_speed() -> None:
+    text = SHIPPED[-1].read_text()
+    assert replayed(text, 1.0) == text
+    slow, fast = (yaml.safe_load(replayed(text, speed)) for speed in (1.0, 10.0))
+    at_s = [[moment["at_s"] for moment in one["incident"].pop("timeline")] for one in (slow, fast)]
+    assert at_s[0]
+    assert at_s[1] == [at / 10 for at in at_s[0]]
+    assert fast == slow
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_worked_incidents_are_right(path: Path) -> None:
     assert main(["scenario", "check", str(path)]) == ExitCode.PASSED
@@ -189,6 +202,31 @@ def test_the_incident_report_fills_the_template(tmp_path: Path) -> None:
     page = (run / "incident.html").read_text()
     assert "<script" not in page
     assert "On-call acknowledged" in page
+
+
+def test_a_report_needs_no_times_of_calls_beside_the_run(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    incident = "incident: {title: By file}\narrivals: {file: times.csv}\nscenario: {}\n"
+    (run / "incident.yaml").write_text(incident)
+    assert main(["incident", "report", str(run)]) == ExitCode.PASSED
+    assert "Report: By file" in (run / "incident.md").read_text()
+
+
+def test_a_fault_that_did_nothing_is_no_cause(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    called = [json.loads(line) for line in (run / "calls.jsonl").read_text().splitlines()]
+    begun_ns = min(call["started_at_ns"] for call in called)
+    fault = Fault("idle", "stage.delay", Where.TARGET, parameters={"stage": "llm", "delay_ms": 0})
+    told = [
+        FaultEvent("idle", FaultMoment.STARTED, begun_ns, "t", spec=fault),
+        FaultEvent("idle", FaultMoment.STOPPED, begun_ns + 10**9, "t", Evidence(0, "requests delayed")),
+    ]
+    (run / "faults.jsonl").write_text("".join(json.dumps(to_json(event)) + "\n" for event in told))
+    assert main(["incident", "report", str(run)]) == ExitCode.PASSED
+    text = (run / "incident.md").read_text()
+    assert "Not injected, so no cause: idle (stage.delay): it started, but requests delayed: 0." in text
+    assert "Fault began: idle (stage.delay), which touched nothing" in text
+    assert "Broken on purpose" not in text
 
 
 def test_a_run_of_which_nobody_knows_anything_has_a_report_as_well(tmp_path: Path) -> None:

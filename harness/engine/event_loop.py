@@ -1,0 +1,31 @@
+"""The engine's event loop: asyncio's own, whose closed connections are gone at once.
+
+asyncio's transport keeps a method of its own, and lives on in that circle when it is closed. An engine's collector
+comes by after tens of thousands of objects that stay, which is hours of calls of one or two connections each.
+"""
+
+import asyncio
+from asyncio import selector_events
+from typing import Any
+
+# Private in asyncio: a test notices if it moves.
+_OfAsyncio: Any = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _nothing() -> None:
+    """Read no more."""
+
+
+class _Transport(_OfAsyncio):  # type: ignore[misc]
+    def _call_connection_lost(self, error: Exception | None) -> None:
+        super()._call_connection_lost(error)
+        self._read_ready_cb = _nothing
+
+
+class EngineLoop(asyncio.SelectorEventLoop):
+    """For `asyncio.Runner(loop_factory=EngineLoop)`."""
+
+    def _make_socket_transport(
+        self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None, server: Any = None
+    ) -> Any:
+        return _Transport(self, sock, protocol, waiter, extra, server)

@@ -81,6 +81,9 @@ def run_measure(options: argparse.Namespace) -> int:
     name = options.name or options.out.stem
     if name == GUIDE_NAME:
         raise ScenarioError(f"--name {name}: is what the shipped figures are called")
+    # Told now, and not after minutes of measuring.
+    if options.out.is_dir() or not os.access(options.out if options.out.exists() else options.out.parent, os.W_OK):
+        raise ScenarioError(f"--out {options.out}: cannot be written; legal: a file in a folder that is there")
     times = asyncio.run(_measured(settings, name, pieces, options.measure_seed, options.llm_slots))
     options.out.write_text(as_text(times), encoding="utf-8")
     print("\n".join([*table_of(times), f"written: {options.out}"]))

@@ -84,6 +84,10 @@ def test_show_prints_the_figures(capsys, tmp_path):
     assert main(["stages", "show", str(tmp_path / "none.yaml")]) == 104
     assert main(["stages", "measure", "--out", str(tmp_path / "x.yaml"), "--profile", "emulated"]) == 104
     assert "has no real stages" in capsys.readouterr().err
+    # Before minutes of measuring.
+    for out in (tmp_path, tmp_path / "none" / "x.yaml"):
+        assert main(["stages", "measure", "--out", str(out)]) == 104
+        assert f"--out {out}: cannot be written" in capsys.readouterr().err
 
 
 class Agent:

@@ -3,7 +3,6 @@
 Read in batches: one wake-up of the event loop takes what all calls sent since the last one.
 """
 
-import asyncio
 import contextlib
 import socket
 import time
@@ -15,9 +14,9 @@ from harness.media.port import SHARED_BUFFER_BYTES, MediaPort, enlarge_buffers
 from harness.media.spec import Address
 from harness.model.errors import RemoteProtocolError
 from harness.protocols import stun
+from target_stack.edge.rtp.sockets import UdpSocket
 
 _BATCH = 256
-_LARGEST = 2048
 _MOST_CHECKED = 4096
 
 # Called with a datagram and when it was read.
@@ -29,9 +28,9 @@ class SharedPort(Port):
 
     def __init__(self, host: str) -> None:
         super().__init__()
-        self._sock = _bound(host)
-        name = self._sock.getsockname()
-        self.address = (name[0], name[1])
+        sock = _bound(host)
+        self._socket = UdpSocket(sock, self._take, _BATCH)
+        self.address = self._socket.address
         self.media: dict[Address, OnMedia] = {}
         # Who has the media of a peer, from wherever they come: callers may change to another pair (RFC 8445 8.1.1).
         self.by_owner: dict[Owner, Callable[[bytes, int, Address], bool]] = {}
@@ -41,15 +40,11 @@ class SharedPort(Port):
         self.strays = 0
         # Datagrams that the kernel would not take.
         self.unsent = 0
-        self._path = MediaPort(0, self._sock, ignore, lambda _index: None)
-        asyncio.get_running_loop().add_reader(self._sock, self._readable)
+        self._path = MediaPort(0, sock, ignore, lambda _index: None)
 
     def send(self, data: bytes, to: Address) -> None:
         """Send one datagram; what the kernel refuses is lost, as on any network."""
-        try:
-            self._sock.sendto(data, to)
-        except OSError:
-            self.unsent += 1
+        self.unsent += not self._socket.send(data, to)
 
     async def path(self, remote: Address) -> MediaPath:
         """Return the straight way."""
@@ -57,32 +52,21 @@ class SharedPort(Port):
 
     def close(self) -> None:
         """Close the socket; its calls must be over."""
-        if self._sock.fileno() >= 0:
-            asyncio.get_running_loop().remove_reader(self._sock)
-            self._sock.close()
+        self._socket.close()
 
-    def _readable(self) -> None:
+    def _take(self, data: bytes, source: Address) -> None:
         at_ns = time.monotonic_ns()
-        for _ in range(_BATCH):
-            try:
-                data, name = self._sock.recvfrom(_LARGEST)
-            except BlockingIOError:
-                return
-            except OSError:
-                # An earlier datagram's ICMP error: its call notices by silence.
-                continue
-            source = (name[0], name[1])
-            # RFC 7983: RTP and RTCP are 128 to 191.
-            if data and 128 <= data[0] < 192:
-                take = self.media.get(source)
-                if take is not None:
-                    take(data, at_ns)
-                elif not self._is_moved(data, at_ns, source):
-                    self.strays += 1
-            else:
-                if data and data[0] < 4 and source not in self.claims:
-                    self._note_check(data, source)
-                self.arrived(data, self._claimed(data, source))
+        # RFC 7983: RTP and RTCP are 128 to 191.
+        if data and 128 <= data[0] < 192:
+            take = self.media.get(source)
+            if take is not None:
+                take(data, at_ns)
+            elif not self._is_moved(data, at_ns, source):
+                self.strays += 1
+        else:
+            if data and data[0] < 4 and source not in self.claims:
+                self._note_check(data, source)
+            self.arrived(data, self._claimed(data, source))
 
     def _claimed(self, data: bytes, source: Address) -> Address:
         """Return the address that DTLS is known by: a caller may change to another pair before its handshake ends."""

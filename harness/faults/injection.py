@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from harness.faults.catalogue import kind_named
 from harness.faults.effect import Effect, Means
+from harness.faults.errors import FaultError
 from harness.faults.journal import Entry, Journal, new_entry
 from harness.model.clock import monotonic_ns
 from harness.model.codec import to_json
@@ -22,7 +23,12 @@ class Injector:
         """`run`: the run directory, "" outside of one. Raises FaultError where `means` lack what the kind needs."""
         self.fault = fault
         self._journal, self._tell, self._run = journal, tell, run
-        self._effect: Effect = kind_named(fault.kind).make(fault, means)
+        try:
+            self._effect: Effect = kind_named(fault.kind).make(fault, means)
+        except FaultError:
+            raise
+        except Exception as error:
+            raise FaultError(f"{fault.name}: {_told(error)}") from error
         self._entry: Entry | None = None
         self._is_started = self._is_over = False
         self.last = Evidence()

@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.faults.http_json import NoAnswerError, exchange
 from harness.faults.owner import Owner, owner_of
+from harness.faults.program import run_program
 from harness.faults.undone import not_undone
 from harness.model.errors import CallquakeError
 from harness.model.secrets import expand
@@ -61,9 +62,17 @@ def by_http(
     return Revert("http", about, values)
 
 
-def by_command(about: str, words: list[str], folder: str = "", gone: tuple[str, ...] = ()) -> Revert:
+def by_command(
+    about: str,
+    words: list[str],
+    folder: str = "",
+    gone: tuple[str, ...] = (),
+    *,
+    timeout_s: float = _COMMAND_TIMEOUT_S,
+) -> Revert:
     """Return: run a program, without a shell. `gone`: what it says when there is nothing left to undo."""
-    return Revert("command", about, {"words": list(words), "folder": folder, "gone": list(gone)})
+    values = {"words": list(words), "folder": folder, "gone": list(gone), "timeout_s": timeout_s}
+    return Revert("command", about, values)
 
 
 def by_signal(about: str, process: Owner, number: int) -> Revert:
@@ -121,19 +130,9 @@ def _ask(revert: Revert, environ: Mapping[str, str]) -> None:
 
 def _run(revert: Revert, _environ: Mapping[str, str]) -> None:
     values = revert.values
-    done = subprocess.run(
-        values["words"],
-        cwd=values["folder"] or None,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=_COMMAND_TIMEOUT_S,
-        check=False,
-    )
-    said = (done.stderr or done.stdout).strip()
-    if done.returncode != 0 and not any(text in said for text in values["gone"]):
-        raise RevertError(f"{revert.about}: {' '.join(values['words'])}: status {done.returncode}: {said[-300:]}")
+    done = run_program(values["words"], values["folder"], values.get("timeout_s", _COMMAND_TIMEOUT_S))
+    if done.status != 0 and not any(text in done.out + done.error for text in values["gone"]):
+        raise RevertError(f"{revert.about}: {' '.join(values['words'])}: status {done.status}: {done.complaint}")
 
 
 def _signal(revert: Revert, _environ: Mapping[str, str]) -> None:

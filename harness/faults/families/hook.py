@@ -12,6 +12,7 @@ from harness.faults.errors import FaultError
 from harness.faults.http_json import NoAnswerError, exchange
 from harness.faults.kind import Kind
 from harness.faults.parameter import choice, number, text, texts
+from harness.faults.program import problem_of, run_program
 from harness.faults.reverts import by_command, by_http
 from harness.model.fault import Evidence, Fault, Where
 from harness.model.secrets import expand
@@ -34,7 +35,9 @@ class _Command(_Hook):
     """A command that breaks, one that counts what was broken, one that mends."""
 
     def __init__(self, fault: Fault, means: Means, do: list[str], back: list[str], count: list[str]) -> None:
-        reverts = (by_command(f"what `{shlex.join(do)}` did", back, means.folder),) if back else ()
+        self._timeout_s = float(str(fault.parameters.get("timeout_s", 30.0)))
+        mend = by_command(f"what `{shlex.join(do)}` did", back, means.folder, timeout_s=self._timeout_s)
+        reverts = (mend,) if back else ()
         super().__init__(reverts, "as its own command counts" if count else "commands that succeeded", means.environ)
         self._fault, self._means, self._do, self._count = fault, means, do, count
         self._touched = 0
@@ -59,22 +62,13 @@ class _Command(_Hook):
 
     def _run(self, words: list[str]) -> str:
         try:
-            done = subprocess.run(
-                words,
-                cwd=self._means.folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=float(str(self._fault.parameters.get("timeout_s", 30.0))),
-                check=False,
-            )
+            done = run_program(words, self._means.folder, self._timeout_s)
         except (OSError, subprocess.SubprocessError) as error:
             raise FaultError(f"{self._fault.name}: `{shlex.join(words)}`: {error}") from error
-        if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip()[-300:]
-            raise FaultError(f"{self._fault.name}: `{shlex.join(words)}`: status {done.returncode}: {said}")
-        return done.stdout
+        if done.status != 0:
+            said = f"status {done.status}: {done.complaint}"
+            raise FaultError(f"{self._fault.name}: `{shlex.join(words)}`: {said}")
+        return done.out
 
 
 class _Request(_Hook):
@@ -84,7 +78,8 @@ class _Request(_Hook):
         said = fault.parameters
         headers = dict(_header(line) for line in _texts(said.get("headers")))
         about, url = f"what {said['method']} {said['url']} did", said.get("revert_url")
-        reverts = (by_http(about, str(said["revert_method"]), str(url), headers),) if url else ()
+        mend = by_http(about, str(said["revert_method"]), str(url), headers, patience_s=_TIMEOUT_S)
+        reverts = (mend,) if url else ()
         super().__init__(reverts, _ANSWERED, means.environ)
         self._fault, self._means, self._headers = fault, means, headers
         self._status = 0
@@ -131,6 +126,11 @@ def _rule(parameters: Mapping[str, Any]) -> str:
     return ""
 
 
+def _words_rule(parameters: Mapping[str, Any]) -> str:
+    names = ("command", "arguments", "kubectl", "revert", "count")
+    return next(filter(None, (problem_of(name, parameters.get(name)) for name in names)), "")
+
+
 def _make_command(fault: Fault, means: Means) -> Effect:
     said = fault.parameters
     words = [shlex.split(str(said.get(name, ""))) for name in ("command", "revert", "count")]
@@ -159,6 +159,7 @@ KINDS = (
         evidence="what `count` prints; without it, that the command succeeded",
         reverts="`revert` is run, journalled; it must be harmless to run twice",
         make=_make_command,
+        rule=_words_rule,
         example={"command": "docker pause redis", "revert": "docker unpause redis"},
         filters=(),
     ),
@@ -195,6 +196,7 @@ KINDS = (
         evidence="what `count` prints; without it, that kubectl succeeded",
         reverts="kubectl with `revert`, journalled; it must be harmless to run twice",
         make=_make_kubectl,
+        rule=_words_rule,
         needs="kubectl and its configuration",
         example={"arguments": "scale deploy/stt --replicas=0", "revert": "scale deploy/stt --replicas=2"},
         filters=(),

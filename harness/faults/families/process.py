@@ -13,6 +13,7 @@ from harness.faults.errors import FaultError
 from harness.faults.kind import Kind
 from harness.faults.owner import Owner, is_alive, owner_of
 from harness.faults.parameter import choice, text, whole
+from harness.faults.program import problem_of
 from harness.faults.reverts import Revert, by_signal, by_start
 from harness.model.fault import Evidence, Fault, Where
 
@@ -28,9 +29,11 @@ _DIES_S = {signal.SIGKILL: 2.0, signal.SIGTERM: 15.0, signal.SIGINT: 15.0, signa
 
 
 def one_of(parameters: Mapping[str, Any]) -> str:
-    """Say what is wrong where not exactly one of WHICH is given."""
+    """Say what is wrong where not exactly one of WHICH is given, or `restart` is no program."""
     given = [name for name in ("pid_file", "pid", "pattern") if name in parameters]
-    return "" if len(given) == 1 else "needs exactly one of: pid_file, pid, pattern"
+    if len(given) != 1:
+        return "needs exactly one of: pid_file, pid, pattern"
+    return problem_of("restart", parameters.get("restart"))
 
 
 def find_process(fault: Fault, means: Means) -> Owner:

@@ -3,6 +3,7 @@
 A hop is breakable where its client connects to a proxy of that server and the proxy to the real one.
 """
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -77,7 +78,8 @@ def _make_toxic(fault: Fault, _means: Means) -> Effect:
     proxy = _Proxy(fault)
     said = fault.parameters
     type_ = fault.kind.partition(".")[2]
-    name = f"callquake-{fault.name}"
+    # Of its own, whoever else breaks this proxy under one name.
+    name = f"callquake-{fault.name}-{secrets.token_hex(3)}"
     body = {
         "name": name,
         "type": type_,
@@ -85,8 +87,6 @@ def _make_toxic(fault: Fault, _means: Means) -> Effect:
         "toxicity": said["toxicity"],
         "attributes": {theirs: said[ours] for ours, theirs in _ATTRIBUTES[type_].items()},
     }
-    if any(toxic.get("name") == name for toxic in proxy.state.get("toxics") or ()):
-        raise FaultError(f"{fault.name}: {proxy.api}: the proxy {proxy.name} has a toxic {name} already")
     rest = f"/toxics/{quote(name, safe='')}"
     about = f"{fault.kind} on {proxy.name} at {proxy.api}"
     # Toxics are kept in memory only: where nobody listens there are none.

@@ -180,6 +180,35 @@ def test_a_hook_that_counts_nothing_was_not_injected(bench):
     assert injector.stop().touched == 0
 
 
+def test_a_hook_may_leave_something_running(bench):
+    injector = bench.inject(fault("hook.command", command="sh -c 'sleep 20 & echo $!'", revert="true", timeout_s=10.0))
+    begun = time.monotonic()
+    assert injector.start(), bench.told
+    injector.stop()
+    assert time.monotonic() - begun < 10
+
+
+def test_a_revert_may_take_as_long_as_its_hook(bench):
+    injector = bench.inject(fault("hook.command", command="true", revert="sleep 5", timeout_s=0.3))
+    assert injector.start()
+    injector.stop()
+    assert "timed out after 0." in bench.told[-1].detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("hook.command", {"command": "echo 'half"}),
+        ("hook.command", {"command": "true", "revert": " "}),
+        ("hook.kubectl", {"arguments": "scale", "count": '"'}),
+        ("process.kill", {"pid": 7, "restart": "'"}),
+    ],
+)
+def test_words_that_are_no_program_are_found_before_any_call(kind, said):
+    (problem,) = check_parameters(KINDS[kind], said)[1]
+    assert problem[1].endswith("legal: words as a shell takes them")
+
+
 def test_a_hook_without_a_revert_is_not_told_as_undone(bench):
     injector = bench.inject(fault("hook.command", command="true"))
     assert injector.start()

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from harness.protocols.sip.grammar import BadMessage, is_token, parse_params, shown, split_list
 from harness.protocols.sip.headers import (
+    KEPT,
     NameAddr,
     parse_auth,
     parse_auth_info,
@@ -77,7 +78,7 @@ def _is_readable(header: Header) -> bool:
 
 
 # A call's messages repeat them.
-@lru_cache(8192)
+@lru_cache(KEPT)
 def _read_used(key: str, value: str) -> None:
     _USED[key](value, key)
 

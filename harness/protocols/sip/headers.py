@@ -41,8 +41,9 @@ _AUTH_SCHEME = re.compile(rf"[ \t,]*({WORD})(?=[ \t,]|$)(?!{_WS}=)")
 # What Basic and Bearer have in place of parameters (RFC 7235 2.1).
 _TOKEN68 = re.compile(r"[ \t]+([A-Za-z0-9\-._~+/]+=*)[ \t]*(?=,|$)")
 
-# A call's messages repeat their addresses, Via and CSeq: what was read last is kept, for some thousand calls.
-_KEPT = 8192
+# A call's messages repeat their addresses, Via and CSeq: what was read last is kept, for the calls being set up and not
+# for all that are on. In a process of calls that come and go every cache is full some time: of this many it is 2 MB.
+KEPT = 1024
 
 # What makes a branch unique in space and time (RFC 3261 8.1.1.7).
 MAGIC_COOKIE = "z9hG4bK"
@@ -67,7 +68,7 @@ class NameAddr(NamedTuple):
         return f"{display}<{self.uri.text}>{format_params(self.params)}"
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def parse_name_addr(value: str, what: str = "address") -> NameAddr:
     """Return the name-addr or addr-spec in `value` (one of a list: see `grammar.split_list`)."""
     found = _NAME_ADDR.fullmatch(value)
@@ -171,7 +172,7 @@ class Via(NamedTuple):
         return f"SIP/2.0/{self.transport} {self.host}{port}{format_params(self.params)}"
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def parse_via(value: str) -> Via:
     """Return one Via (of a list: see `grammar.split_list`)."""
     found = _VIA.fullmatch(value)
@@ -194,7 +195,7 @@ class CSeq(NamedTuple):
         return f"{self.number} {self.method}"
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def parse_cseq(value: str) -> CSeq:
     """Return the CSeq; its number must be below 2^31 (RFC 3261 8.1.1.5)."""
     found = _CSEQ.fullmatch(value)

@@ -1,9 +1,11 @@
 """SIP messages: tolerant in, strict out."""
 
+import tracemalloc
+
 import pytest
 
 from harness.model.errors import LocalProtocolError, RemoteProtocolError
-from harness.protocols.sip.check import check
+from harness.protocols.sip.check import check, check_used
 from harness.protocols.sip.grammar import BadMessage
 from harness.protocols.sip.message import Request, Response, serialise
 from harness.protocols.sip.reading import parse
@@ -180,3 +182,26 @@ def test_contact_star_is_for_ending_a_registration():
     assert parse(register).is_contact_star
     assert parse(register).contacts == []
     assert "needs Expires: 0" in refused(changed(b"Expires: 0", b"Expires: 1", register)).reason
+
+
+def test_what_was_read_of_ended_calls_is_not_kept_for_long():
+    def read(number):
+        lines = [
+            "SIP/2.0 200 OK",
+            f"Via: SIP/2.0/UDP 127.0.0.1:5060;rport=5060;branch=z9hG4bK{number:032x}",
+            f"From: <sip:load@127.0.0.1>;tag={number:016x}",
+            f"To: <sip:agent@127.0.0.1>;tag=b{number:016x}",
+            f"Call-ID: {number:020x}@127.0.0.1",
+            "CSeq: 1 INVITE",
+            "Content-Length: 0",
+        ]
+        check_used(parse(("\r\n".join(lines) + "\r\n\r\n").encode()))
+
+    tracemalloc.start()
+    try:
+        for number in range(4000):
+            read(number)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 3_000_000

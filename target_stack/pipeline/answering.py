@@ -198,8 +198,8 @@ class Answering:
 
     # --- when the turn is over -------------------------------------------------------------------------------------
 
-    def turn_ended(self, heard: UtteranceEnded, number: int) -> Turn:
-        """Take the rest of the utterance; return the turn, which is to be answered."""
+    def turn_ended(self, heard: UtteranceEnded, number: int) -> tuple[Turn, Recognition]:
+        """Take the rest of the utterance; return the turn, which is to be answered, and what was heard of it."""
         turn = self._turn_of(number)
         hearing = self._hearing_of(turn)
         hearing.take(heard.heard.since(hearing.taken))
@@ -208,14 +208,13 @@ class Answering:
         turn.user_audio_ms = hearing.duration_ms
         self._stop_drafting()
         self._heard, self._hearing, self._is_over = hearing, None, True
-        return turn
+        return turn, hearing
 
-    async def answer(self, turn: Turn, history: tuple[Message, ...]) -> None:
+    async def answer(self, turn: Turn, heard: Recognition, history: tuple[Message, ...]) -> None:
         """Finish the words, then the reply. Raises StageError."""
-        assert self._heard is not None
         enter_scope(self._scope(turn, "final"))
         try:
-            words = await self._heard.finish()
+            words = await heard.finish()
         except Exception as error:
             raise StageError("stt", error) from error
         self._note_words(turn, words)

@@ -30,7 +30,7 @@ from target_stack.frames import (
 )
 from target_stack.pipeline.answering import Answering, Stages
 from target_stack.pipeline.listening import HeardEvent, Listening, UtteranceEnded
-from target_stack.pipeline.recognition import SttRules
+from target_stack.pipeline.recognition import Recognition, SttRules
 from target_stack.pipeline.reply import NO_SAMPLES, ReplyRules, StageError
 from target_stack.pipeline.turn import Turn, heard_text
 from target_stack.pipeline.turn_trace import trace_turn
@@ -223,12 +223,12 @@ class Session:
             # Long enough to interrupt would have taken the floor already: this was a backchannel.
             return
         self._turns, self._is_unfinished = self._number, False
-        self._floor = turn = self._answering.turn_ended(heard, self._turns)
-        self._reply_task = asyncio.create_task(self._answer(turn))
+        self._floor, whole = self._answering.turn_ended(heard, self._turns)
+        self._reply_task = asyncio.create_task(self._answer(self._floor, whole))
 
-    async def _answer(self, turn: Turn) -> None:
+    async def _answer(self, turn: Turn, heard: Recognition) -> None:
         try:
-            await self._answering.answer(turn, tuple(self._history))
+            await self._answering.answer(turn, heard, tuple(self._history))
         except StageError as error:
             self._give_up(turn, error.stage, str(error))
         except Exception as error:

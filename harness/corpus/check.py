@@ -125,7 +125,7 @@ def _problems_of(family: Corpus) -> list[str]:
 
 def _clean_problems(speech: _Speech) -> list[str]:
     clip = speech.clip
-    edges = find_edges(speech.pcm, clip.sample_rate)
+    edges = find_edges(speech.pcm, clip.sample_rate, is_recorded="imported" in clip.tags)
     if edges is None:
         return [f"{clip.id}: no speech found"]
     problems = []

@@ -123,7 +123,7 @@ def _fade_begins_ms(x: NDArray[np.float64], end_ms: float) -> float:
 
 def speech_edges(pcm: Pcm, name: str) -> Edges:
     """Return where speech begins and ends; ScenarioError where there is none."""
-    edges = find_edges(pcm, RATE)
+    edges = find_edges(pcm, RATE, is_recorded=False)
     if edges is None:
         raise ScenarioError(f"{name}: no speech found in what was synthesised")
     return edges

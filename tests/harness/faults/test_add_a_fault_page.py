@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import kill_cases
@@ -38,6 +40,21 @@ def test_what_stands_on_the_page_works(tmp_path, monkeypatch):
     monkeypatch.setitem(kill_cases.CASES, kind.name, names["disk_fill"])
     stands = kill_cases.Stands(tmp_path)
     every_fault.test_what_a_killed_process_wrote_undoes_the_fault(kind.name, stands, tmp_path / "state", monkeypatch)
+
+
+def test_what_stands_on_the_page_passes_the_suites_own_checks():
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    kind_code, test_code, case_code = blocks
+    cases = Path(kill_cases.__file__).read_text().replace("CASES = {", f"{case_code}\n\nCASES = {{", 1)
+    folder = PAGE.parents[1]
+    for code, path in (
+        (kind_code, "harness/faults/families/disk.py"),
+        (test_code, "tests/harness/faults/test_disk_faults.py"),
+        (cases, "tests/harness/faults/kill_cases.py"),
+    ):
+        words = [sys.executable, "-m", "ruff", "check", "--stdin-filename", path, "-"]
+        done = subprocess.run(words, cwd=folder, input=code, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
 
 
 def test_the_page_names_what_there_is():

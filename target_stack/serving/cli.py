@@ -80,6 +80,7 @@ async def _serve(stage: str, settings: config.StackConfig, key: str) -> int:
             if await is_loaded(server.load(), stopping):
                 print(f"serve {stage}: ready on {address}", file=sys.stderr, flush=True)
                 await stopping
+        await server.drain()
         return 0
     finally:
         await server.aclose()

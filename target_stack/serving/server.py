@@ -4,9 +4,12 @@
               GET /healthz  /readyz  /metrics  /v1/models
 
 The queue is the agent's, with the sentences of every agent that asks: order by who has been waiting longest, deadline,
-shedding, batches. Full: 429 with Retry-After. A request whose client has gone is withdrawn.
+shedding, batches. Full: 429 with Retry-After. A request whose client has gone is withdrawn. Told to end, it is not
+ready any more, and answers what is under way first.
 """
 
+import asyncio
+import contextlib
 import hmac
 import logging
 from collections import Counter
@@ -17,6 +20,7 @@ from aiohttp import web
 from target_stack.config import StackConfig
 from target_stack.loading import Loading
 from target_stack.own_models import OwnModels, stt_description, tts_description
+from target_stack.remote_config import TIMEOUT_S
 from target_stack.serving.audio_files import MOST_BYTES
 from target_stack.serving.routes import (
     HalfwayError,
@@ -35,6 +39,8 @@ from target_stack.telemetry.gpu import GpuWatch
 from target_stack.telemetry.stats import Stats
 
 _log = logging.getLogger(__name__)
+# An agent gives a request up after so long.
+DRAIN_S = TIMEOUT_S
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -59,6 +65,8 @@ class SpeechServer:
         self._runner: web.AppRunner | None = None
         self.answers: Counter[str] = Counter()
         self.active = 0
+        self._is_ending = False
+        self._is_idle = asyncio.Event()
 
     async def start(self) -> int:
         """Listen; return the bound port. OSError when the address cannot be bound."""
@@ -98,6 +106,14 @@ class SpeechServer:
         """Serve requests with this model from now on."""
         self._model, self._serve = model, in_scope(serve)
 
+    async def drain(self, limit_s: float = DRAIN_S) -> None:
+        """Say that it is not ready any more, and wait until what is under way is answered, or for `limit_s`."""
+        self._is_ending = True
+        if self.active:
+            self._is_idle.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_idle.wait(), limit_s)
+
     async def aclose(self) -> None:
         """Stop listening and free the model."""
         self._own.stop()
@@ -118,6 +134,8 @@ class SpeechServer:
         finally:
             self.active -= 1
             self.answers[ending] += 1
+            if not self.active:
+                self._is_idle.set()
 
     async def _answer(self, request: web.Request) -> tuple[web.StreamResponse, str]:
         """Return the answer, and what it is counted as."""
@@ -157,8 +175,9 @@ class SpeechServer:
 
     async def _get_ready(self, _request: web.Request) -> web.Response:
         readiness = self._loading.snapshot()
-        body = {"ready": readiness.ready, "stages": readiness.stages}
-        if readiness.ready:
+        is_ready = readiness.ready and not self._is_ending
+        body = {"ready": is_ready, "stages": {self._stage: "ending"} if self._is_ending else readiness.stages}
+        if is_ready:
             return web.json_response(body)
         return web.json_response(body, status=503, headers={"Retry-After": "5"})
 

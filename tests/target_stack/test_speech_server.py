@@ -520,6 +520,44 @@ def test_an_agent_waits_for_its_server_and_notices_when_it_goes():
     asyncio.run(scenario())
 
 
+class SlowTts(ScriptedTts):
+    """A voice that speaks when it is let."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = asyncio.Event()
+
+    async def synthesise(self, sentence):
+        await self.gate.wait()
+        return await super().synthesise(sentence)
+
+
+def test_told_to_end_it_is_not_ready_and_answers_what_is_under_way():
+    tts = SlowTts()
+
+    async def ready(http, url):
+        async with http.get(f"{url}/readyz") as response:
+            return response.status, (await response.json())["stages"]
+
+    async def scenario(server, url, http):
+        assert await ready(http, url) == (200, {"tts": "ready"})
+        asking = asyncio.create_task(spoken(http, url, input="Hello."))
+        async with asyncio.timeout(10):
+            while not server.active:
+                await asyncio.sleep(0.01)
+            # Somebody who never ends holds nobody up for longer.
+            await server.drain(0.05)
+            ending = asyncio.create_task(server.drain())
+            assert await ready(http, url) == (503, {"tts": "ending"})
+            assert not ending.done()
+            tts.gate.set()
+            assert (await asking)[0] == 200
+            await ending
+        assert server.active == 0
+
+    run("tts", tts, scenario)
+
+
 # --- what goes between ---------------------------------------------------------------------------------------------
 
 

@@ -109,6 +109,10 @@ def start_fault(options: argparse.Namespace) -> int:
     """Inject one fault, in the foreground or to be kept."""
     fault = command_line.fault_from(options)
     if options.run is not None:
+        if options.admin or options.target:
+            raise ScenarioError(
+                "--run: the run knows its target and its admin API; legal: without --admin and --target"
+            )
         with _signals_interrupt():
             return fault_in_run.start(fault, options.run, keep=options.keep)
     token = os.environ.get(command_line.TOKEN_VARIABLE, "")
@@ -130,7 +134,7 @@ def start_fault(options: argparse.Namespace) -> int:
 def _admin_url(options: argparse.Namespace) -> str:
     """Return where the admin API is. Raises ScenarioError for a target that tells nothing of it."""
     if options.target is None:
-        return str(options.admin).rstrip("/")
+        return str(options.admin or command_line.default_admin()).rstrip("/")
     origin = origin_of(options.target)
     if not origin:
         raise ScenarioError(f"--target {options.target}: its admin API is not to be seen from it; legal: --admin URL")

@@ -29,10 +29,7 @@ def add_options(start: argparse.ArgumentParser) -> None:
     start.add_argument("--share", type=float, default=1.0, metavar="X", help="of the calls or requests, 0 to 1")
     start.add_argument("--seed", type=int, default=0, metavar="N", help="which of them, and every other draw")
     start.add_argument(
-        "--admin",
-        default=os.environ.get("CALLQUAKE_ADMIN_URL", "http://127.0.0.1:8080"),
-        metavar="URL",
-        help=f"the bundled agent (%(default)s); its token in {TOKEN_VARIABLE}",
+        "--admin", metavar="URL", help=f"the bundled agent ({default_admin()}); its token in {TOKEN_VARIABLE}"
     )
     start.add_argument(
         "--target", metavar="URL", help="the address that calls go to, instead of --admin: its origin has the admin API"
@@ -41,6 +38,11 @@ def add_options(start: argparse.ArgumentParser) -> None:
         "--run", type=Path, metavar="DIR", help="in this run, which goes on: on its calls too, and in its records"
     )
     start.add_argument("--keep", action="store_true", help="leave it in force and return; `fault stop` undoes it")
+
+
+def default_admin() -> str:
+    """Return where the bundled agent is where nobody says."""
+    return os.environ.get("CALLQUAKE_ADMIN_URL", "http://127.0.0.1:8080")
 
 
 class _Reader(argparse.ArgumentParser):

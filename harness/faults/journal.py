@@ -50,7 +50,13 @@ def state_folder(environ: Mapping[str, str]) -> Path:
     if given:
         return Path(given)
     base = environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "callquake"
+    if base:
+        return Path(base) / "callquake"
+    try:
+        return Path.home() / ".local" / "state" / "callquake"
+    except RuntimeError:
+        # A user without a home, as in some containers: nothing can have been left there, nor can anybody else leave it.
+        return Path("/.callquake")
 
 
 class Journal:

@@ -153,6 +153,12 @@ def test_an_order_is_kept_up_while_the_run_does_not_look(journal, tmp_path, monk
     assert not path.exists()
 
 
+def test_a_run_is_not_told_where_its_target_is(journal, tmp_path, capsys):
+    assert main([*WORDS, str(a_run(tmp_path)), "--admin", "http://127.0.0.1:1"]) == 104
+    assert "the run knows its target and its admin API" in capsys.readouterr().err
+    assert orders.placed(tmp_path) == {}
+
+
 # --- whose it is ----------------------------------------------------------------------------------------------------
 
 

@@ -132,6 +132,15 @@ def test_state_is_where_the_environment_says():
     assert state_folder({}) == Path.home() / ".local/state/callquake"
 
 
+def test_a_user_without_a_home_has_left_nothing_behind(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    told = []
+    assert (replay({}, told.append), told) == (0, [])
+
+
 def test_everything_may_be_undone_twice_and_when_it_is_gone(tmp_path):
     file = tmp_path / "ballast"
     file.touch()

@@ -24,7 +24,7 @@ from harness.faults.check import check_parameters
 from harness.faults.effect import Admin, Means
 from harness.faults.errors import FaultError
 from harness.faults.families import coturn
-from harness.faults.http_json import Answer
+from harness.faults.http_json import Answer, NoAnswerError, exchange
 from harness.faults.injection import Injector
 from harness.faults.journal import Journal
 from harness.faults.proxy_evidence import Watch, address_of, is_accepted
@@ -126,6 +126,14 @@ def broken(api, tmp_path, told):
         one.stop()
     assert get(f"{api}/proxies/hop")["toxics"] == []
     assert get(f"{api}/proxies/hop")["enabled"]
+
+
+def test_what_is_on_this_machine_is_not_asked_for_by_a_proxy(stands, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert exchange("GET", f"{stands.proxy()}/version").is_good
+    with pytest.raises(NoAnswerError, match="refused"):
+        exchange("GET", "http://agent.invalid/")
 
 
 def test_latency_is_added_counted_and_taken_out(api, broken):

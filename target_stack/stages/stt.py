@@ -90,6 +90,7 @@ class FasterWhisper:
 
     def _create(self) -> None:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+        without_bars()
         from faster_whisper import WhisperModel  # noqa: PLC0415 - seconds to import, and from the cpu extra
         from faster_whisper.tokenizer import Tokenizer  # noqa: PLC0415 - same
 
@@ -171,6 +172,13 @@ class FasterWhisper:
     async def aclose(self) -> None:
         """Stop the worker."""
         await self._worker.aclose()
+
+
+def without_bars() -> None:
+    """Keep tqdm, whose hidden bars count what faster-whisper has done, from beginning a thread that never ends."""
+    from tqdm import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with faster-whisper
+
+    tqdm.monitor_interval = 0
 
 
 def _is_loop(text: str) -> bool:

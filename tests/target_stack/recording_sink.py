@@ -63,6 +63,19 @@ class PlayingSink(RecordingSink):
         super().__init__()
         self.session = None
         self._ends_at = 0.0
+        # What the session is to be told: it is held by these for as long.
+        self._due: list[asyncio.Handle] = []
+
+    def flush(self) -> float:
+        self.hang_up()
+        self._ends_at = 0.0
+        return super().flush()
+
+    def hang_up(self) -> None:
+        """Tell the session no more."""
+        for due in self._due:
+            due.cancel()
+        self._due.clear()
 
     def play(self, speech: SpeechOut) -> None:
         loop = asyncio.get_running_loop()
@@ -70,9 +83,10 @@ class PlayingSink(RecordingSink):
         super().play(speech)
         self._ends_at = max(self._ends_at, loop.time()) + len(speech.samples) / SPEECH_RATE
         if is_first:
-            loop.call_soon(lambda: self.session.playout_started(speech.turn, monotonic_ns()))
+            self._due.append(loop.call_soon(lambda: self.session.playout_started(speech.turn, monotonic_ns())))
         if speech.is_last:
-            loop.call_at(self._ends_at, lambda: self.session.playout_drained(speech.turn, monotonic_ns()))
+            drained = loop.call_at(self._ends_at, lambda: self.session.playout_drained(speech.turn, monotonic_ns()))
+            self._due.append(drained)
 
 
 def tone(duration_ms: float) -> Pcm:

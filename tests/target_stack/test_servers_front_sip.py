@@ -20,7 +20,8 @@ LATE = 2000 * NS_PER_MS
 
 
 def message(start, tag=""):
-    return f"{start}\r\nCall-ID: a@h\r\nTo: <sip:agent@h>{tag}\r\nCSeq: 1 INVITE\r\n\r\n".encode()
+    ids = f"From: <sip:c@h>;tag=1\r\nTo: <sip:agent@h>{tag}\r\nCall-ID: a@h\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n"
+    return f"{start}\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\n{ids}\r\n".encode()
 
 
 INVITE = message("INVITE sip:agent@h SIP/2.0")
@@ -84,7 +85,11 @@ def test_a_call_that_moved_away_from_a_silent_server_is_heard_of_from_one_server
     bench.hear("s2", LATE)
     bench.registry.expire(LATE)
     bench.ask(INVITE)
-    assert len(bench.lines["s2"].sent) == 1
+    assert bench.lines["s2"].sent == [("sip", INVITE)]
+    # The first one finds behind the INVITE that it is called off.
+    (_, first), (_, called_off) = bench.lines["s1"].sent
+    assert first == INVITE
+    assert called_off.startswith(b"CANCEL sip:agent@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\n")
     bench.say("s2", OK)
     bench.tell("s2", is_over=False)
     # The first one is awake again: its answer, and later its giving up, are nobody's.

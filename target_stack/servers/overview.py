@@ -12,7 +12,7 @@ from aiohttp import web
 from target_stack.servers.counts import FrontCounts
 from target_stack.servers.front_metrics import render_front
 from target_stack.servers.merged_metrics import merged
-from target_stack.servers.registry import Registry, Server, State
+from target_stack.servers.registry import Registry, Server
 from target_stack.servers.routing import Desk
 from target_stack.telemetry.exposition import by, counter
 from target_stack.telemetry.process_facts import process_facts
@@ -108,7 +108,7 @@ class Overview:
         self.processes.pop(server, None)
 
     def _is_ready(self) -> bool:
-        return not self._desk.closed_because and any(s.state is State.READY for s in self._registry.all())
+        return not self._desk.closed_because and self._registry.capacity > 0
 
     # --- pages ---
 

@@ -37,7 +37,6 @@ _SESSIONS = {
 }
 # A name that a server gave out: the server's own stands in it (edge/behind.py).
 _NAMED = re.compile(r"(?:^|/|=|callquake-)(s[0-9]{1,3})[-.]")
-_SERVING = (State.READY, State.DRAINING)
 _SESSION_OFFER = re.compile(r"/sessions/[^/]+/api/offer")
 
 _Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -105,22 +104,22 @@ class FrontHttp:
         return None if found is None or found[1] not in self._desk.registry else found[1]
 
     def _to_named(self, request: web.Request, body: bytes, server: str, kind: str | None) -> web.StreamResponse:
-        state = self._desk.registry[server].state
-        if state is State.LOST:
-            return _error(503, f"media server {server} does not answer", self._retry())
-        if state not in _SERVING:
+        registry = self._desk.registry
+        if not registry.is_serving(server):
+            if registry[server].state is State.LOST:
+                return _error(503, f"media server {server} does not answer", self._retry())
             return _error(404, f"this session was on media server {server}, which has ended", {})
-        if kind is not None and self._desk.registry[server].is_draining:
+        if kind is not None and registry[server].is_draining:
             return self._refused(kind, f"media server {server} takes no new calls")
         if kind is not None:
-            self._desk.registry.give(server)
+            registry.give(server)
         if self._hand_over(request, body, server, is_given=kind is not None):
             return self._gone(request)
         return _error(503, f"media server {server} cannot be reached", self._retry())
 
     def _to_any(self, request: web.Request, body: bytes) -> web.StreamResponse:
         registry = self._desk.registry
-        serving = [server.name for server in registry.all() if server.state in _SERVING]
+        serving = [server.name for server in registry.all() if registry.is_serving(server.name)]
         for name in sorted(serving, key=lambda name: name != registry.choose()):
             if self._hand_over(request, body, name, is_given=False):
                 return self._gone(request)

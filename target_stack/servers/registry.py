@@ -198,6 +198,11 @@ class Registry:
             return False
         return server.state is State.GONE or (server.state is State.LOST and not self.is_all_late)
 
+    def is_serving(self, name: str) -> bool:
+        """Tell whether a server answers for the sessions it has."""
+        state = self[name].state
+        return state in (State.READY, State.DRAINING) or (state is State.LOST and self.is_all_late)
+
     def _takes_sessions(self) -> list[Server]:
         is_all_late = self.is_all_late
         return [

@@ -118,9 +118,11 @@ def test_where_none_of_several_is_heard_the_machine_is_late_and_nobody_is_refuse
     assert (registry.is_all_late, registry.choose(), registry.why_not()) == (True, "s2", "")
     assert (registry.capacity, registry.overall()) == (20, Level.NORMAL)
     assert not registry.is_lost("s1")
+    assert all(registry.is_serving(name) for name in ("s1", "s2", "s3"))
     # One is back: then the others are missed.
     registry.heard("s1", Load({"sip": 4}, is_ready=True), 2100 * NS_PER_MS)
     assert (registry.is_all_late, registry.choose(), registry.is_lost("s2")) == (False, "s1", True)
+    assert [registry.is_serving(name) for name in ("s1", "s2", "s3")] == [True, False, False]
     registry.gone("s1")
     assert (registry.is_lost("s1"), registry.is_lost("s9")) == (True, False)
 

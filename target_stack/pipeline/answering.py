@@ -23,7 +23,7 @@ from target_stack.pipeline.listening import Heard, Listening, UtteranceEnded
 from target_stack.pipeline.parts import same_words
 from target_stack.pipeline.recognition import Recognition, SttRules, Words
 from target_stack.pipeline.reply import Reply, ReplyRules, StageError
-from target_stack.pipeline.task_ends import has_failed, read
+from target_stack.pipeline.task_ends import CalledOff, has_failed, read
 from target_stack.pipeline.turn import Turn
 from target_stack.pipeline.turn_trace import CANCELLED, WORK
 from target_stack.stages.endpointing import SpeechPaused
@@ -97,6 +97,7 @@ class Answering:
         self._heard: Recognition | None = None
         self._drafting: asyncio.Task[None] | None = None
         self._draft: _Draft | None = None
+        self._called_off = CalledOff()
 
     @property
     def _is_ahead(self) -> bool:
@@ -143,7 +144,7 @@ class Answering:
 
     def _hearing_of(self, turn: Turn) -> Recognition:
         if self._hearing is None:
-            self._hearing = Recognition(self._ask, self._stt)
+            self._hearing = Recognition(self._ask, self._stt, self._called_off)
         turn.user_audio_ms = self._hearing.duration_ms
         return self._hearing
 
@@ -175,9 +176,8 @@ class Answering:
         return Reply(turn, self._stages.llm, self._stages.tts, self._reply, out=out, now=self._now)
 
     def _stop_drafting(self) -> None:
-        if self._drafting is not None:
-            self._drafting.cancel()
-            self._drafting = None
+        self._called_off.add(self._drafting)
+        self._drafting = None
 
     async def _cancel_draft(self) -> None:
         """Give the draft up. It stands until it has ended: who is cancelled while waiting leaves that to the next."""
@@ -251,7 +251,8 @@ class Answering:
         await self._cancel_draft()
         for hearing in (self._hearing, self._heard):
             if hearing is not None:
-                await hearing.aclose()
+                hearing.close()
+        await self._called_off.ended()
 
     # --- the recogniser --------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from typing import Any
 from target_stack.call_scope import Work
 from target_stack.pipeline.listening import NOTHING_HEARD, Heard, together
 from target_stack.pipeline.parts import CutSearch, PartRules, joined
-from target_stack.pipeline.task_ends import has_failed, read
+from target_stack.pipeline.task_ends import CalledOff, has_failed, read
 from target_stack.stages.stt import Transcription
 from target_stack.stages.vad import CHUNK_MS
 
@@ -68,12 +68,14 @@ class _Request:
 class Recognition:
     """One turn's. `take` what is heard, in order; `draft` and `ask_partial` for words so far; `finish` at its end.
 
-    Requests are tasks of their own, so that the listener never waits; `aclose` cancels what is left of them.
+    Requests are tasks of their own, so that the listener never waits; `close` calls off what is left of them.
     """
 
-    def __init__(self, ask: Ask, rules: SttRules) -> None:
+    def __init__(self, ask: Ask, rules: SttRules, called_off: CalledOff) -> None:
+        """`called_off`: the call's, which waits for what is in it."""
         self._ask = ask
         self._rules = rules
+        self._called_off = called_off
         self._settled: list[_Request] = []
         # What no settled part has; it begins behind `_before` chunks of the turn.
         self._open = NOTHING_HEARD
@@ -163,8 +165,7 @@ class Recognition:
 
     async def finish(self) -> Words:
         """Return all the words of the turn. Raises what a request raised, TimeoutError among it."""
-        if self._partial is not None:
-            self._partial.cancel()
+        self._called_off.add(self._partial)
         if not self._has_open_voice or self._is_drafted:
             return await self._words(await self._settled_words())
         self._drop(self._draft)
@@ -200,17 +201,11 @@ class Recognition:
             is_emulated=any(heard.is_emulated for heard, _ in answers),
         )
 
-    @staticmethod
-    def _drop(request: _Request | None) -> None:
-        if request is not None:
-            request.task.cancel()
+    def _drop(self, request: _Request | None) -> None:
+        self._called_off.add(None if request is None else request.task)
 
-    async def aclose(self) -> None:
-        """Withdraw what is still asked for, and wait for it."""
-        requests = [*self._settled, *([self._draft] if self._draft is not None else [])]
-        tasks: list[asyncio.Task[Any]] = [request.task for request in requests]
-        if self._partial is not None:
-            tasks.append(self._partial)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    def close(self) -> None:
+        """Withdraw what is still asked for."""
+        for request in (*self._settled, self._draft):
+            self._drop(request)
+        self._called_off.add(self._partial)

@@ -9,6 +9,7 @@ from virtual_loop import run_virtually
 from target_stack.pipeline.listening import Heard
 from target_stack.pipeline.parts import CutSearch, PartRules, joined, same_words
 from target_stack.pipeline.recognition import Recognition, SttRules
+from target_stack.pipeline.task_ends import CalledOff
 from target_stack.stages.stt import Transcription
 from target_stack.stages.vad import CHUNK_MS, CHUNK_SAMPLES
 from target_stack.stages.worker import GivesWayError
@@ -122,9 +123,11 @@ class Recogniser:
 def run(scenario, **rules):
     async def main():
         recogniser = Recogniser()
-        recognition = Recognition(recogniser, SttRules(parts=RULES, **rules))
+        called_off = CalledOff()
+        recognition = Recognition(recogniser, SttRules(parts=RULES, **rules), called_off)
         result = await scenario(recogniser, recognition)
-        await recognition.aclose()
+        recognition.close()
+        await called_off.ended()
         assert len(asyncio.all_tasks()) == 1
         return recogniser.asked, result
 

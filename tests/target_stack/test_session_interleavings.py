@@ -8,7 +8,7 @@ import pytest
 from recording_sink import PACKET, RecordingSink, silence, tone
 from virtual_loop import now_ns, run_virtually
 
-from target_stack.frames import SPEECH_RATE, StageFailed, Transcript, UserStoppedSpeaking
+from target_stack.frames import INPUT_RATE, SPEECH_RATE, StageFailed, Transcript, UserStoppedSpeaking
 from target_stack.pipeline.listening import Listening, UtteranceEnded
 from target_stack.pipeline.reply import ReplyRules
 from target_stack.pipeline.session import Greeting, Session, SessionRules, Stages
@@ -161,3 +161,24 @@ def test_every_utterance_is_one_turn_and_is_answered_with_its_own_words(seed, sl
     last = edge.told(Transcript)[-1]
     assert last.is_final
     assert " ".join(edge.said[last.turn]) == f"You said, {last.text} to me."
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_call_that_is_hung_up_has_ended_with_all_that_it_began(seed):
+    rng = np.random.default_rng(seed)
+    # Each pause begins a draft, which the next words call off: it takes its time to end.
+    halting = np.concatenate([part for _ in range(12) for part in (tone(rng.uniform(150, 300)), silence(220))])
+
+    async def scenario():
+        left = []
+        for _ in range(8):
+            edge = Edge()
+            session = edge.session = new_session(edge, rng, slow_end_s=2.0)
+            await session.start()
+            await talk_into(session, halting[: rng.integers(INPUT_RATE, len(halting))])
+            await session.aclose()
+            left.append([task.get_coro().__qualname__ for task in asyncio.all_tasks() - {asyncio.current_task()}])
+            edge.flush()
+        return left
+
+    assert run_virtually(scenario()) == [[]] * 8

@@ -16,6 +16,8 @@ class CallMemory:
     summarised: int = 0
     # A summary is being written.
     is_busy: bool = False
+    # Summaries in a row that were of no use.
+    unusable: int = 0
     _read: int = 0
 
     def read(self, history: Sequence[Message]) -> None:

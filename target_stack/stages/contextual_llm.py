@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 # A prompt refused as too long is sent again so often, each time with this much of the room.
 TRIES = 3
 LESS = 0.6
+# A model that writes no summary so often in a row writes none: each asks it to read the whole room beside its replies.
+UNUSABLE = 3
 
 
 Before = Callable[[list[Message]], list[Message]]
@@ -156,7 +158,7 @@ class ContextualLlm:
     async def _summarise(self, fresh: Sequence[Message], memory: CallMemory) -> None:
         rules = self._rules
         keep = None if rules.keep_turns is None else 2 * rules.keep_turns
-        if self._summariser is None:
+        if self._summariser is None or memory.unusable >= UNUSABLE:
             return
         room = self._room() - self._tokens.count(self._window.fixed)
         due = turns_due(fresh, room, self._tokens.count, at=rules.summarise_at, to=rules.to, most=keep)
@@ -174,6 +176,7 @@ class ContextualLlm:
             return
         summary = usable(written, rules.summary_words)
         self._stats.summaries["written" if summary else "unusable"] += 1
+        memory.unusable = 0 if summary else memory.unusable + 1
         if summary:
             memory.summary = summary
             memory.summarised += due

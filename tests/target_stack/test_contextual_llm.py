@@ -131,7 +131,8 @@ def test_names_survive_a_model_that_cannot_summarise():
         return call, server, stats
 
     call, server, stats = with_model(talk, replies=["..."])
-    assert stats.summaries["unusable"] > 3
+    # Asked three times, and left alone then: what it reads for a summary, its replies wait for.
+    assert stats.summaries == {"unusable": 3}
     assert stats.trims > 50
     assert (server.overflows, call.refused) == (0, 0)
     assert "Daniel Reyes" in call.llm.sent[-1].messages[0].text

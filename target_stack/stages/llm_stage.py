@@ -88,6 +88,9 @@ class LlmStage:
         assert self._health is not None
         if self.server.pid is None:
             await self.server.start()
+        # As whoever scales watches a new instance: it is there when it has written a token. Without, the fixed text is
+        # read anew for every request, since what a short prompt leaves in the cache is what the next ones can use.
+        await self._health.warm_up(SLOTS, FIRST_TOKEN_S, self.server.began_ns)
         self._health.start()
 
     async def _started(self, weights: Callable[[], Awaitable[Path]]) -> LlmOptions:

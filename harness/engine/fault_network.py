@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from harness.callers.call import Call
-from harness.faults.families.network import TOUCHES, combined, goes, impairment_of
+from harness.faults.families.network import TOUCHES, combined, credits_of, goes, impairment_of
 from harness.media.call_counts import Impaired
 from harness.media.media_call import MediaCall
 from harness.model.fault import Evidence, Fault
@@ -14,6 +14,8 @@ from harness.model.impairment import Direction, Impairment, direction_seed
 from harness.model.plan import CallPlan
 
 _NONE = Impaired()
+# Of sums of shares.
+_ROUNDING = 1e-6
 _WHAT = {
     "lost": "packets lost",
     "delayed": "packets delayed",
@@ -24,10 +26,11 @@ _WHAT = {
 
 @dataclass(slots=True)
 class _OnCall:
-    """One fault on one call: what the call's network had counted when it began, and in the end."""
+    """One fault on one call: what the call's network had counted since when, and whose doing that is."""
 
     before: Impaired
-    after: Impaired | None = None
+    # By count, the share that is the fault's own, beside the other networks on the call.
+    credits: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -37,22 +40,36 @@ class NetworkFault:
     fault: Fault
     impairment: Impairment
     on: dict[str, _OnCall] = field(default_factory=dict)
-    # Of calls that are over.
+    # Of calls that are over, and of other networks that were beside it; the packets among them that it touched.
     past: Impaired = _NONE
+    touched: float = 0.0
     calls: list[str] = field(default_factory=list)
 
     def evidence(self, now: Callable[[str], Impaired | None]) -> Evidence:
         """Return the packets it has touched; `now` tells what a call's network has counted."""
-        total = self.past
+        total, touched = self.past, self.touched
         for call_id, one in self.on.items():
             after = now(call_id)
             if after is not None:
-                total = _sum(total, _difference(after, one.before))
+                counted = _difference(after, one.before)
+                total, touched = _sum(total, counted), touched + _credited(counted, one.credits)
         names = TOUCHES[self.fault.kind]
-        does_something = self.impairment.does_something
-        touched = sum(int(getattr(total, name)) for name in names) if does_something else 0
         counts = {"calls": len(self.calls), **{f"packets_{name}": value for name, value in total._asdict().items()}}
-        return Evidence(touched, _WHAT[names[0]], counts, tuple(self.calls))
+        # A share that does not make one packet is none.
+        whole = int(touched + _ROUNDING) if self.impairment.does_something else 0
+        return Evidence(whole, _WHAT[names[0]], counts, tuple(self.calls))
+
+    def settle(self, call_id: str, now: Impaired) -> None:
+        """Take what a call's network has counted so far, and count on from there."""
+        one = self.on[call_id]
+        counted = _difference(now, one.before)
+        self.past, self.touched = _sum(self.past, counted), self.touched + _credited(counted, one.credits)
+        one.before = now
+
+
+def _credited(counted: Impaired, credits_: dict[str, float]) -> float:
+    own = counted._replace(lost=counted.lost - counted.queue_lost)
+    return float(sum(share * getattr(own, name) for name, share in credits_.items()))
 
 
 def _sum(one: Impaired, other: Impaired) -> Impaired:
@@ -84,8 +101,7 @@ class NetworkFaults:
         if fault is None or media is None or call.plan.call_id in fault.on:
             return True
         call_id = call.plan.call_id
-        before = media.impaired()
-        fault.on[call_id] = _OnCall(before)
+        fault.on[call_id] = _OnCall(media.impaired())
         if not self._apply(call.plan, media):
             del fault.on[call_id]
             return False
@@ -102,16 +118,18 @@ class NetworkFaults:
         if not self._apply(call.plan, media):
             fault.on[call.plan.call_id] = one
             return False
-        fault.past = _sum(fault.past, _difference(media.impaired(), one.before))
+        fault.on[call.plan.call_id] = one
+        fault.settle(call.plan.call_id, media.impaired())
+        del fault.on[call.plan.call_id]
         return True
 
     def over(self, call_id: str) -> None:
         """Take note that a call has ended."""
         media = self._media.pop(call_id, None)
         for fault in self._faults.values():
-            one = fault.on.pop(call_id, None)
-            if one is not None and media is not None:
-                fault.past = _sum(fault.past, _difference(media.impaired(), one.before))
+            if call_id in fault.on and media is not None:
+                fault.settle(call_id, media.impaired())
+            fault.on.pop(call_id, None)
 
     def end(self, name: str) -> Evidence:
         """Forget a fault that was taken off every call; return its last evidence."""
@@ -131,13 +149,28 @@ class NetworkFaults:
     def _apply(self, plan: CallPlan, media: MediaCall) -> bool:
         """Have a call go through its own network and those of all faults that are on it."""
         own: dict[Direction, Impairment | None] = {"outgoing": plan.impair_outgoing, "incoming": plan.impair_incoming}
+        there = [one for one in self._faults.values() if plan.call_id in one.on]
         for direction in get_args(Direction):
             impairment = own[direction]
-            for one in self._faults.values():
-                if plan.call_id in one.on and goes(one.fault, direction):
+            for one in there:
+                if goes(one.fault, direction):
                     drawn = zlib.crc32(f"{one.fault.seed}/{one.fault.name}".encode())
                     seed = direction_seed(plan.seed ^ drawn, direction)
                     impairment = combined(impairment, one.impairment, seed)
             if not media.impair(direction, impairment):
                 return False
+        for one in there:
+            one.settle(plan.call_id, media.impaired())
+            one.on[plan.call_id].credits = credits_of(one.fault, _beside(one, there, own))
         return True
+
+
+def _beside(
+    fault: NetworkFault, there: list[NetworkFault], own: dict[Direction, Impairment | None]
+) -> dict[str, list[Impairment]]:
+    """Return the networks that a call's packets go through beside a fault's, by direction."""
+    found: dict[str, list[Impairment]] = {}
+    for direction, impairment in own.items():
+        others = [one.impairment for one in there if one is not fault and goes(one.fault, direction)]
+        found[direction] = [*([impairment] if impairment is not None else []), *others]
+    return found

@@ -3,7 +3,8 @@
 The words are netem's. A fault's network comes on top of what the scenario puts on a call all along (`impairments`).
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -150,6 +151,49 @@ def impairment_of(fault: Fault) -> Impairment:
 def goes(fault: Fault, direction: str) -> bool:
     """Whether the fault is put on this direction of a call."""
     return fault.parameters.get("direction", "both") in ("both", direction)
+
+
+Networks = Mapping[str, Sequence[Impairment]]
+
+
+def credits_of(fault: Fault, others: Networks) -> dict[str, float]:
+    """Return the share of each count in TOUCHES that is the fault's own doing, on a call with other networks as well.
+
+    `others`: by direction, the scenario's own and those of other faults. A packet is drawn once for all of them, so
+    that nobody knows whose loss it was: each is credited with its share of the whole. A bottleneck is credited where
+    it is the narrowest, and with delays only where nothing else delays.
+    """
+    own = impairment_of(fault)
+    ways = [way for way in ("outgoing", "incoming") if goes(fault, way)]
+    if own.bandwidth is not None:
+        kbps = own.bandwidth.kbps
+        rivals = [one for way in ways for one in others.get(way, ())]
+        is_narrowest = all(one.bandwidth is None or kbps < one.bandwidth.kbps for one in rivals)
+        is_alone = not any(_rate("delayed", one) for there in others.values() for one in there)
+        return {"queue_lost": float(is_narrowest), "delayed": float(is_narrowest and is_alone)}
+    found = {}
+    for name in TOUCHES[fault.kind]:
+        mine, whole = 0.0, 0.0
+        for way in ("outgoing", "incoming"):
+            rates = [_rate(name, one) for one in others.get(way, ())]
+            mine += _rate(name, own) if way in ways else 0.0
+            whole += 1 - math.prod(1 - rate for rate in (*rates, _rate(name, own) if way in ways else 0.0))
+        found[name] = mine / whole if whole else 0.0
+    return found
+
+
+def _rate(name: str, one: Impairment) -> float:
+    """Return the share of packets to which a network does what is counted so."""
+    match name:
+        case "lost":
+            return _either(one.loss_ratio, one.burst_loss.ratio if one.burst_loss is not None else 0.0)
+        case "reordered":
+            return one.reorder_ratio
+        case "duplicated":
+            return one.duplicate_ratio
+        case _:
+            # Held back is late.
+            return 1.0 if one.delay_ms or (one.jitter is not None and one.jitter.ms) else one.reorder_ratio
 
 
 def combined(first: Impairment | None, second: Impairment, seed: int) -> Impairment:

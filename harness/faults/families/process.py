@@ -79,7 +79,24 @@ def send(fault: Fault, process: Owner, number: signal.Signals) -> None:
         raise FaultError(f"{fault.name}: process {process.pid}: {error.strerror}") from error
 
 
-class Stopped:
+class _Signalled:
+    """A process that is sent a signal; what was not sent needs no undoing."""
+
+    _fault: Fault
+    _process: Owner
+    _is_sent = False
+
+    def _send(self, number: signal.Signals) -> None:
+        # Set before: whoever interrupts us in between finds it sent.
+        self._is_sent = True
+        try:
+            send(self._fault, self._process, number)
+        except FaultError:
+            self._is_sent = False
+            raise
+
+
+class Stopped(_Signalled):
     """A process that is stopped, and goes on afterwards."""
 
     def __init__(self, fault: Fault, process: Owner) -> None:
@@ -90,18 +107,21 @@ class Stopped:
         )
 
     def start(self) -> None:
-        """Stop it. Raises FaultError."""
-        send(self._fault, self._process, signal.SIGSTOP)
+        """Stop it. Raises FaultError, also for one that somebody else has stopped: it would go on by our end."""
+        if _is_stopped(self._process):
+            raise FaultError(f"{self._fault.name}: process {self._process.pid} stands still already, by somebody else")
+        self._send(signal.SIGSTOP)
 
     def evidence(self) -> Evidence:
         """Return whether the kernel says that it is stopped."""
-        self._was_stopped = self._was_stopped or _is_stopped(self._process)
+        self._was_stopped = self._was_stopped or (self._is_sent and _is_stopped(self._process))
         return Evidence(int(self._was_stopped), "processes stopped", {"pid": self._process.pid})
 
     def stop(self) -> Evidence:
-        """Let it go on."""
+        """Let it go on. Raises FaultError."""
         evidence = self.evidence()
-        undo_all(self.reverts)
+        if self._is_sent:
+            undo_all(self.reverts)
         return evidence
 
 
@@ -113,7 +133,7 @@ def _is_stopped(process: Owner) -> bool:
     return said.rpartition(")")[2].split()[0] in ("T", "t") and is_alive(process)
 
 
-class Killed:
+class Killed(_Signalled):
     """A process that is ended, and started again afterwards where somebody said how."""
 
     def __init__(self, fault: Fault, means: Means, process: Owner) -> None:
@@ -130,16 +150,17 @@ class Killed:
 
     def start(self) -> None:
         """End it. Raises FaultError."""
-        send(self._fault, self._process, self._signal)
+        self._send(self._signal)
 
     def evidence(self) -> Evidence:
         """Return whether it is gone."""
         counts: Counts = {"pid": self._process.pid}
-        return Evidence(int(not is_alive(self._process)), "processes ended", counts, detail=self._left)
+        is_ended = self._is_sent and not is_alive(self._process)
+        return Evidence(int(is_ended), "processes ended", counts, detail=self._left)
 
     def stop(self) -> Evidence:
         """Start it again, once. Raises FaultError."""
-        if not self._is_undone:
+        if self._is_sent and not self._is_undone:
             undo_all(self.reverts)
             self._is_undone = True
             self._left = "" if self.reverts else "it is not started again here: no `restart` was given"

@@ -1,5 +1,6 @@
 """Processes, hooks and netem: each fault has its effect, is counted and undone, also when its owner is killed."""
 
+import errno
 import http.server
 import json
 import os
@@ -126,11 +127,36 @@ def test_an_ended_process_is_started_again_after_kill_9(bench, process):
 
 
 def test_a_process_that_ended_before_is_left_in_peace(bench, process):
-    injector = bench.inject(fault("process.kill", pid=process.pid, restart="true"))
+    mark = bench.folder / "restarted"
+    injector = bench.inject(fault("process.kill", pid=process.pid, restart=f"touch {mark}"))
     process.kill()
     process.wait()
     assert not injector.start()
+    assert not mark.exists()
     assert f"process {process.pid} is gone" in bench.told[0].detail
+    assert bench.journal.entries() == []
+
+
+def test_a_process_that_somebody_else_stopped_stays_stopped(bench, process):
+    process.send_signal(signal.SIGSTOP)
+    until(lambda: state_of(process) == "T")
+    injector = bench.inject(fault("process.stop", pid=process.pid))
+    assert not injector.start()
+    assert f"process {process.pid} stands still already, by somebody else" in bench.told[0].detail
+    assert state_of(process) == "T"
+    assert bench.journal.entries() == []
+
+
+@pytest.mark.parametrize("kind", ["process.stop", "process.kill"])
+def test_a_process_that_we_may_not_signal_is_told_once(kind, bench, process, monkeypatch):
+    def refused(_pid, _number):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    injector = bench.inject(fault(kind, pid=process.pid))
+    monkeypatch.setattr(os, "kill", refused)
+    assert not injector.start()
+    monkeypatch.undo()
+    assert [event.detail for event in bench.told] == [f"broken: process {process.pid}: Operation not permitted"]
     assert bench.journal.entries() == []
 
 

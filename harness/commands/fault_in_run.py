@@ -19,6 +19,8 @@ _TAKEN_S = 15.0
 _ENDED_S = END_TIMEOUT_S + 15.0
 # Of an order that is withdrawn, for the run to tell that it took it after all.
 _UNTAKEN_S = 3.0
+# A run tells of a fault every 2 s, unless what counts it takes long.
+_SILENT_S = 30.0
 _POLL_S = 0.2
 _RENEW_S = 2.0
 _OVER = (FaultMoment.STOPPED, FaultMoment.FAILED)
@@ -76,9 +78,20 @@ def start(fault: Fault, run_dir: Path, *, keep: bool) -> int:
             print(f"kept: callquake fault stop {fault.name} --run {run_dir}", flush=True)
             return ExitCode.PASSED
         print(f"{fault.name}: Ctrl-C undoes it", file=sys.stderr, flush=True)
-        while not story.is_over and orders.renew(path):
-            story.wait_for(lambda _: story.is_over, _RENEW_S)
+        _hold(story, path)
     return _end(story, path)
+
+
+def _hold(story: _Story, path: Path) -> None:
+    """Keep an order up until the fault is over; a run that was killed tells nothing of it, and that is told."""
+    n_told, heard_s = 0, time.monotonic()
+    while not story.is_over and orders.renew(path):
+        story.wait_for(lambda _: story.is_over, _RENEW_S)
+        if len(story.events) > n_told:
+            n_told, heard_s = len(story.events), time.monotonic()
+        elif time.monotonic() - heard_s > _SILENT_S:
+            heard_s = time.monotonic()
+            print(f"the run has told nothing of it for {_SILENT_S:g} s; does it go on?", file=sys.stderr, flush=True)
 
 
 def stop(name: str, run_dir: Path) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from dataclasses import replace
 
 import pytest
@@ -151,6 +152,25 @@ def test_an_order_is_kept_up_while_the_run_does_not_look(journal, tmp_path, monk
     assert main([*WORDS, str(a_run(tmp_path))]) == 1
     assert all(slept)
     assert not path.exists()
+
+
+def test_a_run_that_was_killed_is_noticed(journal, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fault_in_run, "_SILENT_S", 0.1)
+    monkeypatch.setattr(fault_in_run, "_RENEW_S", 0.05)
+    polls = []
+
+    def sleep(_s):
+        polls.append(1)
+        moments = {1: FaultMoment.STARTED, 9: FaultMoment.STOPPED}
+        if (moment := moments.get(len(polls))) is not None:
+            told = FaultEvent("cut", moment, 1, "t", Evidence(3, "packets lost"))
+            with (tmp_path / "faults.jsonl").open("a") as file:
+                file.write(json.dumps(to_json(told)) + "\n")
+        threading.Event().wait(0.05)
+
+    monkeypatch.setattr(fault_in_run.time, "sleep", sleep)
+    assert main([*WORDS, str(a_run(tmp_path))]) == 0
+    assert "the run has told nothing of it for 0.1 s; does it go on?" in capsys.readouterr().err
 
 
 def test_a_run_is_not_told_where_its_target_is(journal, tmp_path, capsys):

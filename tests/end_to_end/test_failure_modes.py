@@ -20,7 +20,8 @@ from harness.failures import table
 
 ROOT = Path(__file__).resolve().parents[2]
 SIX = ("tts_saturation", "stt_timeout", "llm_cold_start", "ice_failure", "echo_loop", "token_overflow")
-# The trunk's mode, with callers who say one thing and go.
+# The trunk's mode, with callers who say one thing and go. The agent does not greet them: a greeting that comes while
+# they speak already, as from a busy machine, is an agent that cuts in, and such a turn awaits no answer.
 CHEAP = {
     "seed": 5,
     "target": {"expect_greeting": False},
@@ -29,6 +30,7 @@ CHEAP = {
             "name": "all",
             "select": {"sentence_id": ["pin"], "condition": ["clean"]},
             "turns": 1,
+            "think_ms": [0, 0],
             "patience": "unlimited",
         }
     ],

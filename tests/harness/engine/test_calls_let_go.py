@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.loopback, pytest.mark.timeout(120)]
 
 TRANSPORTS = {
     "webrtc": {},
+    "webrtc-data": {"dialect": "pipecat"},
     "rtp-shared": {"transport": "rtp", "codec": "PCMU", "srtp": "required", "source_ports": "shared"},
     "rtp-own-port": {"transport": "rtp", "codec": "opus", "source_ports": "per_call"},
     "sip-udp": {"transport": "sip", "codec": "PCMU", "sip": SipSpec()},

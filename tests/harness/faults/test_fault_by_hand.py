@@ -19,7 +19,7 @@ from harness.faults.reverts import by_http, by_removal
 from harness.model.codec import to_json
 from harness.model.fault import Evidence, Fault, FaultEvent, FaultMoment, Where
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.loopback
 ELSEWHERE = Owner(7, 7, "another boot", "elsewhere")
 
 

@@ -21,6 +21,7 @@ class RequestEvents:
 
     def __init__(self, fire: Fire) -> None:
         self._fire = fire
+        # Of calls that go on.
         self._set_up: set[str] = set()
 
     def take(self, kind: str, row: dict[str, Any]) -> None:
@@ -29,8 +30,10 @@ class RequestEvents:
             self._setup(row["call_id"], row["value_ms"], None)
         elif kind == "turn" and not row["cut"]:
             self._turn(row)
-        elif kind == "call" and row["outcome"] not in {"interrupted", "lost"}:
-            self._call(row)
+        elif kind == "call":
+            if row["outcome"] not in {"interrupted", "lost"}:
+                self._call(row)
+            self._set_up.discard(row["call_id"])
 
     def _setup(self, call_id: str, time_ms: float | None, failure: str | None) -> None:
         if call_id not in self._set_up:
@@ -56,7 +59,6 @@ class RequestEvents:
             self._setup(row["call_id"], length_ms, failure)
         else:
             self._setup(row["call_id"], row["setup"]["total_ms"], None)
-        self._set_up.discard(row["call_id"])
         self._request(CALL, length_ms, failure)
 
     def _request(self, name: str, time_ms: float | None, failure: str | None) -> None:

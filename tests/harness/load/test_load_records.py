@@ -112,6 +112,15 @@ def test_records_become_locust_requests(messages, expected):
     assert {f["request_type"] for f in fired} <= {"webrtc"}
 
 
+@pytest.mark.parametrize("end", [call(), DROPPED, call(Outcome.INTERRUPTED, Cause.OPERATOR)])
+def test_nothing_is_kept_of_a_call_that_is_over(end):
+    events = RequestEvents(lambda **_: None)
+    events.take("milestone", {"call_id": end["call_id"], "name": "connected", "value_ms": 20.0})
+    assert events._set_up == {end["call_id"]}
+    events.take("call", end)
+    assert events._set_up == set()
+
+
 def test_live_tables_hold_ttfb_wer_and_drop_off():
     live = Live(15_000)
     for i in range(3):

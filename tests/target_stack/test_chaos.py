@@ -19,6 +19,7 @@ from target_stack.stages.prompt import Message
 from target_stack.stages.stt import ScriptedStt
 from target_stack.stages.tts import ScriptedTts
 from tests.harness.faults.certificate_files import tls_listener
+from tests.target_stack.scripted_server import ScriptedServer
 from tests.target_stack.virtual_loop import now_ns, run_virtually
 
 pytestmark = pytest.mark.unit
@@ -235,24 +236,9 @@ def test_wrong_parameters_are_named_with_what_is_legal(kind, parameters, said):
     assert said in str(caught.value)
 
 
-class Server:
-    """A stage's process, scripted: a start takes four seconds."""
-
-    def __init__(self):
-        self.told = []
-
-    async def kill(self):
-        self.told.append("kill")
-
-    async def start(self):
-        await asyncio.sleep(4)
-        self.told.append("start")
-        return "http://127.0.0.1:1"
-
-
 def test_a_killed_worker_is_started_again_when_the_fault_is_over():
     async def main():
-        agent, server = Agent(), Server()
+        agent, server = Agent(), ScriptedServer()
         agent.chaos.runs_in("llm", server)
         state = await agent.chaos.begin(request("stage.worker_kill", stage="llm"))
         before = list(server.told)
@@ -273,7 +259,7 @@ def test_a_stage_without_a_process_cannot_lose_it(kind):
 
 def test_requests_wait_for_a_model_that_is_loaded_anew():
     async def main():
-        agent, server = Agent(), Server()
+        agent, server = Agent(), ScriptedServer()
         agent.chaos.runs_in("llm", server)
         await agent.chaos.begin(request("stage.cold_start", stage="llm"))
         _, took_s = await agent.ask("llm")
@@ -348,7 +334,7 @@ def test_the_harness_knows_each_kind_of_the_agent_and_the_agent_each_of_its():
 def test_the_agent_takes_what_the_harness_says_is_legal(name, tmp_path):
     async def main():
         agent = Agent()
-        agent.chaos.runs_in("stt", Server())
+        agent.chaos.runs_in("stt", ScriptedServer())
         agent.chaos.parts.disk, agent.chaos.parts.database = Gate(), Gate()
         agent.chaos.parts.tls = tls_listener(tmp_path)
         parameters, problems = check_parameters(KINDS[name], example_of(KINDS[name]))

@@ -28,6 +28,7 @@ from target_stack.stages.tts import ScriptedTts
 from target_stack.telemetry.events import CallEnded, EventLog
 from target_stack.wall_clock import WallClock
 from tests.harness.faults.certificate_files import tls_listener, write_certificate
+from tests.target_stack.scripted_server import ScriptedServer
 from tests.target_stack.virtual_loop import now_ns, run_virtually
 
 pytestmark = pytest.mark.unit
@@ -188,21 +189,6 @@ def test_of_two_expired_certificates_the_first_to_end_leaves_the_other(listener)
     assert run_virtually(main()) == (0, "certificate has expired", 1, "")
 
 
-class Server:
-    """A stage's process, scripted: a start takes four seconds."""
-
-    def __init__(self):
-        self.told = []
-
-    async def kill(self):
-        self.told.append("kill")
-
-    async def start(self):
-        await asyncio.sleep(4)
-        self.told.append("start")
-        return "http://127.0.0.1:1"
-
-
 class SlowStt(ScriptedStt):
     """Takes a second, and counts how often it was loaded."""
 
@@ -218,7 +204,7 @@ class SlowStt(ScriptedStt):
 
 def test_a_lost_gpu_takes_what_runs_on_it_and_models_load_anew():
     async def main():
-        chaos, server = new_chaos(), Server()
+        chaos, server = new_chaos(), ScriptedServer()
         own = SlowStt(["hello", "again", "more"])
         stt, llm = chaos.stt(own), chaos.llm(ScriptedLlm(["well met"]))
         chaos.tts(ScriptedTts())

@@ -11,6 +11,7 @@ from target_stack.chaos.fault import ChaosFault, FaultRequest
 from target_stack.routing.http_speech import SpeechEndpoint
 from target_stack.serving.remote import RemoteStt
 from target_stack.stages.stt import ScriptedStt
+from tests.target_stack.scripted_server import ScriptedServer
 from tests.target_stack.virtual_loop import now_ns, run_virtually
 
 pytestmark = pytest.mark.unit
@@ -18,26 +19,6 @@ pytestmark = pytest.mark.unit
 
 def request(kind, lease_s=1_000.0, **parameters):
     return FaultRequest("one", kind, parameters, 1.0, 7, lease_s)
-
-
-class Server:
-    """A stage's process, scripted. `starts`: whether it can be started; a kill takes a second, a start four."""
-
-    def __init__(self, *, starts=True, dies=True):
-        self.starts, self.dies, self.told = starts, dies, []
-
-    async def kill(self):
-        await asyncio.sleep(1)
-        self.told.append("kill")
-        if not self.dies:
-            raise ProcessLookupError("no such process")
-
-    async def start(self):
-        await asyncio.sleep(4)
-        self.told.append("start")
-        if not self.starts:
-            raise RuntimeError("no memory left")
-        return "http://127.0.0.1:1"
 
 
 def new_chaos(**servers):
@@ -57,7 +38,7 @@ def new_chaos(**servers):
 )
 def test_what_could_not_be_undone_is_told_and_tried_again(kind, parameters, told):
     async def main():
-        server = Server(starts=False)
+        server = ScriptedServer(starts=False, kill_s=1)
         chaos = new_chaos(llm=server)
         await chaos.begin(request(kind, **parameters))
         failed = await chaos.end("one")
@@ -78,7 +59,7 @@ def test_what_could_not_be_undone_is_told_and_tried_again(kind, parameters, told
 
 def test_a_lapsed_fault_that_could_not_be_undone_is_told_as_well():
     async def main():
-        chaos = new_chaos(llm=Server(starts=False))
+        chaos = new_chaos(llm=ScriptedServer(starts=False, kill_s=1))
         await chaos.begin(request("stage.worker_kill", lease_s=1.0, stage="llm"))
         await asyncio.sleep(60)
         return [state["undone"] for state in chaos.states()]
@@ -88,7 +69,7 @@ def test_a_lapsed_fault_that_could_not_be_undone_is_told_as_well():
 
 def test_who_ends_a_fault_that_is_being_undone_is_told_what_came_of_it():
     async def main():
-        chaos = new_chaos(llm=Server(starts=False))
+        chaos = new_chaos(llm=ScriptedServer(starts=False, kill_s=1))
         await chaos.begin(request("stage.worker_kill", lease_s=1.0, stage="llm"))
         # Its lease has run out, and its process takes four seconds to fail.
         await asyncio.sleep(2)
@@ -103,7 +84,7 @@ def test_who_ends_a_fault_that_is_being_undone_is_told_what_came_of_it():
 
 def test_an_end_that_is_cut_short_leaves_the_fault_told():
     async def main():
-        chaos = new_chaos(llm=Server())
+        chaos = new_chaos(llm=ScriptedServer(kill_s=1))
         await chaos.begin(request("stage.worker_kill", stage="llm"))
         ending = asyncio.create_task(chaos.end("one"))
         await asyncio.sleep(1)
@@ -116,7 +97,7 @@ def test_an_end_that_is_cut_short_leaves_the_fault_told():
 
 
 def test_a_process_that_two_faults_have_killed_is_started_once():
-    class Counted(Server):
+    class Counted(ScriptedServer):
         pid = 1
 
         async def kill(self):
@@ -158,7 +139,7 @@ def test_a_fault_that_ends_while_another_holds_a_request_does_nothing_to_it():
 
 def test_of_a_lost_gpu_only_what_failed_to_load_is_loaded_again():
     async def main():
-        llm, tts = Server(), Server(starts=False)
+        llm, tts = ScriptedServer(kill_s=1), ScriptedServer(starts=False, kill_s=1)
         chaos = new_chaos(llm=llm, tts=tts)
         await chaos.begin(request("gpu.loss"))
         failed = await chaos.end("one")
@@ -174,7 +155,7 @@ def test_of_a_lost_gpu_only_what_failed_to_load_is_loaded_again():
 
 def test_what_fails_at_its_begin_is_undone():
     async def main():
-        llm, tts = Server(), Server(dies=False)
+        llm, tts = ScriptedServer(kill_s=1), ScriptedServer(dies=False, kill_s=1)
         chaos = new_chaos(llm=llm, tts=tts)
         with pytest.raises(ProcessLookupError):
             await chaos.begin(request("gpu.loss"))

@@ -25,7 +25,5 @@ class _Transport(_OfAsyncio):  # type: ignore[misc]
 class EngineLoop(asyncio.SelectorEventLoop):
     """For `asyncio.Runner(loop_factory=EngineLoop)`."""
 
-    def _make_socket_transport(
-        self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None, server: Any = None
-    ) -> Any:
-        return _Transport(self, sock, protocol, waiter, extra, server)
+    def _make_socket_transport(self, sock: Any, protocol: Any, waiter: Any = None, **said: Any) -> Any:
+        return _Transport(self, sock, protocol, waiter, **said)

@@ -22,7 +22,7 @@ from harness.protocols.sip import events
 pytestmark = pytest.mark.loopback
 
 LIMITS = CallLimits(connect_timeout_ms=8_000, greeting_timeout_ms=2_500, quiet_ms=200)
-WORDS = encode_clip("words", voiced(400, 8000), 0, 400, PCMU).payloads
+WORDS = tuple(encode_clip("words", voiced(400, 8000), 0, 400, PCMU).payloads)
 # As steady as a chime.
 TONE = (WORDS[0],) * 20
 PAUSE = (PCMU.silence,) * 10

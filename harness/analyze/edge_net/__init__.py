@@ -4,6 +4,6 @@ features.py   what it sees: bands over their background, loudness, periodicity, 
 network.py    its layers and their gradients, in numpy
 edge.py       from what it says to an edge and how sure that is
 examples.py   speech with edges that are known, put under backgrounds
-train.py      `python -m harness.analyze.edge_net.train`: examples -> weights.npy. It makes one like the shipped
-              file, not the same: that is of 6,750 examples in 18 rounds, with other seeds than the defaults here
+train.py      `OMP_NUM_THREADS=1 python -m harness.analyze.edge_net.train`: examples -> weights.npy; with the
+              defaults, the shipped corpus and the same machine and numpy the shipped file, else one like it
 """

@@ -98,14 +98,14 @@ def _altered(rng: np.random.Generator, voices: Sequence[Sound]) -> tuple[int, Sa
     if rng.random() < 0.35:
         x = _cut(rng, x[::-1])[::-1]
     if rng.random() < 0.7:
-        places = np.arange(0, len(x) - 1, rng.uniform(0.88, 1.14))
+        places = np.arange(0, len(x) - 1, rng.uniform(0.8, 1.25))
         x = np.asarray(np.interp(places, np.arange(len(x)), x))
     x = np.pad(x, (0, -len(x) % (2 * _STEP)))
-    if rng.random() < 0.15:
-        # A small room.
-        tail = rng.standard_normal(len(x)) * np.exp(-np.arange(len(x)) / RATE / rng.uniform(0.01, 0.05))
+    if rng.random() < 0.35:
+        # A room: by 60 dB in 0.07 to 0.7 s.
+        tail = rng.standard_normal(len(x)) * np.exp(-np.arange(len(x)) / RATE / rng.uniform(0.01, 0.1))
         x = x + 0.03 * rng.uniform(0.1, 1) * np.fft.irfft(np.fft.rfft(x) * np.fft.rfft(tail), len(x))
-    x = _coloured(x, _tilt(rng, len(x), 4.0))
+    x = _coloured(x, _tilt(rng, len(x), 6.0))
     if rng.random() < 0.7:
         return RATE, x
     narrow = halved(x)

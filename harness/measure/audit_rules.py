@@ -7,8 +7,8 @@ from typing import Any
 from harness.model.audit_sample import CALLS, DESCRIPTORS, RSS_MIB, TASKS, THREADS, Side
 
 # Bounds where the scenario says nothing; None = told, and not judged. Calls of one kind hold more descriptors and tasks
-# than those of another, so at equal load their mix alone moves these by tens; what calls leave is bounded closely.
-GROWTH_PER_HOUR: Mapping[str, float | None] = {RSS_MIB: 30.0, DESCRIPTORS: 240.0, THREADS: 10.0, TASKS: 240.0}
+# than those of another, so at equal load their mix moves these by tens: in half an hour the interval tells that apart.
+GROWTH_PER_HOUR: Mapping[str, float | None] = {RSS_MIB: 30.0, DESCRIPTORS: 60.0, THREADS: 10.0, TASKS: 60.0}
 LEFT_AFTER: Mapping[str, float | None] = {RSS_MIB: None, DESCRIPTORS: 8.0, THREADS: 8.0, TASKS: 4.0, CALLS: 0.0}
 
 

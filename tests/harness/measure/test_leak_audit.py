@@ -200,3 +200,25 @@ def test_own_process_that_is_left_over_is_found():
     assert "engine (our own), pid 21: process: was still there after the run" in result.broken[0]
     ended = audit(engine, rules=AuditRules(sides=(Side.OWN,)), ends=False)
     assert (ended.broken, ended.undecided) == ([], [])
+
+
+def mixed(seed, leak_per_hour=0.0):
+    """Descriptors by 5 s of 55 calls, half of them by phone in the mean, of which each holds three; no call is long."""
+    rng = random.Random(seed)
+    calls = [[rng.random() < 0.5, rng.uniform(0, 60)] for _ in range(55)]
+    held = []
+    for at_s in range(0, MINUTES * 60, 5):
+        for call in calls:
+            while call[1] <= at_s:
+                call[0], call[1] = rng.random() < 0.5, call[1] + rng.uniform(20, 90)
+        held.append(10 + 3 * sum(is_phone for is_phone, _ in calls) + int(leak_per_hour * at_s / 3600))
+    return lambda hours, calls_up: held[min(round(hours * 720), len(held) - 1)] if calls_up else 10
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_mix_of_calls_that_shifts_is_no_leak_by_the_bound_that_finds_one(seed):
+    level = row(audit(Process(descriptors=mixed(seed))), "descriptors")
+    assert level.is_kept is not False
+    assert (level.bound, level.high - level.low < 120) == (60, True)
+    leaking = audit(Process(descriptors=mixed(seed, leak_per_hour=150)))
+    assert row(leaking, "descriptors").is_kept is False

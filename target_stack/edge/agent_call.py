@@ -210,6 +210,8 @@ class AgentCall:
                 await self._session.aclose()
             except Exception:  # noqa: BLE001 -- a pipeline's fault must not stop the edge
                 _log.exception("call %s: the session did not close", self.call_id)
+        # It holds us: the collector, which would free both, comes by after hundreds of calls.
+        self._session, self.playout.on_speech = None, None
 
     async def _say_goodbye(self) -> None:
         self.channel.send(rtvi.PeerLeft())

@@ -64,6 +64,10 @@ class _Draft:
         return not self.task.cancelling() and same_words(self.text, text)
 
 
+def _nothing(_said: object) -> None:
+    """Tell nobody."""
+
+
 class Answering:
     """One call's. At most one turn is in here: the one that the user is in, until its answer is let out."""
 
@@ -186,6 +190,7 @@ class Answering:
             return
         draft.task.cancel()
         await asyncio.wait({draft.task})
+        draft.out.drop()
         if self._draft is not draft:
             return
         self._draft = None
@@ -253,6 +258,8 @@ class Answering:
             if hearing is not None:
                 hearing.close()
         await self._called_off.ended()
+        # Whoever is told holds us.
+        self._play = self._tell = _nothing
 
     # --- the recogniser --------------------------------------------------------------------------------------------
 

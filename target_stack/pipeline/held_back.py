@@ -38,6 +38,10 @@ class HeldBack:
         for deliver in kept:
             deliver()
 
+    def drop(self) -> None:
+        """Forget what was kept: it will not be opened."""
+        self._kept.clear()
+
     async def opened(self) -> None:
         """Wait until it is."""
         await self._opened.wait()

@@ -135,6 +135,10 @@ class Session:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # How they ended holds their frames, and these hold us: the collector would come by after hundreds of calls.
+        tasks.clear()
+        self._tasks.clear()
+        self._reply_task = None
         await self._answering.aclose()
         floor, self._floor = self._floor, None
         if floor is not None and floor.number:

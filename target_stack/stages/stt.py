@@ -99,6 +99,8 @@ class FasterWhisper:
             device=self._device,
             compute_type=self._compute_type,
             cpu_threads=self._cpu_threads,
+            # Without it CTranslate2 recognises one at a time, whoever asks from how many threads.
+            num_workers=self._worker.threads,
             local_files_only=True,
         )
         is_multilingual = self._model.model.is_multilingual

@@ -53,6 +53,7 @@ class ModelWorker:
 
     def __init__(self, name: str, stats: Stats, *, threads: int = 1, waiting: int = 16) -> None:
         self.name = name
+        self.threads = threads
         self._stats = stats
         self._bound = waiting
         self._waiting = 0

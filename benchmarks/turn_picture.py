@@ -80,15 +80,7 @@ def picture(document: Mapping[str, Any]) -> str:
     for row, call in enumerate(pair):
         parts += _panel(call, x, TOP + row * PANEL)
     height = TOP + 2 * PANEL
-    drawing = svg.tag(
-        "svg",
-        svg.join(parts),
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {WIDTH:g} {height:g}",
-        width=WIDTH,
-        role="img",
-    )
-    return f"{drawing}\n"
+    return svg.drawing(WIDTH, height, parts)
 
 
 class _Axis:

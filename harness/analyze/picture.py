@@ -32,15 +32,7 @@ def picture(analysis: Analysis) -> str:
     parts = [svg.tag("style", Markup(_STYLE)), svg.label(LEFT, 16, _title(analysis), "head")]  # noqa: S704 (ours)
     for row in range(rows):
         parts += _row(analysis, row * row_s * 1000, row_s * 1000, 26 + row * ROW)
-    drawing = svg.tag(
-        "svg",
-        svg.join(parts),
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {WIDTH:g} {26 + rows * ROW:g}",
-        width=WIDTH,
-        role="img",
-    )
-    return f"{drawing}\n"
+    return svg.drawing(WIDTH, 26 + rows * ROW, parts)
 
 
 def _title(analysis: Analysis) -> str:

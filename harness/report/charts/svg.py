@@ -45,6 +45,19 @@ def box(x: float, y: float, width: float, height: float, kind: str, *, title: st
     return tag("rect", tip, x=float(x), y=float(y), width=width, height=height, class_=kind, rx=radius or None)
 
 
+def drawing(width: float, height: float, parts: list[Markup]) -> str:
+    """Return a picture that is a file of its own."""
+    whole = tag(
+        "svg",
+        join(parts),
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {width:g} {height:g}",
+        width=width,
+        role="img",
+    )
+    return f"{whole}\n"
+
+
 def chart(width: float, height: float, parts: list[Markup], summary: str) -> Markup:
     """Return the whole picture; `summary` is what a screen reader says of it."""
     return tag(

@@ -2,67 +2,36 @@
 
 import asyncio
 import contextlib
-import time
 
 import numpy as np
 import pytest
+from loop_lab import running_loop, spec, until
 
 from harness.corpus.audio import read_pcm
 from harness.corpus.manifest import load_corpus
 from harness.media.clips import encode_clip
 from harness.media.codecs import OPUS, PCMU
 from harness.media.echo_line import EchoLine
-from harness.media.loop import MediaLoop
 from harness.media.recorder import Recorder
 from harness.media.self_answers import self_answers
-from harness.media.spec import MediaSpec
 from harness.model.clock import monotonic_ns
 
 pytestmark = pytest.mark.loopback
-
-DEADLINE_S = 60
-
-
-def spec(remote, ssrc, codec, **said):
-    return MediaSpec(
-        remote=remote,
-        ssrc=ssrc,
-        first_sequence=0,
-        first_timestamp=0,
-        cname="c",
-        quiet_ms=500,
-        media_timeout_ms=60_000,
-        post=lambda event: None,
-        codec=codec,
-        payload_type=codec.payload_type,
-        **said,
-    )
-
-
-async def until(condition):
-    end = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.02)
 
 
 @contextlib.asynccontextmanager
 async def talk(codec):
     """Yield a caller that records and an agent that speaks for a second and a half."""
-    loop = MediaLoop(8)
-    loop.start()
+    said = {"codec": codec, "payload_type": codec.payload_type, "quiet_ms": 500}
     one = next(u for u in load_corpus().utterances.values() if u.is_clean and u.duration_ms > 2_500)
     samples = read_pcm(one, codec.sample_rate)[: 3 * codec.sample_rate // 2]
-    try:
+    async with running_loop(8) as loop:
         ports = [loop.open_port("127.0.0.1", lambda *_: None) for _ in range(2)]
         recorder = Recorder(monotonic_ns(), codec)
-        caller = loop.add_call(ports[0], spec(ports[1].address, 1, codec, recorder=recorder))
-        agent = loop.add_call(ports[1], spec(ports[0].address, 2, codec))
+        caller = loop.add_call(ports[0], spec(ports[1].address, 1, recorder=recorder, **said))
+        agent = loop.add_call(ports[1], spec(ports[0].address, 2, **said))
         await until(lambda: caller.stats().packets_received > 3 and agent.stats().packets_received > 3)
         yield caller, agent, encode_clip("agent", samples, 0, 1_500, codec), recorder
-    finally:
-        loop.stop()
-    assert loop.failure is None
 
 
 @pytest.mark.parametrize("codec", [PCMU, OPUS], ids=lambda codec: codec.name)

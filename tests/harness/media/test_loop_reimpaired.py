@@ -2,61 +2,29 @@
 
 import asyncio
 import contextlib
-import time
 
 import pytest
+from loop_lab import running_loop, spec, until
 
 from harness.media.codecs import PCMU
 from harness.media.hot import impair, reimpair
 from harness.media.hot.jit import make_table
 from harness.media.impairment import BurstLoss, Impairment, Jitter, StagedRows, fill_row, stage_row
-from harness.media.loop import MediaLoop
-from harness.media.spec import MediaSpec
 
 pytestmark = pytest.mark.loopback
-
-DEADLINE_S = 60
-
-
-def spec(remote, ssrc, **said):
-    return MediaSpec(
-        remote=remote,
-        ssrc=ssrc,
-        first_sequence=0,
-        first_timestamp=0,
-        cname="c",
-        quiet_ms=500,
-        media_timeout_ms=60_000,
-        post=lambda event: None,
-        codec=PCMU,
-        payload_type=0,
-        **said,
-    )
-
-
-async def until(condition):
-    end = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        await asyncio.sleep(0.02)
 
 
 @contextlib.asynccontextmanager
 async def two_calls(**said):
     """Two calls that speak to each other; yields them."""
-    loop = MediaLoop(64)
-    loop.start()
-    try:
+    async with running_loop() as loop:
         ports = [loop.open_port("127.0.0.1", lambda *_: None) for _ in range(2)]
-        caller = loop.add_call(ports[0], spec(ports[1].address, 1, **said))
-        agent = loop.add_call(ports[1], spec(ports[0].address, 2))
+        caller = loop.add_call(ports[0], spec(ports[1].address, 1, quiet_ms=500, **said))
+        agent = loop.add_call(ports[1], spec(ports[0].address, 2, quiet_ms=500))
         await until(lambda: caller.stats().packets_received > 3 and agent.stats().packets_received > 3)
         yield caller, agent
         await caller.close()
         await agent.close()
-    finally:
-        loop.stop()
-    assert loop.failure is None
 
 
 async def more(count, packets):

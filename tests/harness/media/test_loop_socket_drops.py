@@ -2,37 +2,15 @@
 
 import asyncio
 import socket
-import time
 
 import pytest
+from loop_lab import spec, until
 
 from harness.media.loop import MediaLoop
-from harness.media.spec import MediaSpec
 
 pytestmark = pytest.mark.loopback
 
 SENT = 200
-
-
-def spec(remote, ssrc):
-    return MediaSpec(
-        remote=remote,
-        ssrc=ssrc,
-        first_sequence=0,
-        first_timestamp=0,
-        cname="c",
-        quiet_ms=900,
-        media_timeout_ms=60_000,
-        post=lambda _event: None,
-        by_ssrc=True,
-    )
-
-
-async def until(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 def test_drops_of_a_shared_port_count_once():
@@ -45,7 +23,7 @@ def test_drops_of_a_shared_port_count_once():
             for _ in range(SENT):
                 sender.sendto(b"x" * 200, port.address)
             loop.start()
-            calls = [loop.add_call(port, spec(sender.getsockname(), ssrc)) for ssrc in (1, 2)]
+            calls = [loop.add_call(port, spec(sender.getsockname(), ssrc, by_ssrc=True)) for ssrc in (1, 2)]
             await until(lambda: loop.take_stats().datagrams_received > 0)
             # The count travels with the next datagram that is taken in.
             while loop.socket_drops == 0:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import astuple
 from pathlib import Path
 
+from harness.media.event_loop import ClosingLoop
 from harness.model.errors import CallquakeError, ScenarioError
 from target_stack import (
     config,
@@ -215,8 +216,11 @@ def run_up(options: argparse.Namespace) -> int:
         # Needed by who asks for it.
         from target_stack.servers.serve import serve_front  # noqa: PLC0415
 
-        return asyncio.run(serve_front(settings))
-    return asyncio.run(_serve(settings))
+        serving = serve_front(settings)
+    else:
+        serving = _serve(settings)
+    with asyncio.Runner(loop_factory=ClosingLoop) as runner:
+        return runner.run(serving)
 
 
 async def _serve(settings: config.StackConfig) -> int:

@@ -10,8 +10,8 @@ import sys
 
 from harness.engine import wire
 from harness.engine.engine import Engine, fault_of
-from harness.engine.event_loop import EngineLoop
 from harness.engine.headroom import raise_descriptor_limit
+from harness.media.event_loop import ClosingLoop
 from harness.media.priority import raise_priority
 from harness.model.errors import CallquakeError
 
@@ -49,7 +49,7 @@ def main() -> int:
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     logging.getLogger(__name__).info("open files: %d", raise_descriptor_limit())
-    with asyncio.Runner(loop_factory=EngineLoop) as runner:
+    with asyncio.Runner(loop_factory=ClosingLoop) as runner:
         return runner.run(_run(options.fd))
 
 

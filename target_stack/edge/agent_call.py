@@ -212,6 +212,7 @@ class AgentCall:
                 _log.exception("call %s: the session did not close", self.call_id)
         # It holds us: the collector, which would free both, comes by after hundreds of calls.
         self._session, self.playout.on_speech = None, None
+        self.channel.call_ended()
 
     async def _say_goodbye(self) -> None:
         self.channel.send(rtvi.PeerLeft())

@@ -43,6 +43,10 @@ def library_name() -> str:
         return "callquake"
 
 
+def _end_nothing() -> None:
+    """Take a goodbye that comes late."""
+
+
 class RtviChannel:
     """RTVI with one client; usable before, while and after its channel is open."""
 
@@ -64,6 +68,10 @@ class RtviChannel:
         self._channel = channel
         while self._queued:
             self._transmit(channel, self._queued.popleft())
+
+    def call_ended(self) -> None:
+        """Take note that there is nothing left to end: a client's goodbye is heard no more."""
+        self._on_disconnect = _end_nothing
 
     def send(self, message: rtvi.Message) -> None:
         """Send, queue until the channel opens, or drop when the client is gone or does not read."""

@@ -99,6 +99,13 @@ class Reply:
             await self._speak_as_a_whole()
             return
         try:
+            await self._write_and_speak(history)
+        except asyncio.CancelledError as error:
+            # The group's frame is held by the error, which is held by the frame: the call would wait for the collector.
+            raise error.with_traceback(None)  # noqa: B904 -- the same error
+
+    async def _write_and_speak(self, history: Sequence[Message]) -> None:
+        try:
             async with asyncio.TaskGroup() as stages:
                 stages.create_task(self._write(history))
                 stages.create_task(self._speak())

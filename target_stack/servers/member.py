@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from harness.media.event_loop import ClosingLoop
 from harness.model.errors import CallquakeError
 from harness.protocols.sip.events import Event
 from harness.protocols.sip.user_agent import UserAgent
@@ -202,8 +203,8 @@ def main(arguments: list[str]) -> int:
     descriptor, parent = int(arguments[0]), int(arguments[1])
     die_with_parent(parent)
     yield_to_other_sessions()
-    with contextlib.suppress(KeyboardInterrupt):
-        return asyncio.run(_run(descriptor))
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=ClosingLoop) as runner:
+        return runner.run(_run(descriptor))
     return 0
 
 

@@ -62,6 +62,10 @@ class LineCounts:
             setattr(self, name, getattr(self, name) + value)
 
 
+def _ignored(_digit: Digit) -> None:
+    """Take a digit of a line that is closed."""
+
+
 class RtpLine:
     """`open`, `agree`, then `speak`; `close` at the end. All on the event loop."""
 
@@ -130,6 +134,8 @@ class RtpLine:
         if self._encoder is not None:
             self._encoder.close()
         self._note_losses()
+        # Who hears them holds us.
+        self._on_digit = _ignored
         return self.counts
 
     # --- out -------------------------------------------------------------------------------------------------------

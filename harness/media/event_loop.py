@@ -1,7 +1,7 @@
-"""The engine's event loop: asyncio's own, whose closed connections are gone at once.
+"""asyncio's own event loop, whose closed connections are gone at once.
 
-asyncio's transport keeps a method of its own, and lives on in that circle when it is closed. An engine's collector
-comes by after tens of thousands of objects that stay, which is hours of calls of one or two connections each.
+asyncio's transport keeps a method of its own, and lives on in that circle when it is closed. In a process that serves
+calls the collector comes by after hundreds of them, of one or two connections each.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ class _Transport(_OfAsyncio):  # type: ignore[misc]
         self._read_ready_cb = _nothing
 
 
-class EngineLoop(asyncio.SelectorEventLoop):
-    """For `asyncio.Runner(loop_factory=EngineLoop)`."""
+class ClosingLoop(asyncio.SelectorEventLoop):
+    """For `asyncio.Runner(loop_factory=ClosingLoop)`."""
 
     def _make_socket_transport(self, sock: Any, protocol: Any, waiter: Any = None, **said: Any) -> Any:
         return _Transport(self, sock, protocol, waiter, **said)

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from harness.engine.event_loop import EngineLoop
+from harness.media.event_loop import ClosingLoop
 
 pytestmark = pytest.mark.loopback
 
@@ -44,7 +44,7 @@ def test_a_closed_connection_is_not_left_to_the_collector(who_closes):
     gc.collect()
     gc.disable()
     try:
-        with asyncio.Runner(loop_factory=EngineLoop) as runner:
+        with asyncio.Runner(loop_factory=ClosingLoop) as runner:
             assert runner.run(one_connection(who_closes)) == [None, None]
     finally:
         gc.enable()

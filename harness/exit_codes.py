@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
     NO_DATA = 97
     # The generator could not keep time or lost packets of its own: the numbers must not be believed.
     VOID = 98
-    # At least one threshold failed.
+    # At least one threshold failed, a fault's claim was refuted, a fault was not undone, or a process leaks.
     FAILED = 99
     # The target could not be reached.
     TARGET_UNREACHABLE = 103

@@ -23,7 +23,8 @@ _UNTAKEN_S = 3.0
 _SILENT_S = 30.0
 _POLL_S = 0.2
 _RENEW_S = 2.0
-_OVER = (FaultMoment.STOPPED, FaultMoment.FAILED)
+_WENT_WRONG = (FaultMoment.FAILED, FaultMoment.NOT_UNDONE)
+_OVER = (FaultMoment.STOPPED, *_WENT_WRONG)
 
 
 class _Story:
@@ -118,7 +119,7 @@ def _end(story: _Story, path: Path) -> int:
 
 def _code(story: _Story) -> int:
     last = story.events[-1]
-    if last.event is FaultMoment.FAILED:
+    if last.event in _WENT_WRONG:
         return ExitCode.LOCUST_ERROR
     return ExitCode.PASSED if last.evidence is not None and last.evidence.touched else ExitCode.NO_DATA
 

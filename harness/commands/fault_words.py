@@ -154,6 +154,8 @@ def event_words(event: FaultEvent) -> str:
             return f"{event.fault}: over since {event.at}; {told}.{nothing}"
         case FaultMoment.FAILED:
             return f"{event.fault}: {event.detail}"
+        case FaultMoment.NOT_UNDONE:
+            return f"{event.fault}: not undone: {event.detail}"
         case _:
             return ""
 

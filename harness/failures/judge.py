@@ -14,7 +14,7 @@ from harness.failures.moves import Move, figure, move
 from harness.model.fault import Direction
 from harness.report.analysis import Analysis
 from harness.verdict.thresholds import ThresholdVerdict
-from harness.verdict.verdict import VerdictKind, not_injected
+from harness.verdict.verdict import VerdictKind, not_injected, not_undone
 
 DECLARED: Mapping[Side, VerdictKind] = {OFF: VerdictKind.FAILED, ON: VerdictKind.PASSED}
 _NOTHING = "no run"
@@ -130,8 +130,9 @@ def _side_reasons(run: SideRun) -> list[str]:
     verdict, wanted = run.analysis.verdict, DECLARED[run.side]
     if verdict.kind is not wanted:
         return [f"fix {run.side}: {verdict.kind.value}, declared {wanted.value}: {verdict.deciding}"]
-    # FAILED beats NO DATA: a fault that did nothing can be hidden behind a threshold that failed for another reason.
-    return [f"fix {run.side}: {said}" for said in not_injected(run.analysis.measured)]
+    # A threshold that failed, as it must, can hide a fault that did nothing; one that is not undone fails by itself.
+    measured = run.analysis.measured
+    return [f"fix {run.side}: {said}" for said in (*not_injected(measured), *not_undone(measured))]
 
 
 def _symptom_reasons(symptoms: Sequence[SymptomMove]) -> list[str]:

@@ -31,6 +31,8 @@ class Injector:
             raise FaultError(f"{fault.name}: {_told(error)}") from error
         self._entry: Entry | None = None
         self._is_started = self._is_over = False
+        # Undone, or told that it is not.
+        self._is_settled = False
         self.last = Evidence()
         # What went wrong last; "" = nothing.
         self.failure = ""
@@ -73,8 +75,9 @@ class Injector:
         try:
             self._effect.stop()
         except Exception as error:  # noqa: BLE001 - same
-            self._say(FaultMoment.FAILED, detail=f"not undone: {_told(error)}")
+            self._say(FaultMoment.NOT_UNDONE, detail=_told(error))
             return
+        self._is_settled = True
         self._forget()
 
     def _forget(self) -> None:
@@ -100,17 +103,23 @@ class Injector:
         try:
             self.last = self._effect.stop()
         except Exception as error:  # noqa: BLE001 - it stays in the journal
-            self._say(FaultMoment.FAILED, evidence=self.last, detail=f"not undone: {_told(error)}")
+            self._say(FaultMoment.NOT_UNDONE, evidence=self.last, detail=_told(error))
             return self.last
         self._say(FaultMoment.STOPPED, evidence=self.last, detail=why)
         self._forget()
         return self.last
 
+    def give_up(self, why: str) -> None:
+        """Tell that it is not undone, where nobody knows that it is: a `stop` that somebody else called hangs."""
+        if self._is_started and not self._is_settled:
+            self._say(FaultMoment.NOT_UNDONE, evidence=self.last, detail=why)
+
     def _say(
         self, moment: FaultMoment, *, evidence: Evidence | None = None, detail: str = "", spec: Fault | None = None
     ) -> None:
-        if moment is FaultMoment.FAILED:
+        if moment in {FaultMoment.FAILED, FaultMoment.NOT_UNDONE}:
             self.failure = detail
+        self._is_settled |= moment in {FaultMoment.STOPPED, FaultMoment.NOT_UNDONE}
         self._tell(FaultEvent(self.fault.name, moment, monotonic_ns(), utc_ms(), evidence, detail, spec))
 
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from harness.incidents.incident import About
 from harness.measure.calls import is_error, is_ours
+from harness.measure.injections import Injection
 from harness.measure.windows import Span, holds
 from harness.model.clock import NS_PER_S
 from harness.model.records import CallRecord, Outcome
@@ -112,7 +113,7 @@ class _Builder:
             return "nothing was wrong by the runbook"
         start, end = self._span
         minutes = (end - start) / NS_PER_S / 60
-        is_open = any(alert.ended_ns is None for alert in self._analysis.alerts)
+        is_open = any(alert.ended_ns is None for alert in self._analysis.alerts) or bool(self._not_undone())
         open_words = ", and going on as the run ended" if is_open else ""
         return f"{self._when(start)} -> {self._when(end)} ({minutes:.1f} minutes{open_words})"
 
@@ -131,6 +132,9 @@ class _Builder:
             return False
         begun = call.started_at_ns if call.due_at_ns is None else call.due_at_ns
         return begun < self._span[1] and call.ended_at_ns > self._span[0]
+
+    def _not_undone(self) -> list[Injection]:
+        return [one for one in self._analysis.run.faults if one.not_undone]
 
     # --- timeline --------------------------------------------------------------------------------------------------
 
@@ -177,7 +181,8 @@ class _Builder:
             what = one.injection.evidence.what or "done"
             words = f"Broken on purpose: {fault.name} ({fault.kind}, {one.injection.evidence.touched} {what})."
             showed = f" First seen in {one.onset_by}, {one.onset_s:.0f} s later." if one.onset_s is not None else ""
-            told.append(words + showed)
+            not_undone = f" It was not undone: {one.injection.not_undone}." if one.injection.not_undone else ""
+            told.append(words + showed + not_undone)
         causes = self._analysis.measured.drop_off.by_cause
         if causes:
             told.append("Calls ended by: " + ", ".join(f"{cause} {n}" for cause, n in causes.items()) + ".")
@@ -228,6 +233,11 @@ class _Builder:
 
     def _actions(self) -> list[tuple[str, str, bool]]:
         own = [(action.kind, action.what, action.done) for action in self._about.actions]
+        # Whatever else there is to do: what was let loose on the target may be in force there.
+        broken = [
+            ("short-term", f"Undo the fault {one.fault.name} ({one.fault.kind}): {one.not_undone}", False)
+            for one in self._not_undone()
+        ]
         by_rule = dict.fromkeys(("short-term", alert.rule.action, False) for alert in self._analysis.alerts)
         late = [
             ("monitoring", f"Fault {one.injection.fault.name} raised no alert: add one that would have seen it", False)
@@ -239,4 +249,4 @@ class _Builder:
             for one in self._analysis.timelines
             if one.detected_s is not None and one.detected_s > 120
         ]
-        return [*own, *by_rule, *late, *slow] or [("monitoring", "none: no alert fired", True)]
+        return [*broken, *own, *by_rule, *late, *slow] or [("monitoring", "none: no alert fired", True)]

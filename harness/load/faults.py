@@ -60,6 +60,7 @@ class RunFaults:
         gevent.joinall(self._greenlets, timeout=_END_TIMEOUT_S)
         for injector in self._injectors.values():
             injector.stop(_RUN_ENDED)
+            injector.give_up(f"nothing was heard of its end within {_END_TIMEOUT_S:g} s")
 
     def _carry_out(self, due: Due) -> None:
         if not self._wait_until(due.start_ms):

@@ -16,8 +16,10 @@ class Injection:
     started_at_ns: int | None
     stopped_at_ns: int | None
     evidence: Evidence
-    # Why it could not be started, or reverted; "" = nothing went wrong.
+    # Why it could not be started; "" = it was, or was never due.
     failure: str = ""
+    # Why it may be in force still; "" = it was undone, or there was nothing to undo.
+    not_undone: str = ""
 
     @property
     def is_injected(self) -> bool:
@@ -56,6 +58,7 @@ def _injection(events: Sequence[FaultEvent]) -> Injection | None:
     ended = [event.at_ns for event in events if event.event is FaultMoment.STOPPED]
     evidence = [event.evidence for event in events if event.evidence is not None]
     failures = [event.detail for event in events if event.event is FaultMoment.FAILED]
+    not_undone = [event.detail for event in events if event.event is FaultMoment.NOT_UNDONE]
     return Injection(
         fault=fault,
         started_at_ns=min(started, default=None),
@@ -63,4 +66,5 @@ def _injection(events: Sequence[FaultEvent]) -> Injection | None:
         # What is counted only grows; of those that touched as many, the last one tells the most.
         evidence=max(reversed(evidence), key=lambda told: told.touched, default=_NOTHING),
         failure="; ".join(failures),
+        not_undone="; ".join(not_undone),
     )

@@ -96,8 +96,10 @@ class FaultMoment(StrEnum):
     # What it has done so far.
     EVIDENCE = "evidence"
     STOPPED = "stopped"
-    # It could not be started, or what undoes it did not work.
+    # It could not be started.
     FAILED = "failed"
+    # What undoes it did not work: it may be in force still.
+    NOT_UNDONE = "not_undone"
 
 
 @dataclass(frozen=True, slots=True)

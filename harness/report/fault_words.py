@@ -26,6 +26,8 @@ class FaultRow:
     # "requests delayed 41 (seen 41)", or why it was not injected.
     evidence: str
     is_injected: bool
+    # Why it may be in force still; "" = it was undone.
+    not_undone: str
     # "ttfb_ms p95 up by 1000": what was claimed of it.
     claims: str = ""
 
@@ -44,6 +46,7 @@ def _row(one: Injection, begun_ns: int) -> FaultRow:
         what=_what(one.fault),
         evidence=_evidence(one),
         is_injected=one.is_injected,
+        not_undone=one.not_undone,
         claims=_claims(one.fault),
     )
 
@@ -99,6 +102,7 @@ def faults_json(run: StoredRun) -> list[dict[str, Any]]:
             "injected": one.is_injected,
             "why_not": one.why_not,
             "failure": one.failure,
+            "not_undone": one.not_undone,
             "evidence": {**to_json(one.evidence), "calls": list(one.evidence.calls[:_MOST_CALLS])},
         }
         for one in run.faults

@@ -1,7 +1,8 @@
 """junit.xml as Jenkins and GitLab read it: a test case per threshold and segment, one for generator and data each.
 
-Only a FAILED threshold is a `failure`. NO DATA and VOID are an `error`: the test could not tell, and CI must not go
-green on it.
+What fails the run is a `failure`: a threshold, a refuted claim of a fault, a fault that was not undone, a leak. NO
+DATA and VOID are an `error`: the test could not tell, and CI must not go green on it. A claim that nobody could tell,
+which decides nothing, is `skipped`.
 """
 
 from xml.etree import ElementTree as ET
@@ -14,6 +15,7 @@ from harness.report.audit_words import cases_of
 from harness.verdict.chosen import segment_tags
 from harness.verdict.evaluate import ThresholdResult
 from harness.verdict.thresholds import ThresholdVerdict
+from harness.verdict.timeline import FaultTimeline
 from harness.verdict.verdict import VerdictKind
 
 
@@ -23,7 +25,8 @@ def render(analysis: Analysis) -> bytes:
     suite_name = f"callquake.{info.scenario_name}"
     cases = [
         *(_threshold_case(suite_name, result) for result in analysis.thresholds),
-        *(_fault_case(suite_name, one) for one in analysis.run.faults),
+        *(case for one in analysis.run.faults for case in _fault_cases(suite_name, one)),
+        *(case for one in analysis.timelines for case in _claim_cases(suite_name, one)),
         *_audit_cases(suite_name, analysis),
         _generator_case(suite_name, analysis),
         _data_case(suite_name, analysis),
@@ -32,7 +35,7 @@ def render(analysis: Analysis) -> bytes:
         "tests": str(len(cases)),
         "failures": str(sum(case.find("failure") is not None for case in cases)),
         "errors": str(sum(case.find("error") is not None for case in cases)),
-        "skipped": "0",
+        "skipped": str(sum(case.find("skipped") is not None for case in cases)),
         "time": f"{info.duration_s or 0:.3f}",
     }
     root = ET.Element("testsuites", {"name": "callquake", **counts})
@@ -89,12 +92,31 @@ def _threshold_case(suite: str, result: ThresholdResult) -> ET.Element:
     return case
 
 
-def _fault_case(suite: str, one: Injection) -> ET.Element:
-    """Say whether a fault was injected: an agent that was not broken has withstood nothing."""
-    case = _case(f"{suite}.fault", f"{one.fault.name} ({one.fault.kind}) was injected")
+def _fault_cases(suite: str, one: Injection) -> list[ET.Element]:
+    """Say whether a fault was injected, for an agent that was not broken has withstood nothing, and whether undone."""
+    injected, undone = (
+        _case(f"{suite}.fault", f"{one.fault.name} ({one.fault.kind}) was {done}") for done in ("injected", "undone")
+    )
     if not one.is_injected:
-        _reason(case, "error", "not-injected", f"NO DATA: {one.why_not}")
-    return case
+        _reason(injected, "error", "not-injected", f"NO DATA: {one.why_not}")
+    if one.not_undone:
+        _reason(undone, "failure", "not-undone", one.not_undone)
+    return [injected, undone]
+
+
+def _claim_cases(suite: str, one: FaultTimeline) -> list[ET.Element]:
+    """Return a case for each claim that decides: what a fault must leave alone, and how fast things must heal."""
+    cases = []
+    for claim in one.claims:
+        if not claim.decides:
+            continue
+        case = _case(f"{suite}.fault", f"{one.injection.fault.name}: {claim.words}")
+        if claim.is_kept is None:
+            ET.SubElement(case, "skipped", {"message": _legal(claim.why)})
+        elif not claim.is_kept:
+            _reason(case, "failure", "claim", claim.why)
+        cases.append(case)
+    return cases
 
 
 def _audit_cases(suite: str, analysis: Analysis) -> list[ET.Element]:

@@ -151,6 +151,7 @@ def _faults(analysis: Analysis) -> list[str]:
     for row in fault_rows(analysis.run):
         lines += _wrap(f"{row.name} ({row.kind}) {row.when}: {row.what or 'as it is'}", " " * 7, "  ")
         lines += _wrap(row.evidence, " " * 9, " " * 7)
+        lines += _wrap(f"NOT UNDONE: {row.not_undone}", " " * 9, " " * 7) if row.not_undone else []
     return ["Faults", *lines] if lines else []
 
 

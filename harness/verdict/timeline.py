@@ -61,6 +61,11 @@ class Claim:
     is_kept: bool | None
     why: str
 
+    @property
+    def decides(self) -> bool:
+        """Whether the run fails where it is refuted. A symptom's does not: with the fix on it must not show."""
+        return self.kind != "symptom"
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -111,7 +116,7 @@ def claims_broken(timelines: Iterable[FaultTimeline]) -> list[str]:
         f"fault {one.injection.fault.name}: {claim.words}: {claim.why}"
         for one in timelines
         for claim in one.claims
-        if claim.is_kept is False and claim.kind != "symptom"
+        if claim.is_kept is False and claim.decides
     ]
 
 

@@ -1,8 +1,9 @@
 """The verdict of a run and the line that decided it.
 
 Order: VOID beats FAILED beats NO DATA beats PASSED. A void run's numbers must not be believed, whichever way they
-point. PASSED needs thresholds, all of them passed, and at least one answered turn: a run in which nothing was heard,
-or nothing was asked, proves nothing. An interrupted run keeps its verdict on what it saw, and exits as interrupted.
+point. A fault that is not undone fails the run: it leaves broken what it was let loose on. PASSED needs thresholds,
+all of them passed, and at least one answered turn: a run in which nothing was heard, or nothing was asked, proves
+nothing. An interrupted run keeps its verdict on what it saw, and exits as interrupted.
 """
 
 from collections.abc import Sequence
@@ -89,10 +90,11 @@ def _reasons(
 ) -> tuple[VerdictKind, list[str]]:
     """Return the kind and its reasons, the deciding one first."""
     if run.health.void_reasons:
-        return VerdictKind.VOID, list(run.health.void_reasons)
+        return VerdictKind.VOID, [*run.health.void_reasons, *not_undone(run)]
     failed = [r for r in results if r.verdict is ThresholdVerdict.FAILED]
-    if failed or broken:
-        return VerdictKind.FAILED, [*(_line(r) for r in failed), *broken]
+    refuted = [*(_line(r) for r in failed), *broken, *not_undone(run)]
+    if refuted:
+        return VerdictKind.FAILED, refuted
     missing = [*_nothing_heard(run, status, target), *not_injected(run), *_undecided(results), *untold]
     if missing:
         return VerdictKind.NO_DATA, missing
@@ -118,6 +120,16 @@ def not_injected(run: Measured) -> list[str]:
         f"fault {one.fault.name} ({one.fault.kind}) was not injected: {one.why_not}"
         for one in run.faults
         if not one.is_injected
+    ]
+
+
+def not_undone(run: Measured) -> list[str]:
+    """Return a sentence for each fault that may be in force still, whatever else the run says of the agent."""
+    return [
+        f"fault {one.fault.name} ({one.fault.kind}) was not undone: {one.not_undone}; "
+        "`callquake fault status` says whether it is in force"
+        for one in run.faults
+        if one.not_undone
     ]
 
 

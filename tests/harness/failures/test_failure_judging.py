@@ -1,6 +1,8 @@
 """What two runs prove: figures of records, moves, the outcome of a mode, the command's exit code, the table."""
 
+import dataclasses
 import itertools
+import json
 
 import pytest
 from failure_samples import change_json, write
@@ -14,7 +16,8 @@ from harness.failures.judge import Outcome as Found
 from harness.failures.judge import SideRun, exit_code_of, judge
 from harness.failures.moves import Figure, check_metric, figure, move
 from harness.measure.distribution import Estimate
-from harness.model.fault import Direction
+from harness.model.codec import to_json
+from harness.model.fault import Direction, Evidence, Fault, FaultEvent, FaultMoment, Where
 from harness.model.records import Cause, Outcome
 from harness.report.analysis import analyse
 from harness.report.store import read_run
@@ -83,6 +86,32 @@ def test_anything_else_is_told_and_never_passes(failure, tmp_path, off, on, outc
     assert found.outcome is outcome
     assert any(reason in said for said in found.reasons), found.reasons
     assert exit_code_of([found]) not in (ExitCode.PASSED, ExitCode.INTERRUPTED)
+
+
+def with_fault(run: SideRun, *ends: FaultMoment) -> SideRun:
+    """The same run, of which a fault that did something came to such ends."""
+    spec, at = Fault("dies", "process.kill", Where.INFRASTRUCTURE), 1_000_000 * MS
+    told = [FaultEvent("dies", FaultMoment.STARTED, at, "t", spec=spec)]
+    told += [FaultEvent("dies", end, at + 1, "t", Evidence(1, "processes killed"), "status 3") for end in ends]
+    folder = run.analysis.run.directory
+    (folder / "faults.jsonl").write_text("".join(json.dumps(to_json(event)) + "\n" for event in told))
+    analysis = analyse(read_run(folder))
+    return dataclasses.replace(run, analysis=analysis, code=EXIT[analysis.verdict.kind.value])
+
+
+@pytest.mark.parametrize("broken", [OFF, ON])
+def test_a_fault_that_is_not_undone_is_not_as_declared_on_either_side(failure, tmp_path, broken):
+    """With the fix off the run is to fail, but by its thresholds, and with nothing left broken."""
+    ends = {OFF: FaultMoment.STOPPED, ON: FaultMoment.STOPPED}
+    runs = {OFF: side(tmp_path, "off", failed=4), ON: side(tmp_path, "on")}
+    off, on = (with_fault(runs[name], ends[name]) for name in (OFF, ON))
+    assert judge(failure, off, on).outcome is Found.AS_DECLARED
+    ends[broken] = FaultMoment.NOT_UNDONE
+    off, on = (with_fault(runs[name], ends[name]) for name in (OFF, ON))
+    found = judge(failure, off, on)
+    assert found.outcome is Found.OTHERWISE
+    assert any("fault dies (process.kill) was not undone: status 3" in said for said in found.reasons)
+    assert exit_code_of([found]) is ExitCode.FAILED
 
 
 def test_a_run_that_never_was_is_no_proof(failure, tmp_path):

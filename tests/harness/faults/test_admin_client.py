@@ -76,14 +76,37 @@ def test_an_end_that_undid_it_is_told_as_stopped(bench, kept):
         ((GOOD, 200, 1), "has not said within 0.5 s"),
     ],
 )
-def test_what_is_not_undone_is_told_as_failed_and_stays_in_the_journal(answer, why, bench, kept):
+def test_what_is_not_undone_is_told_as_such_and_stays_in_the_journal(answer, why, bench, kept):
     one = bench()
     kept["DELETE"] = answer
     one.injector.stop()
-    assert one.moments == [FaultMoment.STARTED, FaultMoment.FAILED]
-    assert "not undone" in one.told[-1].detail
+    assert one.moments == [FaultMoment.STARTED, FaultMoment.NOT_UNDONE]
     assert why in one.told[-1].detail
     assert [entry.id for entry in one.journal.entries()] == ["gone"]
+
+
+def test_an_end_that_hangs_elsewhere_is_told_as_not_undone_and_only_then(bench, kept):
+    kept["DELETE"] = (GOOD, 200, 0.4)
+    one = bench()
+    ending = threading.Thread(target=one.injector.stop)
+    ending.start()
+    while one.injector.is_in_force:
+        pass
+    one.injector.stop()
+    one.injector.give_up("nothing was heard of its end within 75 s")
+    assert one.moments == [FaultMoment.STARTED, FaultMoment.NOT_UNDONE]
+    assert one.told[-1].detail == "nothing was heard of its end within 75 s"
+    ending.join()
+
+
+@pytest.mark.parametrize("status", [200, 409, 500])
+def test_what_is_undone_or_was_never_there_is_not_given_up(status, bench, kept):
+    kept["POST"] = (GOOD, status, 0)
+    one = bench()
+    one.injector.stop()
+    told = list(one.told)
+    one.injector.give_up("too late")
+    assert one.told == told
 
 
 def test_a_later_command_says_whether_it_is_undone_now(bench, kept):
@@ -127,7 +150,7 @@ def test_a_target_that_cannot_be_reached_may_have_its_fault_still(bench, kept):
         one.injector._effect._admin = Admin(f"http://127.0.0.1:{server.server_address[1]}")
         one.injector.stop()
         server.shutdown()
-    assert one.moments == [FaultMoment.STARTED, FaultMoment.FAILED]
+    assert one.moments == [FaultMoment.STARTED, FaultMoment.NOT_UNDONE]
     assert "it lapses there 10 s after it was renewed last" in one.told[-1].detail
     assert [entry.id for entry in one.journal.entries()] == ["gone"]
 

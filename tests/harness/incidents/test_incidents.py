@@ -229,6 +229,23 @@ def test_a_fault_that_did_nothing_is_no_cause(tmp_path: Path) -> None:
     assert "Broken on purpose" not in text
 
 
+def test_a_fault_that_is_not_undone_is_the_first_thing_to_do(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    called = [json.loads(line) for line in (run / "calls.jsonl").read_text().splitlines()]
+    begun_ns = min(call["started_at_ns"] for call in called)
+    fault = Fault("gone", "process.kill", Where.INFRASTRUCTURE)
+    told = [
+        FaultEvent("gone", FaultMoment.STARTED, begun_ns, "t", spec=fault),
+        FaultEvent("gone", FaultMoment.NOT_UNDONE, begun_ns + 10**9, "t", Evidence(1, "processes killed"), "status 3"),
+    ]
+    (run / "faults.jsonl").write_text("".join(json.dumps(to_json(event)) + "\n" for event in told))
+    assert main(["incident", "report", str(run)]) == ExitCode.PASSED
+    text = (run / "incident.md").read_text()
+    assert "## Action Items\n\n- [ ] Short-term fix: Undo the fault gone (process.kill): status 3\n" in text
+    assert "It was not undone: status 3." in text
+    assert "going on as the run ended" in text
+
+
 def test_a_run_of_which_nobody_knows_anything_has_a_report_as_well(tmp_path: Path) -> None:
     run, normal = write_run(tmp_path / "run"), write_run(tmp_path / "normal")
     assert main(["incident", "report", str(run), "--normal", str(normal)]) == ExitCode.PASSED

@@ -1,12 +1,15 @@
 """The verdict's precedence, and that a run without data never passes."""
 
+import dataclasses
 from importlib.resources import files
 
 import pytest
 from run_records import make_call, make_health, make_turn
 
 from harness.exit_codes import ExitCode
+from harness.measure.injections import Injection
 from harness.measure.run import Measured, measure
+from harness.model.fault import Evidence, Fault, Where
 from harness.model.records import HealthSample
 from harness.verdict import runbook
 from harness.verdict.evaluate import evaluate
@@ -49,6 +52,26 @@ def test_precedence(
 ) -> None:
     verdict = _decide(_run(ANSWERED, health), *texts)
     assert (verdict.kind, verdict.exit_code) == (kind, exit_code)
+
+
+@pytest.mark.parametrize(
+    ("texts", "status", "exit_code", "deciding"),
+    [
+        ((PASS,), RunStatus.FINISHED, ExitCode.FAILED, "fault dies (process.kill) was not undone: status 3"),
+        ((PASS, UNKNOWN), RunStatus.FINISHED, ExitCode.FAILED, "fault dies (process.kill) was not undone: status 3"),
+        ((FAIL,), RunStatus.FINISHED, ExitCode.FAILED, FAIL),
+        ((PASS,), RunStatus.INTERRUPTED, ExitCode.INTERRUPTED, "fault dies (process.kill) was not undone: status 3"),
+    ],
+)
+def test_a_fault_that_is_not_undone_fails_whatever_the_thresholds_say(
+    texts: tuple[str, ...], status: RunStatus, exit_code: ExitCode, deciding: str
+) -> None:
+    fault = Fault("dies", "process.kill", Where.INFRASTRUCTURE)
+    broken = Injection(fault, 1, None, Evidence(1, "processes killed"), not_undone="status 3")
+    verdict = _decide(dataclasses.replace(_run(ANSWERED), faults=[broken]), *texts, status=status)
+    assert (verdict.kind, verdict.exit_code) == (VerdictKind.FAILED, exit_code)
+    assert verdict.deciding.startswith(deciding)
+    assert any("was not undone" in reason for reason in verdict.reasons)
 
 
 def test_the_deciding_line_names_the_threshold_and_its_number() -> None:

@@ -108,7 +108,7 @@ class FaultDesk:
         """Take note that a call is connected."""
         for fault in self._faults.values():
             if takes_in(fault, call.plan) and not self._work(fault).join(fault.name, call):
-                self._spawn(self._until_done(partial(self._work(fault).join, fault.name, call)))
+                self._spawn(self._until_done(call, partial(self._work(fault).join, fault.name, call)))
 
     def over(self, call_id: str) -> None:
         """Take note that a call has ended."""
@@ -136,7 +136,7 @@ class FaultDesk:
             if n % _AT_ONCE == 0:
                 await asyncio.sleep(0)
             if fault.name in self._faults and takes_in(fault, call.plan):
-                await self._until_done(partial(work.join, fault.name, call))
+                await self._until_done(call, partial(work.join, fault.name, call))
         self._tell(fault.name, work.evidence(fault.name), False)
 
     async def _take_off_all(self, fault: Fault) -> None:
@@ -144,11 +144,13 @@ class FaultDesk:
         for n, call in enumerate(list(self._calls.values())):
             if n % _AT_ONCE == 0:
                 await asyncio.sleep(0)
-            await self._until_done(partial(work.leave, fault.name, call))
+            await self._until_done(call, partial(work.leave, fault.name, call))
         self._tell(fault.name, work.end(fault.name), True)
 
-    async def _until_done(self, ask: Callable[[], bool]) -> None:
-        while not ask():  # noqa: ASYNC110 - the loop, a thread of its own, rings no bell for this
+    async def _until_done(self, call: Call, ask: Callable[[], bool]) -> None:
+        """Ask until it is done, or the call is over: that one has nothing left to be asked about."""
+        # The loop, a thread of its own, rings no bell for this.
+        while self._calls.get(call.plan.call_id) is call and not ask():  # noqa: ASYNC110
             await asyncio.sleep(_BUSY_S)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -4,6 +4,7 @@ Only an agent that says in its /healthz that it is ours is asked; no other is po
 """
 
 import contextlib
+import http.client
 import json
 import math
 import threading
@@ -77,7 +78,7 @@ class TargetPoll:
         reader = MetricsReader()
         while True:
             # An agent that does not answer tells nothing: not measured.
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
                 with urllib.request.urlopen(self._url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (a target's origin)
                     text = answer.read(_MOST_BYTES).decode("utf-8", "replace")
                 rows = [json.dumps(to_json(sample)) + "\n" for sample in reader.read(text, monotonic_ns())]

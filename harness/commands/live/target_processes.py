@@ -5,6 +5,7 @@ the same; `calls`, `tasks` and `started_at` (Unix seconds) may be missing. `ende
 and pid of those that did not die but were drained or stopped.
 """
 
+import http.client
 import json
 import math
 import urllib.request
@@ -57,7 +58,7 @@ class TargetProcesses:
         try:
             with urllib.request.urlopen(f"{origin}/healthz", timeout=_TIMEOUT_S) as answer:  # noqa: S310 (a target's origin)
                 health = json.loads(answer.read(_MOST_BYTES))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             # What they say of themselves is not known now; the system's word still is.
             last = [Known(one.name, one.pid, one.started_at) for one in self._last.get(origin, ())]
             return last or self._without(f"{origin}/healthz: {getattr(error, 'reason', None) or error}")
@@ -107,9 +108,12 @@ def _named(block: ProcessBlock, folder: Path) -> Known:
         return Known(block.name, block.pid)
     path = folder / (block.pid_file or "")
     try:
-        return Known(block.name, int(path.read_text(encoding="ascii")))
+        pid = int(path.read_text(encoding="ascii"))
     except (OSError, ValueError) as error:
         return Known(block.name, 0, why=f"{path}: no process number in it: {error}")
+    if pid < 2:
+        return Known(block.name, 0, why=f"{path}: no process number in it: got {pid}; legal: 2 and up")
+    return Known(block.name, pid)
 
 
 def from_option(words: Sequence[str]) -> list[ProcessBlock]:

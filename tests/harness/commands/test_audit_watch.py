@@ -3,14 +3,17 @@
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from harness.commands.live.audit_watch import AuditWatch
 from harness.commands.live.process_readings import OwnProcesses, read_process
+from harness.commands.live.target_poll import TARGET_FILE, TargetPoll
 from harness.commands.live.target_processes import TargetProcesses, from_option, processes_of
 from harness.measure import leak_audit
 from harness.measure.audit_rows import Check, Load
@@ -118,12 +121,54 @@ def test_an_end_by_order_is_told_once_and_sampled_as_one(tmp_path, monkeypatch):
     assert notes == []
 
 
+NO_HTTP = b"220 mail.test ready\r\n"
+CUT = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{"
+
+
+def answering(*answers):
+    """Listen, and give each connection the next answer; returns the origin."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        for answer in answers:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(4096)
+                peer.sendall(answer)
+        listener.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("answer", [NO_HTTP, CUT])
+def test_an_answer_that_is_no_http_or_breaks_off_is_none(answer, tmp_path):
+    origin = answering(answer)
+    (nobody,) = TargetProcesses([origin], [], tmp_path).now()
+    assert nobody.pid == 0
+    assert nobody.why.startswith(f"{origin}/healthz: ")
+
+
+def test_metrics_that_break_off_are_asked_for_again(tmp_path):
+    page = b"callquake_gpu_utilisation_ratio 0.5\n"
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page)
+    poll = TargetPoll(answering(CUT, NO_HTTP, whole), tmp_path, every_s=0.01)
+    poll.start()
+    deadline = time.monotonic() + 10
+    while not (tmp_path / TARGET_FILE).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    poll.close()
+    assert '"value": 0.5' in (tmp_path / TARGET_FILE).read_text()
+
+
 def test_processes_that_the_user_names(tmp_path):
     (tmp_path / "agent.pid").write_text("4711\n")
     blocks = [ProcessBlock(name="a", pid_file="agent.pid"), ProcessBlock(name="b", pid_file="none.pid")]
     a, b = TargetProcesses([], blocks, tmp_path).now()
     assert a.pid == 4711
     assert (b.pid, "no process number in it" in b.why) == (0, True)
+    (tmp_path / "agent.pid").write_text("-4711\n")
+    assert "got -4711; legal: 2 and up" in TargetProcesses([], blocks[:1], tmp_path).now()[0].why
     (nobody,) = TargetProcesses([], [], tmp_path).now()
     assert "--audit-pid NAME=PID" in nobody.why
     assert [(one.name, one.pid) for one in from_option(["agent=4711", "12"])] == [("agent", 4711), ("pid-12", 12)]

@@ -66,7 +66,6 @@ class EchoLine:
     def start(self) -> None:
         """Begin to echo what comes from now on. Raises GeneratorError where the loop has no room."""
         self._line = self._call.open_line()
-        self._line.clear(self._codec)
         self._call.tap(self._heard)
         self._is_on = True
         self._look_again()

@@ -195,11 +195,12 @@ class MediaCall:
     # --- what is sent in silence -----------------------------------------------------------------------------------
 
     def open_line(self) -> BackgroundLine:
-        """Send what is written into a ring of packets wherever nothing is spoken; returns the ring.
+        """Send what is written into a ring of packets wherever nothing is spoken; returns the ring, full of silence.
 
         Raises GeneratorError where there is no room for one more. It is this call's until `give_back_line`.
         """
         line = self._row.take_line()
+        line.clear(self.spec.codec)
         try:
             self.redirect(replace(self.spec, background=line.clip))
         except GeneratorError:

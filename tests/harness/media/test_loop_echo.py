@@ -9,9 +9,12 @@ from loop_lab import running_loop, spec, until
 
 from harness.corpus.audio import read_pcm
 from harness.corpus.manifest import load_corpus
-from harness.media.clips import encode_clip
+from harness.media.background_line import PACKETS, BackgroundLine, memory_of_a_line
+from harness.media.clips import Clip, encode_clip
 from harness.media.codecs import OPUS, PCMU
 from harness.media.echo_line import EchoLine
+from harness.media.media_call import MediaCall
+from harness.media.payloads import Payloads
 from harness.media.recorder import Recorder
 from harness.media.self_answers import self_answers
 from harness.model.clock import monotonic_ns
@@ -100,3 +103,24 @@ def test_a_ring_is_the_next_calls_when_a_call_is_over():
             other.give_back()
 
     asyncio.run(run())
+
+
+def test_the_loop_is_given_a_ring_of_silence():
+    """It sends from it at once, whatever an earlier call has left there, or nobody yet has written."""
+    sent_first = []
+
+    class Row:
+        def __init__(self):
+            clip = Clip("", Payloads([b"\0"] * PACKETS), -1, -1)
+            self.line = BackgroundLine(clip, np.ones((PACKETS, 2), np.int64), memory_of_a_line())
+
+        def take_line(self):
+            return self.line
+
+        def redirect(self, becomes, _before):
+            lengths = self.line.addresses[:, 1]
+            if becomes.background is self.line.clip:
+                sent_first.extend(bytes(self.line.memory[at, : lengths[at]]) for at in range(PACKETS))
+
+    MediaCall(spec(("127.0.0.1", 9)), Row()).open_line()
+    assert set(sent_first) == {PCMU.silence}

@@ -137,8 +137,9 @@ class Chaos:
             async with one.lock:
                 await one.fault.begin()
         except BaseException:
-            self._in_force.pop(request.id, None)
-            await self._undo(one)
+            # Who has ended it meanwhile undoes it.
+            if self._in_force.pop(request.id, None) is one:
+                await self._undo(one)
             raise
         if self._in_force.get(request.id) is one:
             self._lease(one, request)

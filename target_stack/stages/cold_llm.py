@@ -39,11 +39,14 @@ class ColdLlm:
     async def _woken(self) -> None:
         if self._waking is None:
             self._waking = asyncio.create_task(self._woken_up())
+        waking = self._waking
         try:
             # Who asked first may go; the model is loaded all the same.
-            await asyncio.shield(self._waking)
+            await asyncio.shield(waking)
         except Exception as error:
-            self._waking = None
+            # Another one that waited for it may try again already.
+            if self._waking is waking:
+                self._waking = None
             raise LlmError(f"the language model cannot be loaded: {error or type(error).__name__}") from error
 
     async def _woken_up(self) -> None:

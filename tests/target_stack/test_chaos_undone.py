@@ -188,6 +188,31 @@ def test_a_fault_that_is_still_beginning_is_there_and_ends_after_its_begin():
     assert order == ["begun", "ended"]
 
 
+def test_one_that_is_ended_while_its_begin_fails_is_undone_once():
+    order = []
+
+    class Failing(ChaosFault):
+        async def begin(self):
+            await asyncio.sleep(5)
+            raise ProcessLookupError("gone")
+
+        async def end(self):
+            order.append("ended")
+            await asyncio.sleep(1)
+
+    async def main():
+        chaos = Chaos({"failing": Failing}, now=now_ns)
+        beginning = asyncio.create_task(chaos.begin(request("failing")))
+        await asyncio.sleep(1)
+        ended = await chaos.end("one")
+        with pytest.raises(ProcessLookupError, match="gone"):
+            await beginning
+        return ended["undone"], chaos.states()
+
+    assert run_virtually(main()) == (True, [])
+    assert order == ["ended"]
+
+
 def test_a_model_on_somebody_elses_server_is_not_loaded_anew():
     async def main():
         chaos = new_chaos()

@@ -88,6 +88,21 @@ def test_a_load_that_fails_is_the_requests_error_and_is_tried_again(failure):
     assert asyncio.run(main()) == (False, "well met", 2)
 
 
+def test_those_whose_load_failed_try_again_with_one_load():
+    async def persistent(llm):
+        with pytest.raises(LlmError, match="no memory"):
+            await reply(llm)
+        return await reply(llm)
+
+    async def main():
+        server = Server(LlmServerError("no memory"))
+        server.loaded.set()
+        llm = ColdLlm(ScriptedLlm(["well met"]), server.wake)
+        return await asyncio.gather(*(persistent(llm) for _ in range(3))), server.begun
+
+    assert asyncio.run(main()) == (["well met"] * 3, 2)
+
+
 def test_closing_gives_up_loading():
     async def main():
         server = Server()

@@ -2,9 +2,11 @@
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import yaml
+from pydantic import ValidationError
 
 from harness.commands import run as run_command
 from harness.commands.output import write_text
@@ -14,11 +16,14 @@ from harness.incidents import calls_file, prometheus, render
 from harness.incidents.incident import About, load_about, load_incident
 from harness.incidents.replay import replayed, scenario_of
 from harness.incidents.report import report_of
+from harness.incidents.rows import read_text
 from harness.incidents.write import incident_yaml
 from harness.model.errors import ScenarioError
 from harness.report.analysis import analyse
 from harness.report.store import read_run
+from harness.scenario.loader import problems_of
 from harness.scenario.run_dir import new_run_id
+from harness.scenario.target.block import Target
 
 INCIDENT_FILE = "incident.yaml"
 _IMPORT_EPILOG = """\
@@ -69,7 +74,7 @@ def _add_import(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--duration-column", default="", metavar="NAME", help="how long it was, in seconds")
     parser.add_argument("--status-column", default="", metavar="NAME", help="how it ended")
     parser.add_argument("--caller-column", default="", metavar="NAME", help="what kind of caller; accents select clips")
-    parser.add_argument("--rate", choices=prometheus.UNITS, default="per_second", help="what a range's values are")
+    parser.add_argument("--rate", choices=prometheus.UNITS, help="what a range's values are; default: per_second")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the arrivals drawn from a range")
     parser.add_argument("--force", action="store_true", help="write over an existing incident file")
     parser.set_defaults(call=import_calls)
@@ -104,14 +109,8 @@ def import_calls(options: argparse.Namespace) -> int:
     """Write an incident file; raises ScenarioError."""
     if options.out.exists() and not options.force:
         raise ScenarioError(f"--out: {options.out} exists; legal: a new file, or --force")
-    is_range = options.file.suffix == ".json" and prometheus.is_range(_text(options.file))
-    if is_range:
-        calls = prometheus.read_range(options.file, options.rate, options.seed)
-    else:
-        columns = calls_file.Columns(
-            options.time_column, options.duration_column, options.status_column, options.caller_column
-        )
-        calls = calls_file.read_calls(options.file, columns)
+    _check_target(options.target)
+    calls = _imported(options)
     accents = [str(accent) for accent in load_corpus(None).legal_values()["accent"]]
     title = options.title or options.file.stem.replace("_", " ")
     text = incident_yaml(calls, title=title, source=options.file.name, target=options.target, accents=accents)
@@ -120,6 +119,28 @@ def import_calls(options: argparse.Namespace) -> int:
         print(note, file=sys.stderr)
     print(f"{options.out}: {len(calls.at_s)} calls within {calls.at_s[-1]:.0f} s; callquake replay {options.out}")
     return ExitCode.PASSED
+
+
+def _imported(options: argparse.Namespace) -> calls_file.ImportedCalls:
+    columns = calls_file.Columns(
+        options.time_column, options.duration_column, options.status_column, options.caller_column
+    )
+    named = next((f"--{part.name}-column" for part in fields(columns) if getattr(columns, part.name)), None)
+    if prometheus.is_answer(read_text(options.file)):
+        if named is not None:
+            raise ScenarioError(f"{named}: {options.file} is Prometheus' answer and has no columns; legal: --rate")
+        return prometheus.read_range(options.file, options.rate or prometheus.UNITS[0], options.seed)
+    if options.rate is not None:
+        raise ScenarioError(f"--rate: {options.file} is a file of calls, no answer of Prometheus; legal: leave it out")
+    return calls_file.read_calls(options.file, columns)
+
+
+def _check_target(url: str) -> None:
+    try:
+        Target.model_validate({"url": url}, context={"environ": None, "folder": Path()})
+    except ValidationError as error:
+        said = [one.removeprefix("url: ") for one in problems_of(error)]
+        raise ScenarioError("\n".join(f"--target: {one}" for one in said)) from None
 
 
 def _text(path: Path) -> str:

@@ -6,18 +6,17 @@ refused.
 """
 
 import contextlib
-import csv
-import io
-import json
+import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
+from harness.incidents.rows import Row, read_text, rows_of
 from harness.model.errors import ScenarioError
 
 TIME_NAMES = (
@@ -40,12 +39,11 @@ _FORMATS = (
     "%d.%m.%Y %H:%M:%S",
 )
 _SHOWN = 5
-_LONGEST_S = 86_400.0
+# What the last, the last but one and the one before of H:M:S are in seconds.
+_CLOCK = (1, 60, 3_600)
+LONGEST_S = 86_400.0
 # Larger numbers are milliseconds, microseconds or nanoseconds since 1970.
 _SECONDS_END = 1e11
-
-
-Row = tuple[int, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,52 +81,11 @@ def read_calls(path: Path, columns: Columns = Columns(), tolerance: float = 0.5)
 
     A file of which more than `tolerance` of the rows cannot be read is refused.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path}: cannot read the calls: {error}") from error
-    rows = list(_json_rows(path, text) if _is_json(text) else _csv_rows(path, text))
-    if not rows:
-        raise ScenarioError(f"{path}: no calls; legal: a CSV file with a header, or one JSON object a line")
-    return _calls(path, rows, columns, tolerance)
-
-
-def _is_json(text: str) -> bool:
-    return text.lstrip()[:1] in {"{", "["}
-
-
-def _json_rows(path: Path, text: str) -> Iterator[Row]:
-    if text.lstrip().startswith("["):
-        try:
-            rows = json.loads(text)
-        except ValueError as error:
-            raise ScenarioError(f"{path}: not JSON: {error}") from None
-        yield from ((i, row) for i, row in enumerate(rows, 1) if isinstance(row, dict))
-        return
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                row = {}
-            yield number, row if isinstance(row, dict) else {}
-
-
-def _csv_rows(path: Path, text: str) -> Iterator[Row]:
-    head = text[:20_000]
-    try:
-        dialect: Any = csv.Sniffer().sniff(head.splitlines()[0] if head else "", delimiters=",;\t|")
-    except csv.Error:
-        dialect = csv.excel
-    reader = csv.DictReader(io.StringIO(text), dialect=dialect)
-    if not reader.fieldnames:
-        raise ScenarioError(f"{path}: no header line; legal: the names of the columns in the first line")
-    for row in reader:
-        yield reader.line_num, row
+    return _calls(path, rows_of(path, read_text(path)), columns, tolerance)
 
 
 def _calls(path: Path, rows: Sequence[Row], wanted: Columns, tolerance: float) -> ImportedCalls:
-    names = list(dict.fromkeys(key for _, row in rows[:50] for key in row if isinstance(key, str)))
+    names = list(dict.fromkeys(key for row in rows[:50] for key in row.values if isinstance(key, str)))
     columns = Columns(
         time=_column(path, names, wanted.time, TIME_NAMES, "--time-column") or "",
         duration=_column(path, names, wanted.duration, DURATION_NAMES, "--duration-column") or "",
@@ -136,51 +93,83 @@ def _calls(path: Path, rows: Sequence[Row], wanted: Columns, tolerance: float) -
         caller=_column(path, names, wanted.caller, CALLER_NAMES, "--caller-column") or "",
     )
     if not columns.time:
-        raise ScenarioError(f"{path}: no column with the time of a call; name it by --time-column: {', '.join(names)}")
+        raise ScenarioError(
+            f"{path}: no column with the time of a call; name it by --time-column: {', '.join(names) or 'there are none'}"
+        )
     times: list[tuple[float, bool]] = []
     bad: list[str] = []
-    durations: list[float] = []
+    lengths = _Lengths(path, columns.duration)
     statuses, callers = Counter[str](), Counter[str]()
-    for number, row in rows:
-        at = parse_time(row.get(columns.time))
+    for row in rows:
+        at = parse_time(row.values.get(columns.time))
         if at is None:
-            bad.append(f"{path.name}:{number}: {columns.time} {str(row.get(columns.time))[:40]!r} is no time")
+            told = row.why_not or f"{columns.time} {str(row.values.get(columns.time, ''))[:40]!r} is no time"
+            bad.append(f"{path.name}:{row.number}: {told}")
             continue
         times.append(at)
-        _note(row, columns, durations, statuses, callers)
+        lengths.add(row)
+        _count(row.values, columns.status, statuses, str.lower)
+        _count(row.values, columns.caller, callers, str)
     if not times or len(bad) > tolerance * len(rows):
         shown = "\n".join(bad[:_SHOWN])
         raise ScenarioError(f"{path}: {len(bad)} of {len(rows)} rows have no time that can be read\n{shown}")
     first = min(at for at, _ in times)
     at_s = sorted(round(at - first, 3) for at, _ in times)
-    if at_s[-1] > _LONGEST_S:
+    if at_s[-1] > LONGEST_S:
         raise ScenarioError(f"{path}: calls over {at_s[-1] / 3600:.0f} hours; legal: a day at most, cut the file")
     notes = [f"{len(bad)} of {len(rows)} rows had no time that could be read: {'; '.join(bad[:_SHOWN])}"] if bad else []
+    notes += lengths.notes(len(times))
     is_dated = all(flag for _, flag in times)
     began = datetime.fromtimestamp(first, UTC) if is_dated else None
-    return ImportedCalls(at_s, began, durations, statuses, callers, columns, len(rows), notes)
+    return ImportedCalls(at_s, began, lengths.found, statuses, callers, columns, len(rows), notes)
 
 
-def _note(
-    row: Mapping[str, Any],
-    columns: Columns,
-    durations: list[float],
-    statuses: Counter[str],
-    callers: Counter[str],
-) -> None:
-    if columns.duration:
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            durations.append(float(row[columns.duration]))
-    if columns.status and row.get(columns.status):
-        statuses[str(row[columns.status]).strip().lower()] += 1
-    if columns.caller and row.get(columns.caller):
-        callers[str(row[columns.caller]).strip()] += 1
+class _Lengths:
+    """Lengths of calls, and the rows whose length cannot be read."""
+
+    def __init__(self, path: Path, column: str) -> None:
+        self._path, self._column = path, column
+        self.found: list[float] = []
+        self._bad: list[str] = []
+
+    def add(self, row: Row) -> None:
+        """Take in one row; one that tells no length is none the worse."""
+        text = str(row.values.get(self._column) or "").strip() if self._column else ""
+        length = parse_length(text)
+        if length is not None:
+            self.found.append(length)
+        elif text:
+            self._bad.append(f"{self._path.name}:{row.number}: {self._column} {text[:40]!r} is no length")
+
+    def notes(self, n_rows: int) -> list[str]:
+        """Return a sentence on what could not be read, where there is something."""
+        shown = "; ".join(self._bad[:_SHOWN])
+        return [f"{len(self._bad)} of {n_rows} calls had no length that could be read: {shown}"] if self._bad else []
+
+
+def _count(row: Mapping[str, Any], column: str, into: Counter[str], worded: Callable[[str], str]) -> None:
+    if column and row.get(column):
+        into[worded(str(row[column]).strip())] += 1
+
+
+def parse_length(text: str) -> float | None:
+    """Return the seconds of a length written as seconds, M:S or H:M:S; None where it is none."""
+    parts = text.split(":")
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        return None
+    if len(numbers) > len(_CLOCK) or not all(0 <= number < math.inf for number in numbers):
+        return None
+    return sum(number * unit for number, unit in zip(reversed(numbers), _CLOCK, strict=False))
 
 
 def _column(path: Path, names: Sequence[str], wanted: str, usual: Sequence[str], option: str) -> str | None:
     if wanted:
         if wanted not in names:
-            raise ScenarioError(f"{option}: {path} has no column {wanted!r}; legal: {', '.join(names)}")
+            raise ScenarioError(
+                f"{option}: {path} has no column {wanted!r}; legal: {', '.join(names) or 'there are none'}"
+            )
         return wanted
     by_lower = {name.strip().lower().replace(" ", "_"): name for name in reversed(names)}
     return next((by_lower[name] for name in usual if name in by_lower), None)

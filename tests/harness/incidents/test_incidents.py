@@ -10,7 +10,7 @@ from sample_run import write_run
 
 from harness.cli import main
 from harness.exit_codes import ExitCode
-from harness.incidents.calls_file import Columns, parse_time, read_calls
+from harness.incidents.calls_file import Columns, parse_length, parse_time, read_calls
 from harness.incidents.incident import load_incident
 from harness.incidents.prometheus import read_range
 from harness.incidents.replay import replayed, scaled, scenario_of
@@ -108,6 +108,99 @@ def test_files_that_are_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         read_calls(path)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("start\n5\nBüro\n".encode("latin-1"), "calls.csv:3: no UTF-8 text; legal: UTF-8"),
+        (b'{"start": 5\n{"start": 6\n', "calls.csv:1: no JSON: "),
+        (b'start\n5\n"6' + b"x" * 200_000, "calls.csv:3: no CSV: field larger than"),
+    ],
+)
+def test_a_file_in_no_form_that_is_known_is_refused_with_its_line(tmp_path: Path, raw: bytes, words: str) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_bytes(raw)
+    with pytest.raises(ScenarioError) as caught:
+        read_calls(path)
+    assert words in str(caught.value)
+
+
+def test_a_spreadsheet_s_utf16_is_read_and_a_torn_line_told_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_bytes("start;queue\n5;Büro\n7;Büro\n".encode("utf-16"))
+    calls = read_calls(path)
+    assert (calls.at_s, calls.callers["Büro"]) == ([0.0, 2.0], 2)
+    path.write_text('{"start": 5}\n{"start": 6}\n{"sta\n[1]\n')
+    (note,) = read_calls(path).notes
+    assert "calls.csv:3: no JSON: Unterminated string" in note
+    assert "calls.csv:4: no JSON object" in note
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90.0), ("1:30", 90.0), ("00:01:30", 90.0), ("1:30.5", 90.5), ("0", 0.0),
+     ("long", None), ("-3", None), ("", None), ("nan", None), ("1:2:3:4", None), ("1:-30", None)],
+)  # fmt: skip
+def test_lengths_in_every_usual_form(text: str, seconds: float | None) -> None:
+    assert parse_length(text) == seconds
+
+
+def test_a_length_that_cannot_be_read_is_told_and_the_call_kept(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text("start,billsec\n0,00:01:00\n1,long\n2,\n3,-5\n")
+    calls = read_calls(path)
+    assert (calls.at_s, calls.durations_s) == ([0.0, 1.0, 2.0, 3.0], [60.0])
+    assert calls.notes == [
+        "2 of 4 calls had no length that could be read: "
+        "calls.csv:3: billsec 'long' is no length; calls.csv:5: billsec '-5' is no length"
+    ]
+
+
+def prometheus_of(*series: list[list[object]], **data: object) -> str:
+    result = [{"metric": {}, "values": values} for values in series]
+    return json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result, **data}})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"status": "error", "errorType": "bad_data", "error": "parse error"}', "an error: bad_data: parse error"),
+        (prometheus_of(), "the query found no series"),
+        (prometheus_of([[1, "1"]], resultType="vector"), "data.resultType: got 'vector'; legal: matrix"),
+        (prometheus_of(result=[{"value": [1, "1"]}]), "data.result[0].values: missing"),
+        (prometheus_of([[1, "1"], [2, "x"]]), "data.result[0].values[1]: got [2, 'x']; legal: [instant, value]"),
+        (prometheus_of([[1, "+Inf"], [2, "1"]]), "data.result[0].values[0]: got [1, '+Inf']; legal: finite"),
+        (prometheus_of([[1, "1e9"], [60, "1"]]), "calls; legal: 1,000,000 at most; is --rate per_second"),
+        (prometheus_of([[1, "1"], [200_000, "1"]]), "a range of 56 hours; legal: a day at most"),
+        (prometheus_of([[1, "1"]]), "no series with two samples"),
+    ],
+)
+def test_answers_of_prometheus_that_are_refused(
+    tmp_path: Path, text: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "range.json"
+    path.write_text(text)
+    code = main(["incident", "import", str(path), "--out", str(tmp_path / "out.yaml")])
+    assert (code, words in capsys.readouterr().err) == (ExitCode.BAD_SCENARIO, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "option", "words"),
+    [
+        ("start\n5\n", ("--rate", "counter"), "--rate: "),
+        (prometheus_of([[1, "1"], [60, "1"]]), ("--time-column", "start"), "--time-column: "),
+        ("start\n5\n", ("--target", "foo"), "--target: got 'foo'; legal: "),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    tmp_path: Path, text: str, option: tuple[str, str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "calls.any", tmp_path / "out.yaml"
+    path.write_text(text)
+    assert main(["incident", "import", str(path), "--out", str(out), *option]) == ExitCode.BAD_SCENARIO
+    assert capsys.readouterr().err.startswith(words)
+    assert not out.exists()
 
 
 def test_a_prometheus_range_gives_its_rates_back(tmp_path: Path) -> None:

@@ -24,8 +24,10 @@ class Alert:
     rule: Rule
     # "accent:british" of a rule by accent, else "".
     segment: str
-    # When the condition began to hold, and when it had held for long enough.
+    # When the condition began to hold: within the stretch from here to `shown_ns`, at whose end it could be seen.
     began_ns: float
+    shown_ns: float
+    # When it had held for long enough.
     fired_ns: float
     # None = it held to the end of what was seen.
     ended_ns: float | None
@@ -59,6 +61,7 @@ def _alert(rule: Rule, segment: str, breach: Breach, needed_ns: float) -> Alert:
         rule=rule,
         segment=segment,
         began_ns=breach.start_ns,
+        shown_ns=breach.first_ns,
         fired_ns=min(breach.end_ns, max(breach.first_ns, breach.start_ns + needed_ns)),
         ended_ns=None if breach.is_open else breach.end_ns,
         worst=breach.worst,

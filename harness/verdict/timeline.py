@@ -29,8 +29,8 @@ from harness.verdict.readings import figure_of, is_measured, readings_of
 STEADY = ("ttfb_ms p50", "ttfb_ms p95", "response_ratio", "setup_ms p95", "wer", "drop_off", "error_rate")
 # A symptom is looked for over stretches of so long.
 _OVER_NS = 10 * NS_PER_S
-# What begins so much before a fault is told of, was there before it.
-_SLACK_NS = 2 * NS_PER_S
+# What shows so much before a fault is told of, was there before it.
+_SLACK_NS = NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +141,7 @@ class _Fault:
     def timeline(self) -> FaultTimeline:
         shown = self._showing()
         first = min(shown, key=lambda one: one.breach_start_ns, default=None)
-        seen = [a for a in self._alerts if a.began_ns >= self._start - _SLACK_NS and self._is_ours(a.began_ns)]
-        alarm = min(seen, key=lambda a: a.fired_ns, default=None)
+        alarm = min(self._own_alerts(), key=lambda a: a.fired_ns, default=None)
         recovered = self._recovery(shown)
         is_open = any(one.is_open for one in shown)
         return FaultTimeline(
@@ -165,6 +164,10 @@ class _Fault:
     def _is_ours(self, at_ns: float) -> bool:
         """Return whether what began then may be of this fault: until it ends, or has had time to show."""
         return self._end is None or at_ns <= self._end + _OVER_NS
+
+    def _own_alerts(self) -> list[Alert]:
+        # A stretch of ten seconds that the fault began in the middle of is the fault's, and begins before it.
+        return [a for a in self._alerts if a.shown_ns >= self._start - _SLACK_NS and self._is_ours(a.began_ns)]
 
     # --- steady state ----------------------------------------------------------------------------------------------
 
@@ -190,8 +193,7 @@ class _Fault:
         if not symptoms:
             return [
                 _Showing(a.title, a.began_ns, a.ended_ns if a.ended_ns is not None else a.fired_ns, a.ended_ns is None)
-                for a in self._alerts
-                if a.began_ns >= self._start - _SLACK_NS and self._is_ours(a.began_ns)
+                for a in self._own_alerts()
             ]
         return [
             _Showing(symptom.metric, breach.start_ns, breach.end_ns, breach.is_open)

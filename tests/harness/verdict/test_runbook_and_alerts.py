@@ -46,8 +46,9 @@ def run(slow: tuple[int, int] = (0, 0), lost: tuple[int, int] = (0, 0), **fields
     return measure(calls(lost), turns(slow), [make_health()], first_due_ns=1_000 * S, **fields)
 
 
-def fault(**fields: Any) -> Injection:
-    return Injection(Fault("tts", "stage.delay", Where.TARGET, **fields), 1_100 * S, 1_150 * S, Evidence(touched=9))
+def fault(begins_s: int = 100, **fields: Any) -> Injection:
+    kind = Fault("tts", "stage.delay", Where.TARGET, **fields)
+    return Injection(kind, (1_000 + begins_s) * S, 1_150 * S, Evidence(touched=9))
 
 
 def test_the_shipped_runbook_has_the_seeds_triggers_bands_and_stages() -> None:
@@ -172,6 +173,24 @@ def test_a_turn_that_the_fault_met_unanswered_is_neither_before_it_nor_during_it
     assert (row.before.n, row.during.n) == (100, 50)
     assert row.before.estimate is not None
     assert row.before.estimate.value == 300
+
+
+@pytest.mark.parametrize("begins_s", range(100, 110))
+def test_a_fault_is_detected_wherever_it_begins_in_a_stretch_of_its_rule(begins_s: int) -> None:
+    # A window of 60 s moves by 10 s; calls end 20 s after they begin.
+    rule = "triggers:\n  - {name: errors, when: error_rate > 0.01 over 60s, severity: P1, action: Page}\n"
+    measured = run(faults=[fault(begins_s)], lost=(begins_s - 19, begins_s))
+    (one,) = timelines_of(measured, alerts_of(parse_runbook(rule).rules, measured))
+    assert one.detected_by == "errors"
+    assert one.detected_s is not None
+    assert 0 <= one.detected_s <= 10
+
+
+def test_an_alert_from_before_a_fault_is_not_of_it() -> None:
+    rule = "triggers:\n  - {name: errors, when: error_rate > 0.01 over 60s, severity: P1, action: Page}\n"
+    measured = run(faults=[fault(125)], lost=(80, 120))
+    (one,) = timelines_of(measured, alerts_of(parse_runbook(rule).rules, measured))
+    assert one.detected_s is None
 
 
 def test_a_fault_that_does_not_show_says_so_and_breaks_nothing() -> None:

@@ -93,9 +93,8 @@ def _calls(path: Path, rows: Sequence[Row], wanted: Columns, tolerance: float) -
         caller=_column(path, names, wanted.caller, CALLER_NAMES, "--caller-column") or "",
     )
     if not columns.time:
-        raise ScenarioError(
-            f"{path}: no column with the time of a call; name it by --time-column: {', '.join(names) or 'there are none'}"
-        )
+        there = ", ".join(names) or "there are none"
+        raise ScenarioError(f"{path}: no column with the time of a call; name it by --time-column: {there}")
     times: list[tuple[float, bool]] = []
     bad: list[str] = []
     lengths = _Lengths(path, columns.duration)

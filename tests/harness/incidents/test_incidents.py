@@ -151,10 +151,8 @@ def test_a_length_that_cannot_be_read_is_told_and_the_call_kept(tmp_path: Path) 
     path.write_text("start,billsec\n0,00:01:00\n1,long\n2,\n3,-5\n")
     calls = read_calls(path)
     assert (calls.at_s, calls.durations_s) == ([0.0, 1.0, 2.0, 3.0], [60.0])
-    assert calls.notes == [
-        "2 of 4 calls had no length that could be read: "
-        "calls.csv:3: billsec 'long' is no length; calls.csv:5: billsec '-5' is no length"
-    ]
+    bad = "calls.csv:3: billsec 'long' is no length; calls.csv:5: billsec '-5' is no length"
+    assert calls.notes == [f"2 of 4 calls had no length that could be read: {bad}"]
 
 
 def prometheus_of(*series: list[list[object]], **data: object) -> str:

@@ -189,7 +189,7 @@ class IceAgent:
             port.owners.pop(self.ufrag.encode(), None)
         if self.selected is not None:
             self._forget_check(self.selected)
-            self.selected.port = DeafPort(self.selected.port.address)
+            self.selected.port = DeafPort(self.selected.port)
 
     # --- pairs ---------------------------------------------------------------------------------------------------
 

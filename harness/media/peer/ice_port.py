@@ -142,9 +142,10 @@ class IcePort(Port):
 class DeafPort(Port):
     """Stands for a port from which nothing is to leave any more."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, instead_of: Port) -> None:
         super().__init__()
-        self.address = address
+        self.instead_of = instead_of
+        self.address = instead_of.address
 
     def send(self, data: bytes, to: Address) -> None:
         """Send nothing."""

@@ -10,7 +10,7 @@ from harness.media.peer.connected import DtlsError, IceError, PeerMedia, SetupEr
 from harness.media.peer.dtls import DtlsIdentity, DtlsSession, SrtpKeys
 from harness.media.peer.gathering import Gathered
 from harness.media.peer.ice import IceAgent, Pair
-from harness.media.peer.ice_port import MediaPath, Port
+from harness.media.peer.ice_port import DeafPort, MediaPath, Port
 from harness.media.peer.relay_port import RelayPort
 from harness.media.timers import Timers
 from harness.protocols.webrtc_sdp import Section, Transport
@@ -74,9 +74,12 @@ class PeerLink:
 
     @property
     def relay(self) -> RelayPort | None:
-        """What the selected pair is relayed by, None when nothing does."""
+        """What the selected pair is relayed by, None when nothing does; of one that has vanished, what it was by."""
         pair = self.ice.selected
-        return pair.port if pair is not None and isinstance(pair.port, RelayPort) else None
+        port = None if pair is None else pair.port
+        if isinstance(port, DeafPort):
+            port = port.instead_of
+        return port if isinstance(port, RelayPort) else None
 
     def local(self, setup: str) -> Transport:
         """Return what our SDP says of this transport."""

@@ -5,6 +5,8 @@ import types
 
 import pytest
 
+from harness.media.peer.ice import Pair
+from harness.media.peer.link import PeerLink
 from harness.media.peer.relay_carrier import RelayError
 from harness.media.peer.relay_port import RelayPort
 from harness.protocols.turn_events import Bound, Lost, PeerRefused
@@ -88,3 +90,19 @@ def test_who_asks_after_the_server_has_said_no_is_told_at_once(event):
 def test_the_refusal_of_another_peer_is_no_matter():
     refused = PeerRefused(("192.0.2.2", 4000), "forbids 192.0.2.2")
     assert path_after(refused, 0x4000, is_asked_late=True) == 0x4000
+
+
+def test_a_caller_that_has_vanished_was_relayed_all_the_same():
+    class Carrier(ScriptedCarrier):
+        def send(self, frame):
+            raise AssertionError(f"{frame} left")
+
+    async def main():
+        link = PeerLink(types.SimpleNamespace(timers=None), (), is_controlling=True, on_closed=None)
+        relay = RelayPort("turn:r", ScriptedClient(None, 1), Carrier(), types.SimpleNamespace(), lambda _: None)
+        link.ice.selected = Pair(relay, PEER, "host", 1, relay.kind)
+        link.vanish()
+        link.ice.selected.port.send(b"any more", PEER)
+        return link.relay is relay
+
+    assert asyncio.run(main())

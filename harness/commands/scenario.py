@@ -12,11 +12,12 @@ import yaml
 from harness.exit_codes import ExitCode
 from harness.failures.failure_file import OFF, is_failure, load_failure
 from harness.failures.prepared import prepared_sides
-from harness.incidents.incident import is_incident, load_incident
+from harness.incidents.incident import is_incident, lines_of, load_incident, source_of
 from harness.incidents.replay import scenario_of
 from harness.model.errors import ScenarioError
 from harness.scenario.check import Prepared, prepare
 from harness.scenario.loader import load_scenario
+from harness.scenario.made_of import at_source
 from harness.scenario.schema import json_schema
 
 # Enough to show the mix; planning every call of a soak would take seconds.
@@ -49,7 +50,8 @@ def _prepare(path: Path, corpus: Path | None) -> Prepared:
         try:
             return prepare(made, corpus_dir=corpus)
         except ScenarioError as error:
-            raise ScenarioError(str(error).replace(str(made), f"{path} (as a scenario)")) from error
+            document = lines_of(path.read_text(encoding="utf-8"))
+            raise ScenarioError(at_source(str(error), made, path, document, source_of)) from error
 
 
 def print_hint(prepared: Prepared) -> None:

@@ -32,7 +32,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from harness.failures.moves import check_metric
 from harness.model.errors import ScenarioError
 from harness.scenario import yaml_lines
-from harness.scenario.loader import spell
+from harness.scenario.loader import spell, worded
 from harness.scenario.strict_model import StrictModel
 
 Side = Literal["off", "on"]
@@ -194,18 +194,11 @@ def load_failure(path: Path) -> Failure:
     try:
         file = FailureFile.model_validate(document.value)
     except ValidationError as error:
-        told = [_word(path, document, tuple(e["loc"]), _said(e["type"], e["msg"])) for e in error.errors()]
-        raise ScenarioError("\n".join(told)) from None
+        raise ScenarioError(worded(path, document, error, FailureFile)) from None
     problems = [_word(path, document, place, said) for place, said in _problems(file)]
     if problems:
         raise ScenarioError("\n".join(problems))
     return Failure(path, file)
-
-
-def _said(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "unknown key; docs/failures.md has them all"
-    return "missing; it has no default" if kind == "missing" else message
 
 
 def _word(path: Path, document: yaml_lines.Document, place: tuple[str | int, ...], said: str) -> str:

@@ -2,13 +2,16 @@
 
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import yaml
 
 from harness.failures.failure_file import NOWHERE, SIDES, Failure, Places, Side
 from harness.model.errors import ScenarioError
+from harness.scenario import yaml_lines
 from harness.scenario.check import Prepared, prepare
+from harness.scenario.made_of import at_source
 
 
 def prepared_sides(failure: Failure, corpus: Path | None = None) -> dict[Side, Prepared]:
@@ -22,7 +25,16 @@ def _prepared(failure: Failure, side: Side, folder: Path, corpus: Path | None) -
     try:
         return prepare(path, corpus_dir=corpus)
     except ScenarioError as error:
-        raise ScenarioError(str(error).replace(str(path), f"{failure.path} (fix {side}, as a scenario)")) from error
+        document = yaml_lines.parse(failure.path.read_text(encoding="utf-8"))
+        told = at_source(str(error), path, failure.path, document, partial(_sources, side), f"fix {side}")
+        raise ScenarioError(told) from error
+
+
+def _sources(side: Side, place: yaml_lines.Path) -> list[yaml_lines.Path]:
+    """Return where what stands at a place of one side's scenario may stand in the failure file."""
+    if place == ("target", "url"):
+        return [place]
+    return [(f"fix_{side}", "scenario", *place), ("scenario", *place)]
 
 
 def write_scenario(failure: Failure, side: Side, folder: Path, places: Places) -> Path:

@@ -18,6 +18,7 @@
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -27,10 +28,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.model.errors import ScenarioError
+from harness.scenario import yaml_lines
+from harness.scenario.loader import worded
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Moment(_Strict):
@@ -116,16 +119,37 @@ def load_about(path: Path) -> About:
 
 def _read(path: Path) -> IncidentFile:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        raw = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: cannot read the incident: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ScenarioError(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
+        raise ScenarioError(f"{path}{_why_no_yaml(text, error)}") from error
     try:
         return IncidentFile.model_validate(raw)
     except ValidationError as error:
-        problems = (f"{path}: {'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
-        raise ScenarioError("\n".join(problems)) from None
+        raise ScenarioError(worded(path, lines_of(text), error, IncidentFile)) from None
+
+
+def _why_no_yaml(text: str, error: Exception) -> str:
+    try:
+        yaml_lines.parse(text)
+    except yaml_lines.YamlError as told:
+        return f":{told.line}: {told.message}"
+    return f": not YAML: {' '.join(str(error).split())}"
+
+
+def source_of(place: yaml_lines.Path) -> list[yaml_lines.Path]:
+    """Return where what stands at a place of the scenario stands in the incident."""
+    return [("arrivals", *place[2:]) if place[:2] == ("load", "arrivals") else ("scenario", *place)]
+
+
+def lines_of(text: str) -> yaml_lines.Document:
+    """Return where what stands: for what is wrong only, since an incident may have more calls than a scenario."""
+    try:
+        return yaml_lines.parse(text)
+    except yaml_lines.YamlError:
+        return yaml_lines.Document(None)
 
 
 def is_incident(path: Path) -> bool:
@@ -160,7 +184,10 @@ def _read_times(path: Path) -> list[float]:
         if not text:
             continue
         try:
-            found.append(float(text))
+            at_s = float(text)
         except ValueError:
-            raise ScenarioError(f"{path}:{number}: got {text[:40]!r}; legal: seconds, one call a line") from None
+            at_s = math.nan
+        if not math.isfinite(at_s):
+            raise ScenarioError(f"{path}:{number}: got {text[:40]!r}; legal: seconds, one call a line")
+        found.append(at_s)
     return found

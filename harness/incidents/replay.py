@@ -13,6 +13,8 @@ import yaml
 from harness.incidents.incident import Incident
 from harness.model.errors import ScenarioError
 
+# A scenario file has at most 100,000 values, all its others among them.
+_MOST_CALLS = 95_000
 _GOLDEN = 0.6180339887498949
 # Keys of a fault that are times of the incident, in seconds.
 _FAULT_TIMES = ("start_s", "duration_s")
@@ -54,6 +56,9 @@ def replayed(text: str, speed: float) -> str:
 def _arrivals(incident: Incident, speed: float, scale: float, seed: int) -> dict[str, Any]:
     if incident.at_s is not None:
         times = scaled(incident.at_s, scale, seed)
+        if len(times) > _MOST_CALLS:
+            legal = f"at most {_MOST_CALLS:,} in one replay, by a smaller --scale or a part of the file"
+            raise ScenarioError(f"{incident.path}: arrivals: {len(times):,} calls; legal: {legal}")
         return {"at_s": [round(at / speed, 4) for at in times]}
     stages = []
     for stage in incident.stages or []:
@@ -61,7 +66,8 @@ def _arrivals(incident: Incident, speed: float, scale: float, seed: int) -> dict
         faster = dict(stage)
         if isinstance(length, int | float):
             faster["duration_s"] = length / speed
-        faster["rate_per_minute"] = _times(rate, scale * speed)
+        if rate is not None:
+            faster["rate_per_minute"] = _times(rate, scale * speed)
         stages.append(faster)
     return {"distribution": incident.distribution, "stages": stages}
 

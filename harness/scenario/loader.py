@@ -64,13 +64,14 @@ def load_scenario(
             document.value, context={"environ": environ, "folder": folder or file.parent}
         )
     except ValidationError as error:
-        raise ScenarioError(_word_all(file, document, error.errors())) from error
+        raise ScenarioError(worded(file, document, error)) from error
     return LoadedScenario(scenario, file, document)
 
 
 def problems_of(error: ValidationError) -> list[str]:
     """Word what is wrong with something that came from no file, one problem a text, each with its place."""
-    return [f"{spell(place)}: {message}" for place, message in map(_explain, error.errors())]
+    told = (_explain(one, Scenario) for one in error.errors())
+    return [f"{spell(place)}: {message}" for place, message in told]
 
 
 def _scenarios_beside(file: Path) -> str:
@@ -78,10 +79,11 @@ def _scenarios_beside(file: Path) -> str:
     return f"; in {file.parent}: {', '.join(near)}" if near else ""
 
 
-def _word_all(file: Path, document: yaml_lines.Document, errors: Iterable[ErrorDetails]) -> str:
+def worded(file: Path, document: yaml_lines.Document, error: ValidationError, model: type[BaseModel] = Scenario) -> str:
+    """Word what is wrong with a file that was to be a `model`: a problem a line, in the order of the file's lines."""
     problems = []
-    for error in errors:
-        place, message = _explain(error)
+    for one in error.errors():
+        place, message = _explain(one, model)
         problems.append((document.line_of(place), _word(file, document.line_of(place), place, message)))
     return "\n".join(text for _, text in sorted(problems))
 
@@ -99,12 +101,12 @@ def spell(place: Place) -> str:
     return text
 
 
-def _explain(error: ErrorDetails) -> tuple[Place, str]:
+def _explain(error: ErrorDetails, model: type[BaseModel]) -> tuple[Place, str]:
     place, kind, context = tuple(error["loc"]), error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return place, _unknown_key(place)
+        return place, _unknown_key(place, model)
     if kind == "missing":
-        return place, f"missing; it has no default{_what(place)}"
+        return place, f"missing; it has no default{_what(place, model)}"
     if kind == "value_error":
         return place, str(context["error"])
     if kind == "literal_error":
@@ -113,8 +115,8 @@ def _explain(error: ErrorDetails) -> tuple[Place, str]:
     return place, f"got {_shown(place, error['input'])}; legal: {_legal(kind, context, error['msg'])}"
 
 
-def _unknown_key(place: Place) -> str:
-    names = _names(_model_at(place[:-1]))
+def _unknown_key(place: Place, model: type[BaseModel]) -> str:
+    names = _names(_model_at(place[:-1], model))
     return f"unknown key; legal: {', '.join(names)}{_closest(place[-1], names)}"
 
 
@@ -136,6 +138,7 @@ _WORDS = {
 }
 _TYPES = {
     "float_type": "a number",
+    "float_parsing": "a number",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "bool_type": "true or false",
@@ -153,10 +156,9 @@ def _legal(kind: str, context: dict[str, Any], message: str) -> str:
     return _WORDS[kind].format(**context) if kind in _WORDS else message
 
 
-def _what(place: Place) -> str:
+def _what(place: Place, model: type[BaseModel]) -> str:
     """Return what a missing key is for, from the schema."""
-    model = _model_at(place[:-1])
-    info = next((i for n, i in model.model_fields.items() if (i.alias or n) == place[-1]), None)
+    info = next((i for n, i in _model_at(place[:-1], model).model_fields.items() if (i.alias or n) == place[-1]), None)
     return f": {info.description}" if info is not None and info.description else ""
 
 
@@ -164,9 +166,8 @@ def _names(model: type[BaseModel]) -> list[str]:
     return [info.alias or name for name, info in model.model_fields.items()]
 
 
-def _model_at(place: Place) -> type[BaseModel]:
-    """Return the model whose keys stand at `place`."""
-    model: type[BaseModel] = Scenario
+def _model_at(place: Place, model: type[BaseModel]) -> type[BaseModel]:
+    """Return the model whose keys stand at `place` of a file that is a `model`."""
     is_name = False
     for part in place:
         if isinstance(part, str) and not is_name:

@@ -109,7 +109,19 @@ def test_what_is_wrong_is_told_with_its_place(tmp_path, changes, said):
 
 def test_a_wrong_scenario_is_told_of_the_failure_file(tmp_path):
     path = write(tmp_path, scenario={**FAILURE["scenario"], "thresholds": ["nonsense < 1"]})
-    with pytest.raises(ScenarioError, match=r"one_line\.yaml \(fix off, as a scenario\):\d+: thresholds"):
+    line = path.read_text().splitlines().index("  - nonsense < 1") + 1
+    with pytest.raises(
+        ScenarioError, match=rf"one_line\.yaml:{line}: fix off: scenario\.thresholds\[0\]: threshold 'non"
+    ):
+        prepared_sides(load_failure(path))
+
+
+def test_what_is_wrong_on_one_side_alone_is_told_where_that_side_says_it(tmp_path):
+    path = write(tmp_path, fix_on={"up": [], "scenario": {"limits": {"call_timeout_s": -1}}})
+    line = path.read_text().splitlines().index("      call_timeout_s: -1") + 1
+    with pytest.raises(
+        ScenarioError, match=rf"one_line\.yaml:{line}: fix on: fix_on\.scenario\.limits\.call_timeout_s: got"
+    ):
         prepared_sides(load_failure(path))
 
 

@@ -269,6 +269,48 @@ def test_incidents_that_are_refused(tmp_path: Path, change: tuple[str, str], wor
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "line", "words"),
+    [
+        (("severity: P1", "severity: P7"), "severity: P7", "incident.severity: got 'P7'; legal: P1, P2, P3"),
+        (("severity: P1", "sverity: P1"), "sverity", "incident.sverity: unknown key; legal: title, severity, "),
+        (("response_ratio", "respons"), "- respons", "scenario.thresholds[1]: threshold 'respons >= 0.95'"),
+        (("rate_per_minute: 10, name: b", "rate: 10, name: b"), "rate: 10", "arrivals.stages[2].rate: unknown key"),
+        (("delay_ms: 1500", "delay_ms: -1"), "delay_ms", "scenario.faults[0].parameters.delay_ms: got -1; legal: "),
+        (("at_s: 75", "at_s: .inf"), "at_s: .inf", "incident.timeline[0].at_s: got inf; legal: a finite number"),
+        (("links: [docs/runbook.md]", "links: ["), "timeline:", "not valid YAML: while parsing a flow"),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_line_of_the_incident(
+    tmp_path: Path, change: tuple[str, str], line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.yaml"
+    text = SHIPPED[-1].read_text().replace(*change)
+    path.write_text(text)
+    assert main(["scenario", "check", str(path)]) == ExitCode.BAD_SCENARIO
+    number = next(i for i, one in enumerate(text.splitlines(), 1) if line in one)
+    assert f"{path}:{number}: {words}" in capsys.readouterr().err
+
+
+def test_times_of_calls_beside_the_incident_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "times.csv").write_text("# s\n0.5\nnan\n")
+    path = tmp_path / "bad.yaml"
+    path.write_text("incident: {title: By file}\narrivals: {file: times.csv}\nscenario: {}\n")
+    with pytest.raises(ScenarioError) as caught:
+        load_incident(path)
+    assert str(caught.value) == f"{tmp_path / 'times.csv'}:3: got 'nan'; legal: seconds, one call a line"
+
+
+def test_more_calls_than_a_scenario_holds_are_refused_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "times.csv").write_text("\n".join(map(str, range(96_000))))
+    path = tmp_path / "large.yaml"
+    path.write_text("incident: {title: Large}\narrivals: {file: times.csv}\nscenario: {}\n")
+    incident = load_incident(path)
+    with pytest.raises(ScenarioError, match=r"96,000 calls; legal: at most 95,000 in one replay, by a smaller --scale"):
+        scenario_of(incident)
+    assert len(scenario_of(incident, scale=0.5)["load"]["arrivals"]["at_s"]) == pytest.approx(48_000, abs=10)
+
+
 @pytest.mark.parametrize("option", [("--speed", "0"), ("--scale", "nan"), ("--speed", "-1")])
 def test_speeds_that_cannot_be(option: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(SHIPPED[0]), *option]) == ExitCode.BAD_SCENARIO

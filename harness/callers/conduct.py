@@ -24,6 +24,8 @@ class Conduct:
     # The caller has vanished: nothing of it leaves any more.
     is_gone: bool = False
     counts: Counter[str] = field(default_factory=Counter)
+    # Call-IDs by which its messages are known for its own.
+    minded: list[bytes] = field(default_factory=list)
     _rng: random.Random = field(init=False)
 
     def __post_init__(self) -> None:

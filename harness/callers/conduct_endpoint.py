@@ -31,16 +31,27 @@ class ConductEndpoint(SipEndpoint):
 
     def mind(self, call_id: str, conduct: Conduct) -> None:
         """Have the messages of a call, by its Call-ID, leave as its conduct has them."""
-        self._conducts[call_id.encode()] = conduct
+        key = call_id.encode()
+        self._conducts[key] = conduct
+        conduct.minded.append(key)
 
     def forget(self, call_id: str) -> None:
-        """Let a call's messages leave as they are; those of a vanished caller only when there can be none."""
-        key = call_id.encode()
-        conduct = self._conducts.get(key)
-        if conduct is not None and conduct.is_gone and not self._is_closed:
-            asyncio.get_running_loop().call_later(_FORGET_AFTER_S, self._conducts.pop, key, None)
+        """Let a call's messages leave as they are; those of a vanished caller only when there can be none.
+
+        Those of its earlier INVITEs, too, where it was sent on.
+        """
+        conduct = self._conducts.get(call_id.encode())
+        if conduct is None:
+            return
+        if conduct.is_gone and not self._is_closed:
+            asyncio.get_running_loop().call_later(_FORGET_AFTER_S, self._drop, conduct)
         else:
+            self._drop(conduct)
+
+    def _drop(self, conduct: Conduct) -> None:
+        for key in conduct.minded:
             self._conducts.pop(key, None)
+        conduct.minded.clear()
 
     def _send(self, flow: Flow, data: bytes) -> None:
         conduct = self._conducts.get(_call_id_of(data)) if self._conducts else None

@@ -1,8 +1,12 @@
 """What a caller's conduct makes of its messages, and what it counts of that."""
 
+import asyncio
+
 import pytest
 
+from harness.callers import conduct_endpoint
 from harness.callers.conduct import ACKS_WITHHELD, DELAYED, MALFORMED, WITHHELD, Conduct
+from harness.callers.sip_host import SipHost
 from harness.model.plan import PROPER, Misconduct
 
 pytestmark = pytest.mark.unit
@@ -51,3 +55,23 @@ def test_of_one_that_has_vanished_nothing_leaves():
     assert not conduct.is_proper
     assert left(conduct) is left(conduct, ACK) is None
     assert conduct.counts == {WITHHELD: 2}
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_of_a_caller_that_was_sent_on_nothing_is_kept(is_gone, monkeypatch):
+    monkeypatch.setattr(conduct_endpoint, "_FORGET_AFTER_S", 0.0)
+
+    async def main():
+        host = SipHost()
+        conduct, other = (Conduct(Misconduct(never_acks=True), name) for name in "12")
+        for call_id in ("first", "second"):
+            host.mind(call_id, conduct)
+        host.mind("other", other)
+        conduct.is_gone = is_gone
+        host.endpoint.forget("second")
+        await asyncio.sleep(0.01)
+        left = list(host.endpoint._conducts)
+        await host.aclose()
+        return left
+
+    assert asyncio.run(main()) == [b"other"]

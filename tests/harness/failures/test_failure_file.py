@@ -110,19 +110,17 @@ def test_what_is_wrong_is_told_with_its_place(tmp_path, changes, said):
 def test_a_wrong_scenario_is_told_of_the_failure_file(tmp_path):
     path = write(tmp_path, scenario={**FAILURE["scenario"], "thresholds": ["nonsense < 1"]})
     line = path.read_text().splitlines().index("  - nonsense < 1") + 1
-    with pytest.raises(
-        ScenarioError, match=rf"one_line\.yaml:{line}: fix off: scenario\.thresholds\[0\]: threshold 'non"
-    ):
+    with pytest.raises(ScenarioError) as error:
         prepared_sides(load_failure(path))
+    assert str(error.value).startswith(f"{path}:{line}: fix off: scenario.thresholds[0]: threshold 'nonsense < 1'")
 
 
 def test_what_is_wrong_on_one_side_alone_is_told_where_that_side_says_it(tmp_path):
     path = write(tmp_path, fix_on={"up": [], "scenario": {"limits": {"call_timeout_s": -1}}})
     line = path.read_text().splitlines().index("      call_timeout_s: -1") + 1
-    with pytest.raises(
-        ScenarioError, match=rf"one_line\.yaml:{line}: fix on: fix_on\.scenario\.limits\.call_timeout_s: got"
-    ):
+    with pytest.raises(ScenarioError) as error:
         prepared_sides(load_failure(path))
+    assert str(error.value).startswith(f"{path}:{line}: fix on: fix_on.scenario.limits.call_timeout_s: got -1; legal: ")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

@@ -2,16 +2,20 @@
 
 import json
 import re
+import shlex
 import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from harness.faults import engine_fault
 from harness.faults.journal import Entry
 from harness.faults.kind import Kind
 from harness.faults.parameter import Parameter
 from harness.model.fault import Evidence, FaultEvent, FaultMoment, Where
 
 _WIDTH = 100
+# Of an example whose parameter is a share: all of it would be another fault.
+_SOME_RATIO = 0.1
 _SIDES = {
     Where.CALLER: "caller: how callers behave, on any target",
     Where.NETWORK: "network: what packets go through, on any target",
@@ -51,9 +55,11 @@ def description(kind: Kind) -> Iterator[str]:
     yield "in a scenario"
     yield from _yaml(kind)
     yield ""
-    words = " ".join(f"{name}={_word(value)}" for name, value in example_of(kind).items())
-    yield "by hand"
-    yield f"  callquake fault start {kind.name}{' ' if words else ''}{words} --for 30s"
+    words = [f"{name}={_word(value)}" for name, value in example_of(kind).items()]
+    # What engines carry out has no calls to act on but a run's.
+    run = ["--run", "reports/RUN"] if kind.make is engine_fault.make else []
+    yield "by hand" + (", in a run that goes on" if run else "")
+    yield "  " + shlex.join(["callquake", "fault", "start", kind.name, *words, "--for", "30s", *run])
 
 
 def _block(title: str, text: str) -> list[str]:
@@ -81,7 +87,8 @@ def _some(parameter: Parameter) -> Any:
         case "choice":
             return parameter.choices[0]
         case "number" | "whole":
-            return max(parameter.low, min(parameter.high, 500 if parameter.name.endswith("_ms") else 2))
+            likely = 500 if parameter.name.endswith("_ms") else 2 if parameter.high > 1 else _SOME_RATIO
+            return max(parameter.low, min(parameter.high, likely))
         case "flag":
             return True
         case "texts":

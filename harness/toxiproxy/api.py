@@ -55,7 +55,7 @@ class Api:
 
     async def aclose(self) -> None:
         """Close every proxy."""
-        for proxy in self.proxies.values():
+        for proxy in list(self.proxies.values()):
             await proxy.stop()
 
     async def put(self, said: dict[str, Any]) -> Proxy:
@@ -126,10 +126,11 @@ class Api:
         return web.Response(status=204)
 
     async def _reset(self, _request: web.Request) -> web.Response:
-        for proxy in self.proxies.values():
+        for proxy in list(self.proxies.values()):
             for toxic in proxy.toxics:
                 proxy.remove(toxic)
-            await proxy.start()
+            if proxy.name in self.proxies:
+                await proxy.start()
         return web.Response(status=204)
 
     # --- toxics ---

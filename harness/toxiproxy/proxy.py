@@ -137,11 +137,23 @@ class Proxy:
 
     # --- connections -----------------------------------------------------------------------------------------------
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:
+            # It came in the instant in which the proxy was stopped.
+            writer.close()
+            return
+        task = asyncio.create_task(self._carry(reader, writer))
         self._tasks.add(task)
         self.accepted += 1
+
+        def over(_task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            # Where it was cancelled before its first step.
+            writer.close()
+
+        task.add_done_callback(over)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers = [writer]
         try:
             async with asyncio.timeout(_CONNECT_S):
@@ -157,6 +169,5 @@ class Proxy:
             # A side is gone, or was not there (TimeoutError among them): the other one hears it by the close.
             pass
         finally:
-            self._tasks.discard(task)
             for one in writers:
                 one.close()

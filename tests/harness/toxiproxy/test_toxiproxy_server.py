@@ -11,6 +11,7 @@ from aiohttp import web
 
 from harness.model.errors import ScenarioError
 from harness.toxiproxy.api import Api
+from harness.toxiproxy.proxy import Proxy, address
 from harness.toxiproxy.serving import proxies_from, proxy_from
 from harness.toxiproxy.toxic import ToxicError, toxic_from
 
@@ -420,3 +421,50 @@ def test_nobody_upstream_closes_the_connection():
         return found
 
     assert within(scenario) == b""
+
+
+def test_a_connection_that_comes_as_the_proxy_stops_goes_nowhere_and_nobody_is_alarmed():
+    alarms = []
+
+    async def after(steps, upstream):
+        proxy = Proxy("hop", "127.0.0.1:0", upstream)
+        await proxy.start()
+        with socket.create_connection(address(proxy.listen)) as client:
+            client.setblocking(False)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await proxy.stop()
+            with contextlib.suppress(OSError):
+                client.send(b"x")
+            await asyncio.sleep(0.05)
+            with contextlib.suppress(OSError):
+                return client.recv(10)
+        return b""
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: alarms.append(context))
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        async with server:
+            upstream = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            return [await after(steps, upstream) for steps in range(9)]
+
+    assert asyncio.run(main()) == [b""] * 9
+    assert alarms == []
+
+
+def test_a_reset_goes_on_where_a_proxy_is_taken_away_meanwhile():
+    async def main():
+        api = Api()
+        for name in ("a", "b"):
+            await api.put({"name": name, "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9"})
+            await api.proxies[name].stop()
+        away = api.proxies["b"]
+        resetting = asyncio.create_task(api._reset(None))
+        await asyncio.sleep(0)
+        del api.proxies["b"]
+        await resetting
+        enabled = api.proxies["a"].is_enabled, away.is_enabled
+        await api.aclose()
+        return enabled
+
+    assert asyncio.run(main()) == (True, False)

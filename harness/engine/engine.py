@@ -262,14 +262,8 @@ class Engine:
         unknown = [t.utterance_id for t in plan.turns if t.utterance_id not in context.utterances]
         if unknown:
             raise ScenarioError(f"call {plan.call_id}: the corpus has no utterance '{unknown[0]}'")
-        # Encoded before the call is due, and beside the event loop: a clip takes tens of ms.
-        loop = asyncio.get_running_loop()
-        for utterance_id, codec in self._missing_clips(plan):
-            try:
-                await loop.run_in_executor(None, clips.clip, utterance_id, codec)
-            except Exception:
-                # The call asks again, and says so in its row if it fails again; here it would end without one.
-                _logger.exception("call %s: the audio of '%s' cannot be read yet", plan.call_id, utterance_id)
+        # Before the call is due.
+        await self._encode(plan, clips)
         if due_at_ns is not None and (early_ns := due_at_ns - monotonic_ns()) > 0:
             await asyncio.sleep(early_ns / NS_PER_S)
         due_at_ns = await self._faults.hold(plan, due_at_ns)
@@ -279,12 +273,20 @@ class Engine:
         await self._run(plan.call_id, call)
 
     async def _varied(self, plan: CallPlan, clips: ClipStore) -> CallPlan:
-        """Return the plan as the faults in force have it, its clips encoded beside the event loop."""
+        """Return the plan as the faults in force have it, its clips encoded."""
         varied = self._faults.vary(plan)
         if varied is not plan:
-            for utterance_id, codec in self._missing_clips(varied):
-                await asyncio.get_running_loop().run_in_executor(None, clips.clip, utterance_id, codec)
+            await self._encode(varied, clips)
         return varied
+
+    async def _encode(self, plan: CallPlan, clips: ClipStore) -> None:
+        """Have a call's clips, beside the event loop: each takes tens of ms."""
+        for utterance_id, codec in self._missing_clips(plan):
+            try:
+                await asyncio.get_running_loop().run_in_executor(None, clips.clip, utterance_id, codec)
+            except Exception:
+                # The call asks again, and says so in its row if it fails again; here it would end without one.
+                _logger.exception("call %s: the audio of '%s' cannot be read yet", plan.call_id, utterance_id)
 
     async def _run(self, call_id: str, call: Call) -> None:
         try:

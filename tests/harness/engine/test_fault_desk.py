@@ -1,12 +1,15 @@
 """Faults meet the calls that go on: one that ends while they are gone through takes no fault with it."""
 
 import asyncio
+import errno
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from test_caller_faults import PLAN
 
 from harness.callers.call import Call
+from harness.engine.engine import Engine
 from harness.engine.fault_desk import FaultDesk
 from harness.model.fault import Evidence, Fault, Where
 
@@ -62,6 +65,21 @@ class Busy:
         return Evidence()
 
     end = evidence
+
+
+def test_a_call_whose_fault_names_audio_that_cannot_be_read_yet_begins_all_the_same():
+    class Unreadable:
+        def has(self, _utterance_id, _codec):
+            return False
+
+        def clip(self, utterance_id, _codec):
+            raise OSError(errno.EMFILE, utterance_id)
+
+    engine = Engine.__new__(Engine)
+    engine._clips = Unreadable()
+    varied = replace(PLAN, turns=PLAN.turns[:1])
+    engine._faults = SimpleNamespace(vary=lambda _plan: varied)
+    assert asyncio.run(engine._varied(PLAN, engine._clips)) is varied
 
 
 def test_a_fault_is_put_on_though_a_call_ends_meanwhile():

@@ -15,6 +15,8 @@ from harness.measure.audit_series import Series, Watched, series_of
 from harness.model.audit_sample import AuditSample, Side
 from harness.model.clock import NS_PER_S
 
+_WHOSE = {Side.TARGET: "the target's", Side.OWN: "our own"}
+
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
@@ -27,8 +29,8 @@ class AuditResult:
     calls_up: float | None
     # From the end of the load to the sample in which every count was back; None = it never was, or nobody looked.
     at_rest_s: float | None
-    # Why a side could not be judged at all.
-    missing: list[str] = field(default_factory=list)
+    # Why a side could not be judged at all; of those that could not.
+    missing: dict[Side, str] = field(default_factory=dict)
 
     @property
     def broken(self) -> list[str]:
@@ -39,7 +41,7 @@ class AuditResult:
     def undecided(self) -> list[str]:
         """Return a sentence for each thing that had to be told and could not."""
         told = [f"{row.name}: {row.why}" for row in self.rows if row.is_kept is None and row.is_needed]
-        return [f"leak audit: {one}" for one in (*self.missing, *told)]
+        return [f"leak audit: {one}" for one in (*self.missing.values(), *told)]
 
 
 def measure(samples: Sequence[AuditSample], rules: AuditRules, load: Load) -> AuditResult:
@@ -54,7 +56,7 @@ def measure(samples: Sequence[AuditSample], rules: AuditRules, load: Load) -> Au
         [one.watched() for one in series],
         statistics.median(matched) if matched else None,
         _at_rest_s(ordered, rules, load),
-        [said for side in rules.sides if (said := _missing(side, ordered) or _unjudged(side, series))],
+        {side: said for side in rules.sides if (said := _missing(side, ordered) or _unjudged(side, series))},
     )
 
 
@@ -62,7 +64,7 @@ def _unjudged(side: Side, series: Sequence[Series]) -> str:
     """Say that no process of a side was there throughout, so that nobody's growth could be judged; "" = some were."""
     if any(one.first.side is side and one.lives_through for one in series):
         return ""
-    return f"no process of the {side.value}'s was there throughout the load: growth was not measured"
+    return f"no process of {_WHOSE[side]} was there throughout the load: growth was not measured"
 
 
 def _missing(side: Side, samples: Sequence[AuditSample]) -> str:
@@ -72,7 +74,7 @@ def _missing(side: Side, samples: Sequence[AuditSample]) -> str:
         is_over = side is Side.OWN or any(sample.is_after and sample.values for sample in of_side)
         return "" if is_over else "no process of the target's was read after the load: what is left was not measured"
     whys = [sample.why for sample in of_side if sample.why]
-    return f"no process of the {side.value}'s was read: {whys[-1] if whys else 'nobody sampled any'}"
+    return f"no process of {_WHOSE[side]} was read: {whys[-1] if whys else 'nobody sampled any'}"
 
 
 def _at_rest_s(samples: Sequence[AuditSample], rules: AuditRules, load: Load) -> float | None:

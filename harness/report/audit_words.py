@@ -113,7 +113,7 @@ def heads_of(result: AuditResult) -> list[str]:
         f"{len(targets)} processes of the target, {len(own)} of our own, sampled every {rules.every_s:g} s",
         f"calls up in the samples that count: {calls} (median; the first {rules.warm_up:.0%} left out)",
         f"all counts back: {rest}",
-        *result.missing,
+        *result.missing.values(),
     ]
 
 
@@ -141,7 +141,7 @@ def to_json(result: AuditResult | None) -> dict[str, Any] | None:
         "every_s": result.rules.every_s,
         "calls_up": result.calls_up,
         "at_rest_s": _round(result.at_rest_s),
-        "missing": result.missing,
+        "missing": list(result.missing.values()),
         "processes": [
             {"side": p.side.value, "process": p.process, "pid": p.pid, "samples": p.n, "why": p.why or None}
             for p in result.processes
@@ -171,7 +171,7 @@ def _round(value: float | None) -> float | None:
 
 
 def cases_of(result: AuditResult) -> list[tuple[str, Sequence[str], Sequence[str]]]:
-    """Return (process, what was broken, what could not be told) for each process, and for what is missing."""
+    """Return (process, what was broken, what could not be told) for each process, and for each side that has none."""
     rows: dict[str, list[AuditRow]] = {}
     for row in result.rows:
         rows.setdefault(_process(row), []).append(row)
@@ -183,4 +183,4 @@ def cases_of(result: AuditResult) -> list[tuple[str, Sequence[str], Sequence[str
         )
         for process, of in rows.items()
     ]
-    return [*found, *(("target", (), [one]) for one in result.missing)]
+    return [*found, *((_WHOSE[side], (), [said]) for side, said in result.missing.items())]

@@ -125,7 +125,9 @@ def test_too_short_to_tell_is_undecided_and_never_a_pass():
     short.end = BEGUN + 40 * S
     result = audit(short, ends=False)
     assert "at least 10 are needed" in row(result, "rss_mib").why
-    assert result.missing == ["no process of the target's was read after the load: what is left was not measured"]
+    assert list(result.missing.values()) == [
+        "no process of the target's was read after the load: what is left was not measured"
+    ]
 
 
 def killed(at):
@@ -188,10 +190,12 @@ def test_process_that_cannot_be_read_is_not_measured():
         AuditSample(BEGUN + n * 5 * S, Side.TARGET, "agent", 7, {}, "process 7 may not be read") for n in range(9)
     ]
     result = leak_audit.measure(unread, AuditRules(sides=(Side.TARGET,)), Load(HEALTH, BEGUN))
-    assert result.missing == ["no process of the target's was read: process 7 may not be read"]
+    assert result.missing == {Side.TARGET: "no process of the target's was read: process 7 may not be read"}
     assert result.broken == []
     nobody = leak_audit.measure([], AuditRules(), Load(HEALTH, BEGUN))
-    assert len(nobody.undecided) == 2
+    assert nobody.undecided == [
+        f"leak audit: no process of {whose} was read: nobody sampled any" for whose in ("the target's", "our own")
+    ]
 
 
 def test_own_process_that_is_left_over_is_found():

@@ -83,9 +83,12 @@ def test_audit_that_was_asked_for_and_not_done_is_no_data(tmp_path, capsys):
     info = json.loads((tmp_path / "run.json").read_text())
     info["scenario"]["audit"] = {}
     (tmp_path / "run.json").write_text(json.dumps(info))
-    result, text, _ = finished(tmp_path, capsys)
+    result, text, written = finished(tmp_path, capsys)
     assert result.exit_code is ExitCode.NO_DATA
     assert "no process of the target's was read: nobody sampled any" in text
+    # A case for each side, each under a name of its own.
+    cases = ET.fromstring(written["junit.xml"]).findall(".//testcase[error]")
+    assert [one.get("name") for one in cases if one.get("classname").endswith(".leak_audit")] == ["target", "ours"]
 
 
 def test_run_without_one_says_nothing_of_it(tmp_path, capsys):

@@ -44,14 +44,14 @@ class Window:
 
 
 def fault_windows(injections: Iterable[Injection]) -> list[Window]:
-    """Return a window for each fault, from its start to its end; none of its spans where it was not injected."""
+    """Return a window for each fault, from its start to its end; without spans where it did nothing."""
     return [_of_fault(one) for one in injections]
 
 
 def _of_fault(one: Injection) -> Window:
     start, end = one.started_at_ns, one.stopped_at_ns
-    spans = ((float(start), math.inf if end is None else float(end)),) if start is not None else ()
-    why = "" if start is not None else f"fault {one.fault.name} was not injected: {one.why_not}"
+    spans = ((float(start), math.inf if end is None else float(end)),) if start is not None and one.is_injected else ()
+    why = "" if spans else f"fault {one.fault.name} was not injected: {one.why_not}"
     return Window(FAULT, (one.fault.name,), spans, (one.fault.recovers_within_ms or 0.0) * NS_PER_MS, why)
 
 

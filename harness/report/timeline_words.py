@@ -26,7 +26,9 @@ def state_of(claim: Claim) -> str:
 
 
 def moments(one: FaultTimeline) -> list[tuple[str, str]]:
-    """Return (moment, when and by what)."""
+    """Return (moment, when and by what); of a fault that did nothing, that."""
+    if not one.injection.is_injected:
+        return [("not injected", one.injection.why_not)]
     return [
         ("symptom onset", _onset(one)),
         ("detected", _after(one.detected_s, one.detected_by) if one.detected_s is not None else "no alert fired"),
@@ -72,6 +74,8 @@ def text_lines(timelines: Sequence[FaultTimeline]) -> list[str]:
     for one in timelines:
         lines.append(f"Fault {one.injection.fault.name} ({one.injection.fault.kind})")
         lines += [f"  {name:<16}{told}" for name, told in moments(one)]
+        if not one.injection.is_injected:
+            continue
         lines.append(f"  {'by itself':<16}{by_itself(one)}")
         lines.append(f"  {'':<18}{'before':>14}{'during':>14}{'after':>14}")
         lines += [

@@ -31,6 +31,7 @@ STEADY = ("ttfb_ms p50", "ttfb_ms p95", "response_ratio", "setup_ms p95", "wer",
 _OVER_NS = 10 * NS_PER_S
 # What shows so much before a fault is told of, was there before it.
 _SLACK_NS = NS_PER_S
+_NOT_INJECTED = "the fault was not injected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class FaultTimeline:
 
 
 def timelines_of(run: Measured, alerts: Sequence[Alert]) -> list[FaultTimeline]:
-    """Return a timeline for each fault that was injected, in the order in which they began."""
+    """Return a timeline for each fault that began, in that order; nothing that showed is one's that did nothing."""
     begun = [one for one in run.faults if one.started_at_ns is not None]
     return [_Fault(one, run, alerts).timeline() for one in sorted(begun, key=lambda one: one.started_at_ns or 0)]
 
@@ -163,7 +164,7 @@ class _Fault:
 
     def _is_ours(self, at_ns: float) -> bool:
         """Return whether what began then may be of this fault: until it ends, or has had time to show."""
-        return self._end is None or at_ns <= self._end + _OVER_NS
+        return self._injection.is_injected and (self._end is None or at_ns <= self._end + _OVER_NS)
 
     def _own_alerts(self) -> list[Alert]:
         # A stretch of ten seconds that the fault began in the middle of is the fault's, and begins before it.
@@ -260,6 +261,8 @@ class _Fault:
         measure = _parsed(text)
         if measure is None:
             return "not a measure"
+        if not self._injection.is_injected:
+            return _NOT_INJECTED
         figures = [(relation, self._figure(measure, relation)) for relation in (BEFORE, DURING)]
         missing = [f"{figure.n} {measure.metric.sample} {r} it" for r, figure in figures if figure.estimate is None]
         before, during = (figure.estimate for _, figure in figures)
@@ -272,6 +275,8 @@ class _Fault:
         if within_ms is None:
             return []
         words = f"recovers within {within_ms / 1000:g} s"
+        if not self._injection.is_injected:
+            return [Claim("recovery", words, None, _NOT_INJECTED)]
         if self._end is None:
             return [Claim("recovery", words, None, "the run ended before the fault did")]
         if not n_shown:

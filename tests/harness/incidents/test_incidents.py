@@ -360,6 +360,7 @@ def test_a_fault_that_did_nothing_is_no_cause(tmp_path: Path) -> None:
     assert "Not injected, so no cause: idle (stage.delay): it started, but requests delayed: 0." in text
     assert "Fault began: idle (stage.delay), which touched nothing" in text
     assert "Broken on purpose" not in text
+    assert "Recovered from" not in text
 
 
 def test_a_fault_that_is_not_undone_is_the_first_thing_to_do(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The runbook as users edit it, its alerts, and what a fault did to a run."""
 
+import dataclasses
 from importlib.resources import files
 from typing import Any
 
@@ -12,6 +13,7 @@ from harness.model.errors import ScenarioError
 from harness.model.fault import Direction, Evidence, Fault, Symptom, Unmoved, Where
 from harness.model.records import CallRecord, Cause, Outcome, TurnRecord
 from harness.model.target_sample import TargetSample
+from harness.report.timeline_words import text_lines
 from harness.verdict.alerts import alerts_of
 from harness.verdict.runbook_file import parse_runbook
 from harness.verdict.timeline import claims_broken, timelines_of
@@ -191,6 +193,19 @@ def test_an_alert_from_before_a_fault_is_not_of_it() -> None:
     measured = run(faults=[fault(125)], lost=(80, 120))
     (one,) = timelines_of(measured, alerts_of(parse_runbook(rule).rules, measured))
     assert one.detected_s is None
+
+
+def test_what_showed_while_a_fault_did_nothing_is_not_its_own() -> None:
+    """Whatever else went wrong meanwhile: a fault that touched nothing neither showed, nor healed too late."""
+    claims = {"symptoms": (SYMPTOM,), "unmoved": (Unmoved("error_rate", 0.01),), "recovers_within_ms": 1_000}
+    for kind in (fault(**claims), fault(recovers_within_ms=1_000)):
+        idle = dataclasses.replace(kind, evidence=Evidence(0, "requests delayed"))
+        measured = run((105, 160), faults=[idle], lost=(90, 110))
+        (one,) = timelines_of(measured, alerts_of(parse_runbook(RULE).rules, measured))
+        assert (one.onset_s, one.detected_s, one.recovered_s, one.is_unrecovered) == (None, None, None, False)
+        assert {(claim.is_kept, claim.why) for claim in one.claims} == {(None, "the fault was not injected")}
+        assert claims_broken([one]) == []
+        assert text_lines([one])[1:] == ["  not injected    it started, but requests delayed: 0"]
 
 
 def test_a_fault_that_does_not_show_says_so_and_breaks_nothing() -> None:

@@ -1,5 +1,6 @@
 """Thresholds for how long, over what, when and by what: what is read, refused, and said of a run."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -111,6 +112,16 @@ def test_stretches_of_the_run(text: str, verdict: ThresholdVerdict, n: int) -> N
 def test_a_fault_that_was_not_injected_is_named() -> None:
     result = evaluate(parse("ttfb_ms p95 < 400 during fault:never"), run(turns((0, 0)), (fault("never", None, None),)))
     assert "fault never was not injected: it refused" in result.detail
+
+
+@pytest.mark.parametrize("relation", ["before", "during", "after"])
+def test_a_fault_that_did_nothing_has_no_stretches(relation: str) -> None:
+    """What callers then heard is no answer to it: neither a pass nor a failure."""
+    idle = dataclasses.replace(fault("idle", 100, 150), evidence=Evidence(0, "requests delayed", {"seen": 40}))
+    for text in (f"ttfb_ms p95 < 400 {relation} fault:idle", f"ttfb_ms p95 > 400 {relation} fault:idle"):
+        result = evaluate(parse(text), run(turns((100, 160)), (idle,)))
+        assert result.verdict is NO_DATA
+        assert result.detail.endswith("fault idle was not injected: it started, but requests delayed: 0 of 40 seen")
 
 
 def test_each_segment_is_judged_on_its_own() -> None:

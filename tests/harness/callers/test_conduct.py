@@ -6,8 +6,10 @@ import pytest
 
 from harness.callers import conduct_endpoint
 from harness.callers.conduct import ACKS_WITHHELD, DELAYED, MALFORMED, WITHHELD, Conduct
+from harness.callers.http_exchange import Requests
+from harness.callers.setup_failure import SetupFailure
 from harness.callers.sip_host import SipHost
-from harness.model.plan import PROPER, Misconduct
+from harness.model.plan import PROPER, Misconduct, TargetSpec
 
 pytestmark = pytest.mark.unit
 
@@ -31,6 +33,14 @@ def test_slow_ones_leave_late_and_are_counted():
     assert not conduct.is_proper
     assert left(conduct) == (INVITE, 700_000_000)
     assert conduct.counts == {DELAYED: 1}
+
+
+def test_a_request_that_was_given_up_before_it_left_is_none_that_left_late():
+    conduct = Conduct(Misconduct(signalling_delay_ms=700), "1")
+    requests = Requests(None, TargetSpec("http://127.0.0.1:9"), conduct=conduct)
+    with pytest.raises(SetupFailure, match="no answer"):
+        asyncio.run(requests.send("DELETE", "http://127.0.0.1:9", {}, None, 0.01))
+    assert not conduct.counts
 
 
 def test_acknowledgements_alone_are_withheld():

@@ -8,13 +8,14 @@ from harness.analyze.agent_side import Speech, as_told, hear_agent
 from harness.analyze.caller_side import hear_caller
 from harness.analyze.denoise import Background, without_background
 from harness.analyze.echo import Leak, without_leak
+from harness.analyze.heard_clips import broken_off, with_clips
 from harness.analyze.known_clips import KnownClips
 from harness.analyze.recording import WIDE, Pcm, Recording
 from harness.analyze.sharpened import is_hidden, sharpened
 from harness.media.call_log import CallLog
 
 QUIET_MS = 900.0
-# A pause that ends a stretch of the agent's where the caller spoke in it; others are pauses of the agent's own.
+# A pause that ends a stretch of the agent's where the caller finished in it; others are pauses of the agent's own.
 _SHORT_QUIET_MS = 300.0
 # A measured edge and the log's, or a clip's, are of one turn if they lie no further apart.
 _SAME_TURN_MS = 1_500.0
@@ -60,6 +61,17 @@ class _Known:
     speech: Speech
 
 
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """The caller's channel without echo, what was heard in it, and that with the clips that were found in it."""
+
+    pcm: Pcm
+    is_noisy: bool
+    heard: list[Speech]
+    stretches: list[Speech]
+    known: list[_Known]
+
+
 def analyse(
     recording: Recording, settings: Settings | None = None, tell: Callable[[str], None] = lambda _: None
 ) -> Analysis:
@@ -68,22 +80,23 @@ def analyse(
     log = recording.log if settings.use_log else None
     rate = recording.rate
     tell("looking for echo")
-    caller, caller_leak = without_leak(recording.caller, recording.agent, rate)
+    clean_caller, caller_leak = without_leak(recording.caller, recording.agent, rate)
     agent, agent_leak = without_leak(recording.agent, recording.caller, rate)
     tell("looking for background noise")
-    quiet_caller, caller_noise = without_background(caller, rate)
+    quiet_caller, caller_noise = without_background(clean_caller, rate)
     quiet_agent, agent_noise = without_background(agent, rate)
     tell("listening to the caller")
-    spoken = sharpened(caller, rate, hear_caller(quiet_caller, rate), is_everywhere=caller_noise is not None)
+    names_clips = log is not None and bool(log.clips)
+    caller = _hear_caller(clean_caller, quiet_caller, rate, None if names_clips else settings.clips, caller_noise)
     tell("listening to the agent")
     if log is not None and log.packets:
         measured = hear_agent(recording.agent, rate, settings.quiet_ms, log.packets)
         heard = as_told(log, measured, recording.duration_ms)
     else:
         measured = heard = _hear_agent(agent, quiet_agent, rate, settings, is_noisy=agent_noise is not None)
-    heard = _merged(heard, spoken, settings.quiet_ms)
+    heard = _merged(heard, caller.stretches, settings.quiet_ms)
     tell("looking for utterances of the corpus")
-    told = _conversation(recording, caller, settings, log, spoken, heard, is_noisy=caller_noise is not None)
+    told = _conversation(recording, caller, settings, log, heard)
     conversation = replace(told, turns=tuple(_with_measured_onset(turn, measured) for turn in told.turns))
     return Analysis(
         recording,
@@ -92,6 +105,14 @@ def analyse(
         Sides(caller_noise, agent_noise),
         bool(log and log.packets),
     )
+
+
+def _hear_caller(noisy: Pcm, quiet: Pcm, rate: int, clips: KnownClips | None, noise: Background | None) -> _Caller:
+    heard = sharpened(noisy, rate, hear_caller(quiet, rate), is_everywhere=noise is not None)
+    said = clips.search(noisy, rate) if clips is not None and noise is not None else []
+    stretches = with_clips(noisy, rate, heard, [broken_off(one, heard) for one in said])
+    known = [_Known(one.utterance_id, "clip", one.speech) for one in said if one.is_whole]
+    return _Caller(noisy, noise is not None, heard, stretches, known)
 
 
 def _hear_agent(noisy: Pcm, quiet: Pcm, rate: int, settings: Settings, *, is_noisy: bool) -> list[Speech]:
@@ -106,38 +127,28 @@ def _hear_agent(noisy: Pcm, quiet: Pcm, rate: int, settings: Settings, *, is_noi
     ]
     if settings.clips is None:
         return sharp
-    return [_from_clip(noisy, rate, settings.clips, one) for one in sharp]
-
-
-def _from_clip(noisy: Pcm, rate: int, clips: KnownClips, one: Speech) -> Speech:
-    found = clips.find(noisy, rate, [one], is_hidden=True)
-    if found is None or found.speech.start_ms >= one.end_ms:
-        return one
-    return replace(one, start_ms=found.speech.start_ms, start_within_ms=None)
+    said = settings.clips.search(noisy, rate)
+    answers = [replace(broken_off(one, heard), start_ms=one.onset_ms) for one in said]
+    return with_clips(noisy, rate, sharp, answers)
 
 
 def _merged(heard: Sequence[Speech], spoken: Sequence[Speech], quiet_ms: float) -> list[Speech]:
-    """Join the agent's stretches that a pause of its own parts: the caller said nothing in it."""
+    """Join the agent's stretches that a pause of its own parts: the caller came to no end in it."""
     merged: list[Speech] = []
     for one in heard:
-        if merged and one.start_ms - merged[-1].end_ms < quiet_ms:
-            pause = Speech(merged[-1].end_ms, one.start_ms)
-            if not turns.overlap_ms(pause, spoken):
-                merged[-1] = replace(merged[-1], end_ms=one.end_ms, end_within_ms=one.end_within_ms)
-                continue
-        merged.append(one)
+        if merged and _is_own_pause(merged[-1].end_ms, one.start_ms, spoken, quiet_ms):
+            merged[-1] = replace(merged[-1], end_ms=one.end_ms, end_within_ms=one.end_within_ms)
+        else:
+            merged.append(one)
     return merged
 
 
+def _is_own_pause(begin_ms: float, end_ms: float, spoken: Sequence[Speech], quiet_ms: float) -> bool:
+    return end_ms - begin_ms < quiet_ms and not any(begin_ms < one.end_ms <= end_ms for one in spoken)
+
+
 def _conversation(
-    recording: Recording,
-    caller: Pcm,
-    settings: Settings,
-    log: CallLog | None,
-    spoken: list[Speech],
-    heard: list[Speech],
-    *,
-    is_noisy: bool,
+    recording: Recording, caller: _Caller, settings: Settings, log: CallLog | None, heard: list[Speech]
 ) -> turns.Conversation:
     end_ms = recording.duration_ms
     if log is not None and log.clips:
@@ -148,25 +159,27 @@ def _conversation(
         ]
         grouped = [[one.speech] for one in known]
     else:
-        grouped = turns.group(spoken, heard, settings.pause_ms)
-        known = []
+        known = caller.known
+        finished = {one.speech for one in known}
+        grouped = turns.group(caller.stretches, heard, settings.pause_ms, finished)
         if settings.clips is not None:
-            grouped, known = _with_clips(caller, recording.rate, settings.clips, grouped, is_noisy=is_noisy)
+            grouped, known = _with_clips(caller, recording.rate, settings.clips, grouped)
     said = [stretch for turn in grouped for stretch in turn]
     told = turns.told(grouped, said, heard, end_ms, settings.dead_air_ms)
-    return replace(told, turns=tuple(_annotated(turn, known, spoken) for turn in told.turns))
+    return replace(told, turns=tuple(_annotated(turn, known, caller.heard) for turn in told.turns))
 
 
 def _with_clips(
-    caller: Pcm, rate: int, clips: KnownClips, grouped: list[list[Speech]], *, is_noisy: bool
+    caller: _Caller, rate: int, clips: KnownClips, grouped: list[list[Speech]]
 ) -> tuple[list[list[Speech]], list[_Known]]:
     """Return the turns with the edges of the clips that they end with, as far as they are clips."""
     edged: list[list[Speech]] = []
-    known: list[_Known] = []
+    known = list(caller.known)
+    ends = {one.speech.end_ms for one in known}
     for turn in grouped:
         # The telephone band has not all of a final /s/.
-        hidden = is_noisy or rate < WIDE or is_hidden(caller, rate, turn)
-        found = clips.find(caller, rate, turn, is_hidden=hidden)
+        hidden = caller.is_noisy or rate < WIDE or is_hidden(caller.pcm, rate, turn)
+        found = None if turn[-1].end_ms in ends else clips.find(caller.pcm, rate, turn, is_hidden=hidden)
         if found is None or (edged and found.speech.start_ms < edged[-1][-1].end_ms):
             edged.append(turn)
             continue

@@ -4,7 +4,8 @@ A telephone on its loudspeaker sends the agent back to itself; a hybrid or a mix
 The leak is a delayed, quieter, filtered copy. Its delay is the peak of the generalised cross-correlation with phase
 transform (Knapp and Carter 1976) over half a second; its filter is the quotient of cross and power spectrum over the
 stretches in which only the other side is heard; the copy is subtracted. What is left of it, as far as it is no louder
-than a copy with the measured attenuation can be, is turned down.
+than a copy with the measured attenuation can be, is turned down, but not under the channel's own background: that would
+have holes where the other side speaks.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ LEAST_REMOVED_DB = 0.5
 # Left after subtraction, this much over what was measured: turned down all the same.
 RESIDUE_DB = 9.0
 TURNED_DOWN = 0.01
+# Of the channel where nothing leaks into it: so many percent are background.
+QUIET_PERCENTILE = 25
 # Below this the other side is silent.
 SILENT_DBFS = -60.0
 _FRAME_MS = 20
@@ -142,12 +145,15 @@ def _removed_db(near: Samples, left: Samples, is_alone: npt.NDArray[np.bool_], r
 
 
 def _turned_down(left: Samples, copy: Samples, removed_db: float, rate: int) -> Samples:
-    """Turn down each 5 ms of `left` that may be all residue."""
+    """Turn down each 5 ms of `left` that may be all residue, as far as to what is there without any."""
     size = rate * 5 // 1000
     whole = len(left) // size
     left_db, copy_db = (_smooth_db(signal[: whole * size].reshape(whole, size)) for signal in (left, copy))
-    is_residue = (left_db < copy_db - max(0.0, removed_db) + RESIDUE_DB) & (copy_db > 20 * np.log10(3))
-    gain = np.repeat(np.where(is_residue, TURNED_DOWN, 1.0), size)
+    has_copy = copy_db > 20 * np.log10(3)
+    is_residue = (left_db < copy_db - max(0.0, removed_db) + RESIDUE_DB) & has_copy
+    background_db = float(np.percentile(left_db[~has_copy], QUIET_PERCENTILE)) if not has_copy.all() else -np.inf
+    turned_down = 10 ** (np.clip(background_db - left_db, 20 * np.log10(TURNED_DOWN), 0) / 20)
+    gain = np.repeat(np.where(is_residue, turned_down, 1.0), size)
     quieter: Samples = left * np.concatenate([gain, np.ones(len(left) - len(gain))])
     return quieter
 

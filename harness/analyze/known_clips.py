@@ -2,17 +2,20 @@
 
 A clip that is known need not end where its sound gets lost: found by its correlation with what was recorded, between
 300 and 3,400 Hz, it says to the millisecond where its speech begins and ends, at SNRs at which no detector could.
-First the loudness over time is compared with every clip's that is of fitting length; the few that come nearest are
-then correlated sample by sample.
+
+Where a turn was heard to begin and end, the loudness over time is compared with every clip's that is of fitting length;
+the few that come nearest are then correlated sample by sample. Under a background nothing surely was heard: there the
+whole channel is searched (clip_search.py), and what is found is correlated as closely.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.analyze.agent_side import Speech
+from harness.analyze import clip_search
+from harness.analyze.agent_side import Speech, hear_agent
 from harness.analyze.recording import Pcm
 from harness.corpus.audio import read_pcm, resample
 from harness.corpus.conditions.names import CLEAN as CLEAN_NOISE
@@ -45,6 +48,17 @@ CLEAN = Fit(0.9, 1.1, 150, 150, 0.8)
 HIDDEN = Fit(0.5, 1.3, 500, 250, LEAST_LIKENESS)
 # So many clips, whose loudness comes nearest to what was heard, are correlated sample by sample.
 TRIED = 6
+# A place that was found in a channel is looked at closer so far around.
+AROUND_MS = 40
+# Whether a clip was said to its end is told piece by piece; a piece this far under the clip's level tells nothing.
+PIECE_MS = 100
+FAINT_DB = 15.0
+# A piece of a clip that was broken off has less than this of the others' gain.
+LEAST_GAIN = 0.5
+# What is this much quieter than the loudest that was found is an echo of the other side.
+FAR_DB = 20.0
+# Clips may come so close behind one another as to seem to overlap.
+OVERLAP_MS = 50.0
 _STEP = RATE // 100
 Samples = npt.NDArray[np.float64]
 
@@ -62,6 +76,27 @@ class Found:
     before: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A clip found in a channel; `speech` in ms of the channel.
+
+    Where it was broken off, `is_whole` is False, and it ends where it was last sure to go on; it was sure not to from
+    `broken_ms` on. `onset_ms`: where the detector of live calls hears the clip begin.
+    """
+
+    utterance_id: str
+    speech: Speech
+    onset_ms: float
+    likeness: float
+    level_db: float
+    broken_ms: float | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether it was said to its end."""
+        return self.broken_ms is None
+
+
 class KnownClips:
     """The clips of a corpus, decoded as they are needed.
 
@@ -71,12 +106,66 @@ class KnownClips:
 
     def __init__(self, corpus: Corpus) -> None:
         self._clips = [u for u in corpus.utterances.values() if u.base_id == u.id]
+        self._by_id = corpus.utterances
         self._derived: dict[str, list[Utterance]] = {}
         for utterance in corpus.utterances.values():
             if utterance.base_id != utterance.id and utterance.noise == CLEAN_NOISE:
                 self._derived.setdefault(utterance.base_id, []).append(utterance)
         self._kept: dict[str, Samples] = {}
         self._envelopes: dict[str, Samples] = {}
+        self._heads: dict[str, npt.NDArray[np.float32]] = {}
+
+    def search(self, channel: Pcm, rate: int) -> list[Said]:
+        """Return every clip that is said in `channel`, in order, wherever it is."""
+        low = clip_search.lowered(channel, rate)
+        if len(low) < clip_search.RATE // 2:
+            return []
+        heard = _telephone(channel if rate == RATE else resample(channel, rate, RATE))
+        looked_at = [self._looked_at(heard, place) for place in clip_search.places(low, len(self._clips), self._head)]
+        likely = sorted((one for one in looked_at if one is not None), key=lambda one: -one.likeness)
+        loudest_db = max((one.level_db for one in likely), default=0.0)
+        found: list[Said] = []
+        for one in likely:
+            is_free = all(_overlap_ms(one.speech, other.speech) < OVERLAP_MS for other in found)
+            if is_free and one.level_db > loudest_db - FAR_DB:
+                found.append(one)
+        return [self._with_onset(one, rate) for one in sorted(found, key=lambda one: one.speech.start_ms)]
+
+    def _head(self, number: int) -> npt.NDArray[np.float32]:
+        clip = self._clips[number]
+        if clip.id not in self._heads:
+            speech = self._speech(clip)
+            self._heads[clip.id] = clip_search.lowered(speech[: clip_search.HEAD_MS * RATE // 1000], RATE)
+        return self._heads[clip.id]
+
+    def _looked_at(self, heard: Samples, place: clip_search.Place) -> Said | None:
+        """Return what is said at a place, if it is its clip or something that was made of it."""
+        clip = self._clips[place.clip]
+        first = max(0, round((place.start_ms - AROUND_MS) * RATE / 1000))
+        around = heard[first : round((place.start_ms + AROUND_MS + _length_ms(clip)) * RATE / 1000)]
+        head = self._speech(clip)[: clip_search.HEAD_MS * RATE // 1000]
+        likeness, at = _likeness(around[: len(head) + 2 * AROUND_MS * RATE // 1000], head)
+        if likeness < LEAST_LIKELY:
+            return None
+        whole = _likeness(around, self._speech(clip))[0]
+        if max(likeness, whole) < LEAST_LIKENESS:
+            best = self._likeliest(around, self._derived.get(clip.id, []))
+            if best is None or best[0] < LEAST_LIKENESS:
+                return None
+            likeness, at, clip = best
+        start_ms = (first + at) * 1000 / RATE
+        gain, until_ms, broken_ms = _said_until(around[at:], self._speech(clip))
+        speech = Speech(start_ms, start_ms + (_length_ms(clip) if broken_ms is None else until_ms))
+        level_db = clip.speech_level_dbfs + 20 * float(np.log10(max(gain, 1e-6)))
+        broken_ms = None if broken_ms is None else start_ms + broken_ms
+        return Said(clip.id, speech, start_ms, max(likeness, whole), level_db, broken_ms)
+
+    def _with_onset(self, said: Said, rate: int) -> Said:
+        clip = self._by_id[said.utterance_id]
+        heard = hear_agent(_pcm(clip, rate), rate, 900)
+        if not heard:
+            return said
+        return replace(said, onset_ms=said.speech.start_ms + heard[0].start_ms - clip.speech_start_ms)
 
     def find(self, channel: Pcm, rate: int, turn: Sequence[Speech], *, is_hidden: bool) -> Found | None:
         """Return the clip that `turn` ends with; None where it is none of them.
@@ -118,10 +207,7 @@ class KnownClips:
 
     def _speech(self, clip: Utterance) -> Samples:
         if clip.id not in self._kept:
-            try:
-                pcm = read_pcm(clip, RATE)
-            except ScenarioError:
-                pcm = np.zeros(0, np.int16)
+            pcm = _pcm(clip, RATE)
             first, last = (round(ms * RATE / 1000) for ms in (clip.speech_start_ms, clip.speech_end_ms))
             self._kept[clip.id] = _telephone(pcm[first:last])
         return self._kept[clip.id]
@@ -132,8 +218,43 @@ class KnownClips:
         return self._envelopes[clip.id]
 
 
+def _pcm(clip: Utterance, rate: int) -> Pcm:
+    """Decode a clip; one whose file is broken is never found."""
+    try:
+        return read_pcm(clip, rate)
+    except ScenarioError:
+        return np.zeros(0, np.int16)
+
+
 def _length_ms(clip: Utterance) -> float:
     return clip.speech_end_ms - clip.speech_start_ms
+
+
+def _overlap_ms(one: Speech, other: Speech) -> float:
+    return min(one.end_ms, other.end_ms) - max(one.start_ms, other.start_ms)
+
+
+def _said_until(heard: Samples, clip: Samples) -> tuple[float, float, float | None]:
+    """Return the gain that `clip` is heard with, until when it surely is, and from when on surely not, ms.
+
+    Both begin with the same sample. The last is None where the clip is heard to its end.
+    """
+    heard = np.pad(heard[: len(clip)], (0, max(0, len(clip) - len(heard))))
+    count = max(1, len(clip) * 1000 // (RATE * PIECE_MS))
+    pieces = list(zip(np.array_split(heard, count), np.array_split(clip, count), strict=True))
+    energies = np.array([float(np.dot(one, one)) for _, one in pieces])
+    telling = np.flatnonzero(energies > np.mean(energies) * 10 ** (-FAINT_DB / 10))
+    if not len(telling):
+        return 0.0, 0.0, None
+    gains = np.array([float(np.dot(*pieces[at])) for at in telling]) / energies[telling]
+    # Of what is said the most has one gain; what was broken off has none behind.
+    usual = float(np.percentile(gains, 90))
+    if usual <= 0:
+        return 0.0, 0.0, 0.0
+    last = int(np.flatnonzero(gains > LEAST_GAIN * usual)[-1])
+    piece_ms = len(clip) * 1000 / (RATE * count)
+    broken_ms = float(telling[last + 1] * piece_ms) if last + 1 < len(telling) else None
+    return usual, float((telling[last] + 1) * piece_ms), broken_ms
 
 
 def _envelope(signal: Samples) -> Samples:

@@ -3,8 +3,9 @@
 A *turn* is what the caller says until the agent answers it: stretches of speech with less than `pause_ms` between
 them are one turn, unless the agent began to speak in the pause. Then the caller
 
-    went on within `pause_ms` of its own pause, and within RESUMED_MS of the agent's onset: it had not finished, the
-    agent cut in. One turn, with a *false endpoint*, as every onset while the caller speaks is;
+    went on within `pause_ms` of its own pause, and within RESUMED_MS of the agent's onset: it had not finished (if it
+    is not known that it had), the agent cut in. One turn, with a *false endpoint*, as every onset while the caller
+    speaks is;
     or spoke later: the agent's onset answered the turn. If the agent was still speaking, the next turn is a *barge-in*.
 
 TTFB is the agent's first onset at or after the turn's end, minus that end. An answer that began before the end and
@@ -13,7 +14,7 @@ before the caller spoke again, or before the recording ended, is censored: it wa
 first onset before the caller's first word is the greeting.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import hypot
@@ -132,23 +133,31 @@ def told(
     )
 
 
-def group(caller: Sequence[Speech], agent: Sequence[Speech], pause_ms: float = PAUSE_MS) -> list[list[Speech]]:
-    """Return the caller's stretches, turn by turn."""
+def group(
+    caller: Sequence[Speech],
+    agent: Sequence[Speech],
+    pause_ms: float = PAUSE_MS,
+    finished: Collection[Speech] = frozenset(),
+) -> list[list[Speech]]:
+    """Return the caller's stretches, turn by turn.
+
+    Behind those in `finished` the caller is known to have said all it wanted: what it says into an answer is new.
+    """
     turns: list[list[Speech]] = []
     for stretch in caller:
-        if turns and _goes_on(turns[-1][-1], stretch, agent, pause_ms):
+        if turns and _goes_on(turns[-1][-1], stretch, agent, pause_ms, had_finished=turns[-1][-1] in finished):
             turns[-1].append(stretch)
         else:
             turns.append([stretch])
     return turns
 
 
-def _goes_on(before: Speech, stretch: Speech, agent: Sequence[Speech], pause_ms: float) -> bool:
+def _goes_on(before: Speech, stretch: Speech, agent: Sequence[Speech], pause_ms: float, *, had_finished: bool) -> bool:
     """Tell whether `stretch` belongs to the turn that `before` belongs to."""
     if stretch.start_ms - before.end_ms >= pause_ms:
         return False
     began = [one.start_ms for one in agent if before.end_ms <= one.start_ms < stretch.start_ms]
-    return not began or stretch.start_ms - began[0] < RESUMED_MS
+    return not began or (stretch.start_ms - began[0] < RESUMED_MS and not had_finished)
 
 
 def _turn(number: int, stretches: tuple[Speech, ...], agent: Sequence[Speech], until_ms: float) -> Turn:

@@ -5,7 +5,7 @@ import pytest
 from harness.analyze.agent_side import Speech
 from harness.analyze.as_json import totals_json
 from harness.analyze.totals import totals_of
-from harness.analyze.turns import Entry, converse
+from harness.analyze.turns import Entry, converse, group
 from harness.analyze.words import totals_lines
 
 pytestmark = pytest.mark.unit
@@ -64,6 +64,14 @@ def test_an_agent_that_speaks_on_did_not_yield():
 def test_an_early_answer_has_no_ttfb():
     (turn,) = told([(1000, 3000)], [(2600, 5000)]).turns
     assert (turn.entry, turn.ttfb_ms, turn.false_endpoint) == (Entry.FALSE_ENDPOINT, None, True)
+
+
+def test_what_is_said_behind_an_utterance_that_is_known_to_be_whole_is_a_turn_of_its_own():
+    caller, agent = spans((1000, 2000), (2600, 4000)), spans((2300, 2900))
+    assert group(caller, agent) == [caller]
+    assert group(caller, agent, finished={caller[0]}) == [[caller[0]], [caller[1]]]
+    # Nobody answered it: it goes on.
+    assert group(caller, [], finished={caller[0]}) == [caller]
 
 
 def test_dead_air_is_where_nobody_speaks():

@@ -137,7 +137,7 @@ class CallCase:
             started=self._started,
             due=self._office.now() + retention,
         )
-        await self._office.ledger.ask(lambda store: store.keep(call))
+        await self._office.keep(call)
 
     async def erase(self, reason: str) -> None:
         """Delete what was kept of this call."""

@@ -80,6 +80,14 @@ class Deletion:
             self._store.forget_call(call, at, reason or call.reason, detail)
             done.calls += 1
             done.erased += erased
+            self._erase_late(call, done)
+
+    def _erase_late(self, call: KeptCall, done: Deleted) -> None:
+        """Erase a folder that was made after its call was found to have none: its maker then still saw the row."""
+        try:
+            done.erased += self._folders.erase(call.key)
+        except OSError as error:
+            done.failed.append(f"{self._folders.of(call.key)}: {error}")
 
     def _purged(self, done: Deleted) -> Deleted:
         if done.is_anything or self._always_purges:

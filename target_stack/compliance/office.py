@@ -14,7 +14,7 @@ from target_stack.compliance.pseudonym import Pseudonyms, open_pseudonyms
 from target_stack.compliance.recording.folders import CallFolders
 from target_stack.compliance.recording.recording import Recording
 from target_stack.compliance.settings import Settings
-from target_stack.compliance.store import ConsentStore
+from target_stack.compliance.store import ConsentStore, KeptCall
 from target_stack.compliance.texts import Script
 from target_stack.compliance.words import Direction
 from target_stack.frames import Pcm
@@ -106,8 +106,27 @@ class Office:
         """Tell whether answers may be spoken."""
         return decision.is_answer_heard or self.settings.block.transient_answers
 
+    async def keep(self, call: KeptCall) -> None:
+        """Note that something of a call is kept, then make its folder, which is the recording's leave to write.
+
+        Both on the ledger's thread, where deletions are; another process may delete the call at any moment between.
+        Raises StoreError.
+        """
+        await self.ledger.ask(lambda store: self._keep(store, call))
+
+    def _keep(self, store: ConsentStore, call: KeptCall) -> None:
+        store.keep(call)
+        try:
+            self.folders.make(call.key)
+            if not store.kept(call_id=call.key):
+                # Deleted before there was a folder to find; whoever deletes the row after this finds it.
+                self.folders.erase(call.key)
+        except OSError:
+            # The recording fails as well, for want of its folder, and the call goes on without.
+            _log.exception("a call's folder cannot be made; nothing of the call is recorded")
+
     def new_recording(self, key: str) -> Recording:
-        """Return a call's recording; nothing is on disk yet."""
+        """Return a call's recording, for a call that `keep` made the folder of; no file is there yet."""
         return Recording(self.folders, key, self._writer, self._disk)
 
     async def speech(self, text: str) -> Pcm:

@@ -85,11 +85,11 @@ class Edge(PlayingSink):
 class Guarded:
     """One office and its calls. `async with`; then `call`, `say`."""
 
-    def __init__(self, folder, *, stt=(HEARD,), now=None, **block):
+    def __init__(self, folder, *, stt=(HEARD,), now=None, disk=None, **block):
         self.folder = folder
         options = {"answer_timeout_s": 0.15, "asks": 2, "operator": "Example Ltd"} | block
         settings = Settings(Block(**options), folder, str(folder / "compliance.sqlite"), shipped_rules())
-        self.office = Office(settings, **({"now": now} if now else {}))
+        self.office = Office(settings, now, disk)
         self.stt = ScriptedStt(list(stt))
         self.tts = ShortTts()
         self.vads = 0

@@ -2,6 +2,7 @@ import asyncio
 import os
 import wave
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from harness.model.errors import LocalProtocolError
 from target_stack.compliance.recording import recording as recording_module
 from target_stack.compliance.recording.erase import Erased, erase_tree
 from target_stack.compliance.recording.folders import CallFolders, new_key
-from target_stack.compliance.recording.recording import AGENT_FILE, CALLER_FILE, Recording
+from target_stack.compliance.recording.recording import AGENT_FILE, CALLER_FILE, TRANSCRIPT_FILE, Recording
 from target_stack.compliance.recording.tracks import AgentTrack, CallerTrack
 from target_stack.compliance.recording.wav import WavFile
 from target_stack.frames import SpeechOut
@@ -113,6 +114,7 @@ def test_audio_without_words_and_what_is_left_at_the_end(tmp_path):
     folders, key = CallFolders(tmp_path), new_key(NOW)
 
     async def scenario(recording):
+        folders.make(key)
         recording.keep_audio(BEGAN)
         recording.words(1, "caller", "not kept")
         recording.caller_said(pcm(5, 320), BEGAN + 20 * MS)
@@ -133,6 +135,7 @@ def test_a_disk_that_is_too_slow_loses_audio_and_says_so(tmp_path, monkeypatch):
     folders, key = CallFolders(tmp_path), new_key(NOW)
 
     async def scenario(recording):
+        folders.make(key)
         recording.keep_audio(BEGAN)
         for second in range(10):
             recording.caller_said(pcm(5, 16_000), BEGAN + (second + 1) * 1000 * MS)
@@ -151,6 +154,58 @@ def test_an_error_of_the_disk_is_kept_for_the_log(tmp_path):
         await recording.aclose(BEGAN)
 
     assert isinstance(recorded(CallFolders(tmp_path), new_key(NOW), scenario).failure, OSError)
+
+
+def test_a_folder_that_is_not_there_any_more_is_not_made_again(tmp_path):
+    folders, key = CallFolders(tmp_path), new_key(NOW)
+
+    async def scenario(recording):
+        folders.make(key)
+        folders.erase(key)
+        recording.keep_audio(BEGAN)
+        recording.keep_words()
+        recording.words(1, "caller", "hello")
+        recording.caller_said(pcm(5, 16_000), BEGAN + 1000 * MS)
+        await recording.aclose(BEGAN)
+
+    assert isinstance(recorded(folders, key, scenario).failure, FileNotFoundError)
+    assert list((tmp_path / "calls").iterdir()) == []
+
+
+def test_nothing_is_written_to_files_that_were_removed(tmp_path):
+    folders, key = CallFolders(tmp_path), new_key(NOW)
+
+    async def scenario(recording):
+        folder = folders.make(key)
+        recording.keep_audio(BEGAN)
+        recording.keep_words()
+        # Done on the writer's thread, in order: the files are open.
+        await recording._done(lambda: None)
+        with (folder / CALLER_FILE).open("rb") as audio, (folder / TRANSCRIPT_FILE).open("rb") as words:
+            folders.erase(key)
+            recording.words(1, "caller", "hello")
+            recording.caller_said(pcm(5, 16_000), BEGAN + 1000 * MS)
+            await recording.aclose(BEGAN)
+            assert (audio.read().strip(b"\0"), words.read()) == (b"", b"")
+
+    assert recorded(folders, key, scenario).failure is None
+
+
+def test_what_comes_into_a_folder_while_it_is_erased_is_erased_too(tmp_path, monkeypatch):
+    folder = tmp_path / "call"
+    folder.mkdir()
+    (folder / "first").write_bytes(b"voice")
+    late = ["second", "third"]
+    remove = Path.rmdir
+
+    def come_late(path):
+        if late:
+            (folder / late.pop()).write_bytes(b"words")
+        remove(path)
+
+    monkeypatch.setattr(Path, "rmdir", come_late)
+    assert erase_tree(folder) == Erased(3, 15)
+    assert not folder.exists()
 
 
 def test_erasing_overwrites_before_it_removes(tmp_path):

@@ -20,12 +20,15 @@ from hypothesis import strategies as st
 from target_stack.compliance.audit import audit, look_up
 from target_stack.compliance.consent import Evidence, Step
 from target_stack.compliance.database import StoreError
+from target_stack.compliance.deletion import Deletion
 from target_stack.compliance.office import utc_now
+from target_stack.compliance.recording.folders import CallFolders
 from target_stack.compliance.recording.recording import AGENT_FILE, CALLER_FILE, TRANSCRIPT_FILE, TURNS_FILE
 from target_stack.compliance.rules import shipped_rules
 from target_stack.compliance.trail import What
 from target_stack.compliance.words import Activity, Form
 from target_stack.frames import StageFailed
+from target_stack.gate import Gate
 
 pytestmark = pytest.mark.unit
 
@@ -44,6 +47,13 @@ def run(folder, scenario, **options):
 
 def files_of(folder):
     return {path.name for path in (folder / "calls").rglob("*") if path.is_file()}
+
+
+async def until_files(folder):
+    """Wait for the writer's thread, which opens them when it gets to it."""
+    async with asyncio.timeout(5):
+        while files_of(folder) != ALL_FILES:
+            await asyncio.sleep(0.002)
 
 
 def trail(bench):
@@ -494,7 +504,7 @@ def test_a_caller_deleted_in_the_middle_of_a_call_leaves_nothing_when_it_ends(tm
     async def scenario(bench):
         call = await bench.call(region="US-TX").start()
         await converse(call)
-        assert files_of(tmp_path)
+        await until_files(tmp_path)
         await bench.office.delete(lambda deletion: deletion.of_caller("+13125550100", utc_now()), "request")
         assert files_of(tmp_path) == set()
         await call.speak()
@@ -503,6 +513,89 @@ def test_a_caller_deleted_in_the_middle_of_a_call_leaves_nothing_when_it_ends(tm
 
     bench = run(tmp_path, scenario)
     assert (files_of(tmp_path), bench.on_disk()) == (set(), [])
+
+
+class SlowDisk:
+    """Stops whoever writes before job number `at`, until `go`."""
+
+    def __init__(self, at):
+        self.jobs = at
+        self.is_reached, self.go = threading.Event(), threading.Event()
+
+    def __call__(self):
+        if self.jobs == 0:
+            self.is_reached.set()
+            assert self.go.wait(10)
+        self.jobs -= 1
+
+
+@pytest.mark.parametrize("files_open", range(5))
+def test_a_caller_deleted_while_the_recordings_files_are_being_opened_leaves_nothing(tmp_path, files_open):
+    disk, gate = SlowDisk(files_open), Gate()
+    gate.put(disk)
+
+    async def scenario(bench):
+        try:
+            call = await bench.call(region="US-TX").start()
+            await converse(call)
+            assert await asyncio.to_thread(disk.is_reached.wait, 5)
+            assert len(files_of(tmp_path)) == files_open
+            await bench.office.delete(lambda deletion: deletion.of_caller("+13125550100", utc_now()), "request")
+            assert files_of(tmp_path) == set()
+        finally:
+            disk.go.set()
+        await call.speak()
+        await call.close()
+        assert list(bench.office.folders) == []
+
+    bench = run(tmp_path, scenario, disk=gate)
+    assert (files_of(tmp_path), bench.on_disk()) == (set(), [])
+
+
+def test_a_caller_deleted_by_another_process_before_the_calls_folder_is_there_leaves_nothing(tmp_path):
+    async def scenario(bench):
+        office = bench.office
+        make = office.folders.make
+
+        def made_late(key):
+            with contextlib.closing(bench.store()) as store:
+                deleted = Deletion(store, CallFolders(tmp_path), office.pseudonyms).of_caller("+13125550100", utc_now())
+            assert deleted.calls == 1
+            return make(key)
+
+        office.folders.make = made_late
+        call = await bench.call(region="US-TX").start()
+        await converse(call)
+        await call.close()
+        assert list(office.folders) == []
+
+    bench = run(tmp_path, scenario)
+    assert (files_of(tmp_path), bench.on_disk()) == (set(), [])
+
+
+def test_a_folder_made_while_its_call_is_deleted_by_another_process_is_erased_too(tmp_path):
+    async def scenario(bench):
+        call = await bench.call(region="US-TX").start()
+        await converse(call)
+        await until_files(tmp_path)
+        await call.close()
+        folders = CallFolders(tmp_path)
+        erase = folders.erase
+
+        def erased(key):
+            gone = erase(key)
+            if store.kept():
+                # As a call that still sees its row would.
+                (folders.make(key) / CALLER_FILE).touch()
+            return gone
+
+        folders.erase = erased
+        with contextlib.closing(bench.store()) as store:
+            done = Deletion(store, folders, bench.office.pseudonyms).of_caller("+13125550100", utc_now())
+        assert (done.calls, done.erased.files, done.failed) == (1, 5, [])
+        assert list(folders) == []
+
+    run(tmp_path, scenario)
 
 
 def test_a_purge_that_failed_is_made_up_for(tmp_path, monkeypatch):

@@ -3,12 +3,14 @@
 A file system that copies on write, an SSD, a snapshot or a backup may keep what was overwritten; no program can tell.
 """
 
+import errno
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 _BLOCK = 1 << 20
+# A recording that begins meanwhile may put its few files into the folder, one after the other.
+_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,30 @@ def erase_tree(folder: Path) -> Erased:
     if folder.is_symlink() or not folder.is_dir():
         return Erased()
     erased = Erased()
-    for parent, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            erased += _erase(Path(parent) / name)
-    shutil.rmtree(folder)
+    for left in reversed(range(_TRIES)):
+        erased += _erase_files(folder)
+        try:
+            _remove_folders(folder)
+            break
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or not left:
+                raise
     _sync(folder.parent)
     return erased
+
+
+def _erase_files(folder: Path) -> Erased:
+    erased = Erased()
+    for parent, folders, names in os.walk(folder, topdown=False):
+        # A link to a folder is walked as one and removed as a file.
+        for name in [*names, *(name for name in folders if (Path(parent) / name).is_symlink())]:
+            erased += _erase(Path(parent) / name)
+    return erased
+
+
+def _remove_folders(folder: Path) -> None:
+    for parent, _, _ in os.walk(folder, topdown=False):
+        Path(parent).rmdir()
 
 
 def _erase(path: Path) -> Erased:

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.model.errors import LocalProtocolError
 from target_stack.compliance.recording.erase import Erased, erase_tree
 
+_TRIES = 3
 _KEY = re.compile(r"(\d{4})(\d{2})(\d{2})T\d{6}Z-[0-9a-f]{16}")
 
 
@@ -34,7 +35,14 @@ class CallFolders:
     def make(self, key: str) -> Path:
         """Make the folder of a call, for its owner only."""
         folder = self.of(key)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in reversed(range(_TRIES)):
+            try:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                break
+            except FileNotFoundError:
+                # The day's folder went with its last call in this instant.
+                if not left:
+                    raise
         return folder
 
     def erase(self, key: str) -> Erased:
@@ -49,4 +57,5 @@ class CallFolders:
         """Yield every folder in the place of a call's."""
         if self._calls.is_dir():
             for day in sorted(self._calls.iterdir()):
-                yield from sorted(day.iterdir()) if day.is_dir() else [day]
+                with contextlib.suppress(FileNotFoundError):
+                    yield from sorted(day.iterdir()) if day.is_dir() else [day]

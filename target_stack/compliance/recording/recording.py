@@ -2,6 +2,9 @@
 
 All files are written by one thread for all calls; the event loop only hands blocks over. When the disk is so slow that
 MOST_WAITING blocks of a call wait, further audio is dropped, counted, and silence in the file.
+
+A call may be deleted, by this process or another, while its recording goes on or its first jobs still wait: so the
+folder is made before by who keeps the call (office.py), never here, and a file that was removed is not written to.
 """
 
 import asyncio
@@ -161,7 +164,7 @@ class Recording:
                 self._submit(self._write, name, at_sample, samples)
 
     def _folder(self) -> Path:
-        return self._folders.make(self._key)
+        return self._folders.of(self._key)
 
     def _open_wav(self, name: str, rate: int) -> None:
         self._files[name] = WavFile(self._folder() / name, rate)
@@ -171,14 +174,22 @@ class Recording:
         self._files[name] = os.fdopen(descriptor, "w", encoding="utf-8", buffering=1)
 
     def _write(self, name: str, at_sample: int, samples: Pcm) -> None:
-        file = self._files.get(name)
+        file = self._still_there(name)
         if isinstance(file, WavFile):
             file.write(at_sample, samples)
 
     def _append(self, name: str, row: dict[str, object]) -> None:
-        file = self._files.get(name)
+        file = self._still_there(name)
         if file is not None and not isinstance(file, WavFile):
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def _still_there(self, name: str) -> WavFile | IO[str] | None:
+        """Return an open file, unless it was removed meanwhile: what is written to such a one nobody overwrites."""
+        file = self._files.get(name)
+        if file is not None and os.fstat(file.fileno()).st_nlink == 0:
+            self._files.pop(name).close()
+            return None
+        return file
 
     def _close(self) -> None:
         for file in self._files.values():

@@ -36,6 +36,10 @@ class WavFile:
         self._file.write(_header(self._rate, self._samples * _SAMPLE_BYTES))
         self._file.flush()
 
+    def fileno(self) -> int:
+        """Return the open file's descriptor."""
+        return self._file.fileno()
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.commands.output import write_text
 from harness.exit_codes import ExitCode
 from harness.measure.comparison import Comparison, compare
+from harness.model.errors import ScenarioError
 from harness.report import compare_words
 from harness.report.analysis import analyse
 from harness.report.store import read_run
@@ -49,6 +50,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print and write; returns the exit code. Raises ScenarioError."""
+    if options.before.resolve() == options.after.resolve():
+        raise ScenarioError(f"AFTER: {options.after} is the run of BEFORE; legal: the directory of another one")
     before, after = (analyse(read_run(path)) for path in (options.before, options.after))
     is_paired = compare_words.is_paired(before, after)
     found = compare(before.measured, after.measured, is_paired=is_paired, seed=before.run.info.seed)

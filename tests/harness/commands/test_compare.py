@@ -91,3 +91,12 @@ def test_a_worse_run_fails_ci(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert main(["compare", str(before), str(after)]) == ExitCode.PASSED
     assert main(["compare", str(before), str(after), "--fail-if-worse"]) == ExitCode.FAILED
+
+
+def test_a_run_is_not_compared_with_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = write_run(tmp_path / "before")
+    (tmp_path / "link").symlink_to(run_dir)
+    for twice in (run_dir, tmp_path / "link", tmp_path / "link" / ".." / "before"):
+        assert main(["compare", str(run_dir), str(twice)]) == ExitCode.BAD_SCENARIO
+        told = capsys.readouterr()
+        assert (told.out, told.err.startswith(f"AFTER: {twice} is the run of BEFORE; legal: ")) == ("", True)

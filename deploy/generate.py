@@ -13,6 +13,8 @@ HERE = Path(__file__).resolve().parent
 HEADER = "# Written by deploy/generate.py from deploy/sizing.yaml: change that, not this.\n"
 GPU_NODES = {"T4": "Tesla-T4", "A10": "NVIDIA-A10"}
 MODELS = ("vllm", "stt", "tts")
+# Of a GPU's memory, for a vLLM that has it alone: vLLM's own default. The base says what it takes beside others.
+WHOLE_GPU_SHARE = "0.9"
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,12 @@ def _model_patch(planned: Plan, name: str) -> dict[str, Any]:
     gpu = "nvidia.com/gpu.shared" if is_shared else "nvidia.com/gpu"
     patch = _patch("Deployment", name, planned.model_pods[name])
     pod = patch["spec"]["template"]["spec"]
-    pod["nodeSelector"] = {"nvidia.com/gpu.product": GPU_NODES[planned.gpu_kind] + ("-SHARED" if is_shared else "")}
-    pod["containers"][0]["resources"] = {"requests": {gpu: "1"}, "limits": {gpu: "1"}}
+    # Where time slices have a resource name of their own, as here, the product's name bears no "-SHARED".
+    pod["nodeSelector"] = {"nvidia.com/gpu.product": GPU_NODES[planned.gpu_kind]}
+    container = pod["containers"][0]
+    container["resources"] = {"requests": {gpu: "1"}, "limits": {gpu: "1"}}
+    if name == "vllm" and not is_shared:
+        container["env"] = [{"name": "VLLM_GPU_SHARE", "value": WHOLE_GPU_SHARE}]
     return patch
 
 

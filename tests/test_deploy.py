@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from target_stack.__main__ import parser
+from target_stack.config import config_from
 from target_stack.edge.counts import EdgeCounts
 from target_stack.routing.routing_stats import RoutingStats, render_routing
 from target_stack.servers.front_metrics import __file__ as front_metrics_file
@@ -113,6 +114,48 @@ def test_a_plan_carries_its_calls_with_the_gpus_of_the_table(calls):
     for patch in patched:
         base = pods()[patch["metadata"]["name"]]
         assert (patch["kind"], patch["apiVersion"]) == (base["kind"], base["apiVersion"])
+
+
+@pytest.mark.parametrize("calls", SIZES)
+def test_models_are_asked_for_on_nodes_that_there_are(calls):
+    table = yaml.safe_load((DEPLOY / "sizing.yaml").read_text())
+    size = next(size for size in table["sizes"] if size["calls"] == calls)
+    kustomization = yaml.safe_load((DEPLOY / f"kubernetes/overlays/{calls}/kustomization.yaml").read_text())
+    patched = [yaml.safe_load(p["patch"]) for p in kustomization["patches"] if "target" not in p]
+    for pod in (patch["spec"]["template"]["spec"] for patch in patched if patch["kind"] == "Deployment"):
+        # GPU feature discovery adds "-SHARED" only where slices keep the name of whole GPUs.
+        assert pod["nodeSelector"]["nvidia.com/gpu.product"] in {"Tesla-T4", "NVIDIA-A10"}
+        assert pod["nodeSelector"]["nvidia.com/gpu.product"].endswith(size["gpus"]["kind"])
+        (container,) = pod["containers"]
+        is_shared = "nvidia.com/gpu.shared" in container["resources"]["limits"]
+        share = {each["name"]: each["value"] for each in container.get("env", [])}
+        assert share == ({"VLLM_GPU_SHARE": "0.9"} if container["name"] == "vllm" and not is_shared else {})
+
+
+def test_no_variable_of_the_cluster_is_taken_for_an_option():
+    """A cluster sets SERVICE_PORT and the like, by each Service's name, in every pod that does not say otherwise."""
+    services = {d["metadata"]["name"].upper().replace("-", "_") + "_" for d in documents() if d["kind"] == "Service"}
+    read_by = {"vllm": "VLLM_", "grafana": "GF_"} | dict.fromkeys(("agent", "stt", "tts"), "CALLQUAKE_")
+    for name, pod in pods().items():
+        is_told = pod["spec"]["template"]["spec"].get("enableServiceLinks", True)
+        assert not (is_told and read_by.get(name) in services), name
+
+
+def test_a_pod_that_ends_has_time_to_let_its_calls_go():
+    generated = yaml.safe_load((BASE / "kustomization.yaml").read_text())["configMapGenerator"]
+    (literals,) = [
+        dict(text.split("=", 1) for text in each["literals"]) for each in generated if each["name"] == "agent"
+    ]
+    grace_s = pods()["agent"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert float(literals["CALLQUAKE_DRAIN_S"]) + 10 <= grace_s
+    assert config_from(parser({}).parse_args(["up", "--drain-s", literals["CALLQUAKE_DRAIN_S"]]), {})
+
+
+def test_roles_are_bound_within_the_namespace_that_is_made():
+    (namespace,) = [d["metadata"]["name"] for d in documents() if d["kind"] == "Namespace"]
+    accounts = {d["metadata"]["name"] for d in documents() if d["kind"] == "ServiceAccount"}
+    for binding in (d for d in documents() if d["kind"] == "RoleBinding"):
+        assert {(s["name"], s["namespace"]) for s in binding["subjects"]} == {(name, namespace) for name in accounts}
 
 
 def test_services_find_their_pods_and_ports():

@@ -1,7 +1,8 @@
 """After the load: what is left in each process of the target, and whether every process lived.
 
 Rest     the last sample after the load less the first one, taken before any call. A process that took another one's
-         place is held against that one's first sample: it is the same program.
+         place is held against that one's first sample: it is the same program. Two that are there at once are not, by
+         whatever name: each of several targets has an `agent`.
 Alive    a process that ended was ended by order, as the target says, or by a fault that was declared, and then another
          one has its name afterwards.
 """
@@ -28,16 +29,19 @@ _ALIVE = "process"
 
 def rest_rows(series: Sequence[Series], rules: AuditRules, load: Load) -> list[AuditRow]:
     """Judge what each process of the target that is still there has left."""
-    firsts: dict[tuple[Side, str], Series] = {}
-    for one in series:
-        firsts.setdefault(one.key, one)
     return [
         row
         for one in series
         if one.is_after and one.first.side is Side.TARGET
         for quantity, bound in rules.left_after.items()
-        if (row := _left(one, firsts[one.key].first, quantity, bound, load)) is not None
+        if (row := _left(one, _first_of_place(one, series), quantity, bound, load)) is not None
     ]
+
+
+def _first_of_place(one: Series, series: Sequence[Series]) -> AuditSample:
+    """Return the first sample of the first process, gone by now, that had a process's place; else its own."""
+    before = [o for o in series if o.key == one.key and o.first.at_ns < one.first.at_ns and not o.is_after]
+    return min((o.first for o in before), key=lambda sample: sample.at_ns, default=one.first)
 
 
 def _left(one: Series, first: AuditSample, quantity: str, bound: float | None, load: Load) -> AuditRow | None:
@@ -69,7 +73,9 @@ def alive_rows(series: Sequence[Series], rules: AuditRules, load: Load) -> list[
 
 
 def _judge_end(one: Series, series: Sequence[Series], rules: AuditRules, load: Load) -> AuditRow:
-    later = [o for o in series if o.key == one.key and o.last.at_ns > one.last.at_ns]
+    later = [
+        o for o in series if o.key == one.key and o.first.at_ns > one.first.at_ns and o.last.at_ns > one.last.at_ns
+    ]
     cause = _cause(one.last.at_ns, rules, load.faults)
     by = "by order" if one.is_ordered else f"by fault {cause}" if cause else "and no fault was to end it"
     said = f"ended after {_clock(one.last.at_ns, load.first_due_ns)}, {by}"

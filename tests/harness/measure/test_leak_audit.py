@@ -161,6 +161,21 @@ def test_process_that_ends_by_itself_or_for_good_fails():
     ]
 
 
+def test_processes_of_two_targets_by_one_name_are_not_each_others():
+    other = Process(pid=12, descriptors=lambda h, c: 80 + 2 * c)
+    result = audit(Process(), other)
+    assert (result.broken, result.undecided) == ([], [])
+    assert [row(result, "descriptors", Check.REST, pid).first for pid in (11, 12)] == [20, 80]
+    # The one that was there all along has not taken the place of the one that died.
+    half = BEGUN + 900 * S
+    gone = audit(Process(end=half), other, faults=[killed(half)])
+    assert row(gone, "process", Check.ALIVE).why.endswith("none took its place")
+    assert row(gone, "descriptors", Check.REST, 12).first == 80
+    replaced = audit(Process(end=half), other, Process(pid=13, begin=half + 5 * S), faults=[killed(half)])
+    assert "pid 13 had its place" in row(replaced, "process", Check.ALIVE).why
+    assert row(replaced, "descriptors", Check.REST, 13).first == 20
+
+
 def test_process_that_was_drained_has_not_died():
     half = BEGUN + 900 * S
     rules = AuditRules(sides=(Side.TARGET,))

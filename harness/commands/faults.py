@@ -28,6 +28,7 @@ from harness.scenario.faults import origin_of
 _KEPT_S = 3_600.0
 _TELL_EVERY_S = 2.0
 _STOP_TIMEOUT_S = 15.0
+_NOTHING = "no fault of this user's outlives its process: nothing to undo"
 
 _EPILOG = """\
 A fault is a claim: this is injected, this is what it must do, so fast things must recover. What it did is counted where
@@ -220,7 +221,7 @@ def show_status(_options: argparse.Namespace) -> int:
     """Print what the journal holds."""
     entries = Journal(state_folder(os.environ)).entries()
     lines = [line for entry in entries for line in fault_words.entry_lines(entry, _whose(entry))]
-    print("\n".join(lines) if lines else "no fault of this user's outlives its process: nothing to undo")
+    print("\n".join(lines) if lines else _NOTHING)
     return ExitCode.PASSED
 
 
@@ -245,6 +246,8 @@ def stop_fault(options: argparse.Namespace) -> int:
     if not entries and options.id is not None:
         there = ", ".join(entry.id for entry in journal.entries()) or "none is in force"
         raise ScenarioError(f"{options.id}: no such fault; legal: {there}")
+    if not entries:
+        print(_NOTHING)
     if options.all:
         entries = [entry for entry in entries if not _is_left_alone(entry)]
     failed = sum(not _stop(journal, entry) for entry in entries)

@@ -5,6 +5,7 @@ import json
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -16,6 +17,7 @@ from harness.incidents.incident import is_incident, lines_of, load_incident, sou
 from harness.incidents.replay import scenario_of
 from harness.model.errors import ScenarioError
 from harness.scenario.check import Prepared, prepare
+from harness.scenario.faults import due_faults
 from harness.scenario.loader import load_scenario
 from harness.scenario.made_of import at_source
 from harness.scenario.schema import json_schema
@@ -55,9 +57,30 @@ def _prepare(path: Path, corpus: Path | None) -> Prepared:
 
 
 def print_hint(prepared: Prepared) -> None:
-    """Say beforehand what the verdict of a scenario without thresholds will be."""
+    """Say beforehand why a verdict will be NO DATA: there are no thresholds, or a fault will do nothing."""
     if not prepared.loaded.scenario.thresholds:
         print("hint: no thresholds: the verdict will be NO DATA", flush=True)
+    for said in _idle_faults(prepared):
+        print(f"hint: {said}, and the verdict will be NO DATA", flush=True)
+
+
+def _idle_faults(prepared: Prepared) -> Iterator[str]:
+    # The last call may go on for so long.
+    ends_s = _length_s(prepared) + prepared.loaded.scenario.limits.call_timeout_s
+    for due in due_faults(prepared.loaded.scenario, prepared.seed):
+        name, begins_s = due.fault.name, due.start_ms / 1000
+        if due.fault.filter.share == 0:
+            yield f"fault {name}: a share of 0 touches no call"
+        elif begins_s >= ends_s:
+            yield f"fault {name} begins after {begins_s:g} s, the last call ends after {ends_s:.0f} s at the latest"
+
+
+def _length_s(prepared: Prepared) -> float:
+    """Return for how long calls come."""
+    users = prepared.loaded.scenario.load.users
+    if prepared.due_ms is not None:
+        return prepared.due_ms[-1] / 1000
+    return sum(stage.duration_s for stage in users.stages) if users is not None else 0.0
 
 
 def describe(prepared: Prepared) -> str:
@@ -66,11 +89,11 @@ def describe(prepared: Prepared) -> str:
     n, due = prepared.max_calls, prepared.due_ms
     if due is not None:
         n = len(due)
-        load = f"{n} calls within {due[-1] / 1000:.0f} s"
+        load = f"{n} calls within {_length_s(prepared):.0f} s"
     else:
         users = scenario.load.users
         stages = users.stages if users is not None else []
-        load = f"up to {max(s.users for s in stages)} callers at once for {sum(s.duration_s for s in stages):g} s"
+        load = f"up to {max(s.users for s in stages)} callers at once for {_length_s(prepared):g} s"
     shown = range(min(n if n is not None else 100, _SHOWN_CALLS))
     mix = Counter(prepared.planner.plan_for_index(i).caller for i in shown)
     kinds = ", ".join(f"{name} {count}" for name, count in mix.items())

@@ -45,6 +45,26 @@ def test_a_scenario_without_thresholds_gets_a_hint(words, scenario, capsys):
     assert HINT not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("fault", "hint"),
+    [
+        ("start_s: 60", "fault network.loss begins after 60 s, the last call ends after 45 s at the latest, and the"),
+        ("start_s: 44", ""),
+        ("filter: {share: 0}", "fault network.loss: a share of 0 touches no call, and the verdict will be NO DATA"),
+        ("filter: {share: 0.1}", ""),
+    ],
+)
+def test_a_fault_that_can_do_nothing_gets_a_hint(fault, hint, scenario, capsys):
+    added = f"""\
+thresholds: [response_ratio > 0.5]
+limits: {{call_timeout_s: 45}}
+faults: [{{kind: network.loss, parameters: {{loss_ratio: 0.1}}, {fault}}}]
+"""
+    assert cli.main(["scenario", "check", scenario(added)]) == ExitCode.PASSED
+    told = capsys.readouterr().out
+    assert (hint in told, "hint" in told) == (True, bool(hint))
+
+
 def test_a_missing_corpus_is_told_with_the_place_that_chose_it(scenario, tmp_path, capsys):
     file = scenario("corpus: nowhere\n")
     assert cli.main(["scenario", "check", file]) == ExitCode.BAD_SCENARIO

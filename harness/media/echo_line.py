@@ -57,7 +57,7 @@ class EchoLine:
         self._place: int | None = None
         # Where the next packet of the agent's belongs.
         self._next: int | None = None
-        self._waiting: dict[int, Pcm] = {}
+        self._waiting: dict[int, bytes] = {}
         # A place and when it left: what follows it without a pause left a packet's time later each.
         self._anchor: tuple[int, int] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -107,11 +107,11 @@ class EchoLine:
         passed = (at - last) % PACKETS
         self._steady(monotonic_ns() - passed * _PACKET_NS)
         for place in range(self._now, self._now + passed):
-            samples = self._waiting.pop(place, None)
-            if samples is not None:
+            payload = self._waiting.pop(place, None)
+            if payload is not None:
                 self.counts.sent += 1
                 self._line.silence(place, self._codec)
-                self._call.echoed(samples, self._left_at_ns(place))
+                self._call.echoed(payload, self._codec, self._left_at_ns(place))
         self._now += passed
         if self._call.is_speaking:
             self._forget_waiting(is_masked=True)
@@ -173,7 +173,7 @@ class EchoLine:
         if self._line is None or payload is None or not _is_audible(echo) or place - self._now >= PACKETS - NOT_BEFORE:
             return
         if self._line.put(place, payload):
-            self._waiting[place] = echo
+            self._waiting[place] = payload
 
 
 def _louder(samples: Pcm, gain: float) -> Pcm:

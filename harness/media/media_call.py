@@ -9,7 +9,8 @@ from typing import Protocol
 
 from harness.media.background_line import BackgroundLine
 from harness.media.call_counts import Impaired
-from harness.media.clips import Clip, Pcm
+from harness.media.clips import Clip
+from harness.media.codecs import Codec
 from harness.media.hot.rare import MOST_DIGITS, digit_of
 from harness.media.spec import MediaSpec
 from harness.model.errors import GeneratorError, LocalProtocolError
@@ -226,10 +227,10 @@ class MediaCall:
         """Whether a clip is being spoken."""
         return not self._is_over and self._row.is_speaking()
 
-    def echoed(self, samples: Pcm, at_ns: int) -> None:
+    def echoed(self, payload: bytes, codec: Codec, at_ns: int) -> None:
         """Have the recording know what left in silence, and about when."""
         if self.spec.recorder is not None:
-            self.spec.recorder.echoed(samples, at_ns)
+            self.spec.recorder.echoed(payload, codec, at_ns)
 
     def send_beside(self, data: bytes) -> bool:
         """Send a datagram of any bytes from the call's port to where its media go; False where it may not be.

@@ -6,7 +6,7 @@ measured, but for where in its packet a sound lies. When each packet came, and w
 the file's comment (call_log.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -63,8 +63,8 @@ class Recorder:
         self._rate = codec.sample_rate
         self._longest = MAX_SECONDS * codec.sample_rate
         self._clips: list[tuple[int, Clip]] = []
-        # What left while the caller was silent, packet by packet.
-        self._echoes: list[tuple[int, Pcm]] = []
+        # What left while the caller was silent, packet by packet; decoded, it would be many times as large.
+        self._echoes: list[tuple[int, bytes, Codec]] = []
         self._runs: list[_Run] = []
         # What the call was told: edges of the caller's speech, by utterance; the agent's onsets and last packets.
         self._edges: list[SpeechStarted | SpeechEnded] = []
@@ -77,11 +77,11 @@ class Recorder:
         """Take note that the first packet of `clip` left at `at_ns`."""
         self._clips.append((max(0, self._position(at_ns)), clip))
 
-    def echoed(self, samples: Pcm, at_ns: int) -> None:
-        """Take note of one packet's samples, at the codec's rate, that left about at `at_ns` and are no clip's."""
+    def echoed(self, payload: bytes, codec: Codec, at_ns: int) -> None:
+        """Take note of one packet that left about at `at_ns` and is no clip's. Decoded by `write`."""
         position = max(0, self._position(at_ns))
         if position <= self._longest:
-            self._echoes.append((position, at_rate(samples, self._codec.sample_rate, self._rate)))
+            self._echoes.append((position, payload, codec))
 
     def told(self, event: MediaEvent) -> None:
         """Take note of an event of the call: its figures go by what it was told, so the recording's may, too."""
@@ -139,7 +139,7 @@ class Recorder:
         """Write a 16 kHz stereo FLAC file; return what is in it."""
         pieces = self._agent_pieces()
         spoken = [self._spoken(*clip) for clip in self._clips]
-        spoken += self._echoes
+        spoken += self._echoed()
         ends = [start + len(samples) for start, samples in spoken]
         end = max([*ends, *(position + len(samples) for position, samples, _ in pieces)], default=0)
         stereo = np.zeros((2, min(end, self._longest)), np.int16)
@@ -155,6 +155,14 @@ class Recorder:
         """Return where a clip's samples lie: as its packets have them, which is later than in the clip."""
         delay = clip.codec.delay * self._rate // clip.codec.sample_rate
         return start + delay, at_rate(clip.read_samples(), clip.codec.sample_rate, self._rate)
+
+    def _echoed(self) -> Iterator[tuple[int, Pcm]]:
+        """Yield where each packet that is no clip's lies, and its samples."""
+        decoders: dict[Codec, PayloadDecoder] = {}
+        for position, payload, codec in self._echoes:
+            if codec not in decoders:
+                decoders[codec] = PayloadDecoder(codec)
+            yield position, at_rate(decoders[codec].decode(payload), codec.sample_rate, self._rate)
 
     def _log(self, pieces: Sequence[tuple[int, Pcm, int]]) -> CallLog:
         ms = 1000 / self._rate

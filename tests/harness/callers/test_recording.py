@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from harness.callers import recording
+from harness.media.clips import payloads_of
 from harness.media.codecs import PCMU
 from harness.media.recorder import Recorder
 
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.unit
 
 def recorder():
     one = Recorder(1_000_000_000, PCMU)
-    one.echoed(np.full(160, 4_000, np.int16), 1_500_000_000)
+    one.echoed(payloads_of(np.full(160, 4_000, np.int16), PCMU)[0], PCMU, 1_500_000_000)
     return one
 
 

@@ -1,5 +1,7 @@
 """What a recording holds: both sides at the distances that were measured, and what the call was told of them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from harness.media.clips import encode_clip
 from harness.media.codecs import OPUS, PCMU
 from harness.media.events import SpeechEnded, SpeechStarted
 from harness.media.onset import AgentOnset, AgentStopped
+from harness.media.payload_encoder import PayloadEncoder
 from harness.media.recorder import Recorder
 from harness.media.talkspurts import Talkspurt, placed
 
@@ -67,6 +70,25 @@ def test_sound_lies_in_the_file_at_its_distance_in_the_call(codec, tmp_path):
     assert call.log.onsets == (pytest.approx((onset_ns - BEGAN_NS) / MS, abs=0.01),)
     (spoken,) = call.log.clips
     assert spoken.speech_end_ms == pytest.approx(1003 + clip.last_voiced_packet * 20, abs=0.01)
+
+
+@pytest.mark.parametrize("codec", [OPUS, PCMU])
+def test_what_was_sent_back_lies_where_it_left_and_is_kept_as_small_as_it_was_sent(codec, tmp_path):
+    encoder, size = PayloadEncoder(codec), codec.packet_samples
+    sound = tone(60_000, codec.sample_rate)
+    recorder = Recorder(BEGAN_NS, codec)
+    tracemalloc.start()
+    for n, at in enumerate(range(0, len(sound), size)):
+        recorder.echoed(encoder.encode(sound[at : at + size]), codec, BEGAN_NS + (2_000 + 20 * n) * MS)
+    kept, _peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # A minute; its samples are 5.8 MB over Opus, and 1 MB by G.711.
+    assert kept < (1_500_000 if codec is OPUS else 1_200_000)
+    recorder.write(tmp_path / "call.flac")
+    call = read_recording([tmp_path / "call.flac"])
+    caller, rate = call.caller.astype(float), call.rate
+    assert not np.any(caller[: 2 * rate - rate // 100])
+    assert np.sqrt(np.mean(caller[2 * rate + rate // 20 :] ** 2)) == pytest.approx(8000 / np.sqrt(2), rel=0.1)
 
 
 def test_an_utterance_that_was_cut_off_is_not_in_the_log_as_said():

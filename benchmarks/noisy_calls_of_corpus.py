@@ -38,6 +38,7 @@ SIDES = ("caller", "both")
 GAPS_MS = (100.0, 300.0, 1000.0, 3000.0)
 TRUE_MS = 20.0
 SNR_DB = 10.0
+LEVEL_DBFS = -26.0
 # The caller begins so long before the agent would have ended, and the agent breaks off so much later.
 BARGE_IN_MS = (600.0, 1500.0)
 YIELD_MS = (150.0, 400.0)
@@ -115,10 +116,12 @@ class Bench:
         self._bed = cache(self._decoded)
 
     def _samples(self, clip: Utterance, rate: int) -> Samples:
-        return read_pcm(clip, rate).astype(np.float64)
+        # As loud as the shipped ones, or what lies 10 dB under a call's speech would cover the faintest.
+        gain = 10 ** ((LEVEL_DBFS - clip.speech_level_dbfs) / 20)
+        return read_pcm(clip, rate) * gain
 
     def _onset_ms(self, clip: Utterance, rate: int) -> float | None:
-        heard = hear_agent(read_pcm(clip, rate), rate, 900)
+        heard = hear_agent(np.clip(self.samples(clip, rate), -32768, 32767).astype(np.int16), rate, 900)
         return heard[0].start_ms if heard else None
 
     def _decoded(self, name: str, rate: int) -> Samples:

@@ -109,8 +109,9 @@ def analyse(
 
 def _hear_caller(noisy: Pcm, quiet: Pcm, rate: int, clips: KnownClips | None, noise: Background | None) -> _Caller:
     heard = sharpened(noisy, rate, hear_caller(quiet, rate), is_everywhere=noise is not None)
-    said = clips.search(noisy, rate) if clips is not None and noise is not None else []
-    stretches = with_clips(noisy, rate, heard, [broken_off(one, heard) for one in said])
+    said = [] if clips is None else clips.search(noisy, rate)
+    ends = [broken_off(one, heard) for one in said]
+    stretches = with_clips(noisy, rate, heard, ends, [one.file for one in said], is_noisy=noise is not None)
     known = [_Known(one.utterance_id, "clip", one.speech) for one in said if one.is_whole]
     return _Caller(noisy, noise is not None, heard, stretches, known)
 
@@ -129,7 +130,7 @@ def _hear_agent(noisy: Pcm, quiet: Pcm, rate: int, settings: Settings, *, is_noi
         return sharp
     said = settings.clips.search(noisy, rate)
     answers = [replace(broken_off(one, heard), start_ms=one.onset_ms) for one in said]
-    return with_clips(noisy, rate, sharp, answers)
+    return with_clips(noisy, rate, sharp, answers, [one.file for one in said], is_noisy=True)
 
 
 def _merged(heard: Sequence[Speech], spoken: Sequence[Speech], quiet_ms: float) -> list[Speech]:

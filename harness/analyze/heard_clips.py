@@ -18,16 +18,23 @@ from harness.analyze.recording import Pcm
 # What is heard so near to a clip is its room, or the clip.
 NEAR_MS = 150.0
 SHORTEST_MS = 200.0
-# The rest is as loud as the clips, or it is the background.
+# The rest is as loud as the clips, or it is the background; where that is faint, only what is far under them is it.
 UNDER_CLIPS_DB = 5.0
+FAR_UNDER_CLIPS_DB = 20.0
 
 
-def with_clips(pcm: Pcm, rate: int, heard: Sequence[Speech], said: Sequence[Speech]) -> list[Speech]:
-    """Return `said`, the clips' stretches, and what of `heard` is none of theirs; in order, free of overlap."""
+def with_clips(
+    pcm: Pcm, rate: int, heard: Sequence[Speech], said: Sequence[Speech], files: Sequence[Speech], *, is_noisy: bool
+) -> list[Speech]:
+    """Return `said`, the clips' stretches, and what of `heard` is none of theirs; in order, free of overlap.
+
+    `files`: where the clips' files lie, which may hold more than the speech.
+    """
     if not said:
         return list(heard)
-    least_db = float(np.median([_loud_db(pcm, rate, one) for one in said])) - UNDER_CLIPS_DB
-    rest = [piece for one in heard for piece in _without(one, said)]
+    under_db = UNDER_CLIPS_DB if is_noisy else FAR_UNDER_CLIPS_DB
+    least_db = float(np.median([_loud_db(pcm, rate, one) for one in said])) - under_db
+    rest = [piece for one in heard for piece in _without(one, [*said, *files])]
     kept = [one for one in rest if one.end_ms - one.start_ms >= SHORTEST_MS and _loud_db(pcm, rate, one) >= least_db]
     return sorted([*said, *kept], key=lambda one: one.start_ms)
 
@@ -48,21 +55,20 @@ def _without(one: Speech, said: Sequence[Speech]) -> list[Speech]:
     pieces = [one]
     for clip in said:
         begin_ms, end_ms = clip.start_ms - NEAR_MS, clip.end_ms + NEAR_MS
-        pieces = [
-            piece
-            for left in pieces
-            for piece in (
-                replace(left, end_ms=min(left.end_ms, begin_ms), end_within_ms=None)
-                if left.end_ms > begin_ms
-                else left,
-                replace(left, start_ms=max(left.start_ms, end_ms), start_within_ms=None)
-                if left.start_ms < end_ms
-                else left,
-            )
-            if piece.end_ms > piece.start_ms and (piece.end_ms <= begin_ms or piece.start_ms >= end_ms)
-        ]
-        pieces = sorted(set(pieces), key=lambda piece: piece.start_ms)
+        pieces = [part for piece in pieces for part in (_before(piece, begin_ms), _behind(piece, end_ms)) if part]
     return pieces
+
+
+def _before(one: Speech, at_ms: float) -> Speech | None:
+    if one.end_ms <= at_ms:
+        return one
+    return replace(one, end_ms=at_ms, end_within_ms=None) if one.start_ms < at_ms else None
+
+
+def _behind(one: Speech, at_ms: float) -> Speech | None:
+    if one.start_ms >= at_ms:
+        return one
+    return replace(one, start_ms=at_ms, start_within_ms=None) if one.end_ms > at_ms else None
 
 
 def _loud_db(pcm: Pcm, rate: int, one: Speech) -> float:

@@ -81,7 +81,8 @@ class Said:
     """A clip found in a channel; `speech` in ms of the channel.
 
     Where it was broken off, `is_whole` is False, and it ends where it was last sure to go on; it was sure not to from
-    `broken_ms` on. `onset_ms`: where the detector of live calls hears the clip begin.
+    `broken_ms` on. `onset_ms`: where the detector of live calls hears the clip begin. `file`: from the file's first
+    sample to its last, as far as it was said: what a recording has besides its speech is in the channel, too.
     """
 
     utterance_id: str
@@ -89,6 +90,7 @@ class Said:
     onset_ms: float
     likeness: float
     level_db: float
+    file: Speech
     broken_ms: float | None = None
 
     @property
@@ -157,12 +159,17 @@ class KnownClips:
         gain, until_ms, broken_ms = _said_until(around[at:], self._speech(clip))
         speech = Speech(start_ms, start_ms + (_length_ms(clip) if broken_ms is None else until_ms))
         level_db = clip.speech_level_dbfs + 20 * float(np.log10(max(gain, 1e-6)))
+        behind_ms = clip.duration_ms - clip.speech_end_ms if broken_ms is None else 0.0
+        file = Speech(start_ms - clip.speech_start_ms, speech.end_ms + behind_ms)
         broken_ms = None if broken_ms is None else start_ms + broken_ms
-        return Said(clip.id, speech, start_ms, max(likeness, whole), level_db, broken_ms)
+        return Said(clip.id, speech, start_ms, max(likeness, whole), level_db, file, broken_ms)
 
     def _with_onset(self, said: Said, rate: int) -> Said:
         clip = self._by_id[said.utterance_id]
-        heard = hear_agent(_pcm(clip, rate), rate, 900)
+        # A detector goes by how loud a clip is.
+        gain = 10 ** ((said.level_db - clip.speech_level_dbfs) / 20)
+        as_loud = np.clip(_pcm(clip, rate) * gain, -32768, 32767).astype(np.int16)
+        heard = hear_agent(as_loud, rate, 900)
         if not heard:
             return said
         return replace(said, onset_ms=said.speech.start_ms + heard[0].start_ms - clip.speech_start_ms)

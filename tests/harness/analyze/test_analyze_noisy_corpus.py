@@ -113,8 +113,10 @@ def test_beside_clips_only_what_is_as_loud_is_speech():
     channel = noisy(8_000 * speaks * np.sin(2 * np.pi * 300 * at), 10, rate).astype(np.int16)
     heard = [Speech(900, 4_200), Speech(4_950, 6_050), Speech(6_500, 7_000)]
     clip = Speech(1_000, 3_000)
-    assert with_clips(channel, rate, heard, [clip]) == [clip, heard[1]]
-    assert with_clips(channel, rate, heard, []) == heard
+    assert with_clips(channel, rate, heard, [clip], [clip], is_noisy=True) == [clip, heard[1]]
+    assert with_clips(channel, rate, heard, [], [], is_noisy=True) == heard
+    # What the clip's file holds behind its speech is no turn, however loud.
+    assert with_clips(channel, rate, heard, [clip], [Speech(500, 6_500)], is_noisy=True) == [clip]
 
 
 @pytest.mark.unit

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.protocols.sip.flow import host_port
 from harness.signalling.sip_endpoint import SipEndpoint
-from target_stack.chaos.admin import Admin
+from target_stack.chaos.admin import Admin, why_not_shown
 from target_stack.chaos.chaos import Chaos
 from target_stack.chaos.parts import TlsListener
 from target_stack.compliance.office import Office
@@ -106,6 +106,7 @@ class Stack:
             webrtc=config.webrtc,
             has_fallback=config.has_fallback,
             processes=self.processes,
+            why_no_metrics=lambda request: why_not_shown(request, config.admin_token),
         )
         self._http_port = 0
         self._sip = self._new_sip_edge() if config.sip.is_on else None

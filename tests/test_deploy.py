@@ -151,6 +151,37 @@ def test_a_pod_that_ends_has_time_to_let_its_calls_go():
     assert config_from(parser({}).parse_args(["up", "--drain-s", literals["CALLQUAKE_DRAIN_S"]]), {})
 
 
+def test_prometheus_asks_each_pod_once_and_the_agents_with_their_token():
+    config = yaml.safe_load((BASE / "files/prometheus-kubernetes.yaml").read_text())
+    asked = {}
+    for job in config["scrape_configs"]:
+        rules = [rule for rule in job["relabel_configs"] if rule.get("action") in ("keep", "drop")]
+        for name, pod in pods().items():
+            meta = pod["spec"]["template"]["metadata"]
+            values = {
+                "__meta_kubernetes_pod_label_app": meta["labels"]["app"],
+                "__meta_kubernetes_pod_annotation_prometheus_io_scrape": meta.get("annotations", {}).get(
+                    "prometheus.io/scrape", ""
+                ),
+            }
+            fits = [
+                (re.fullmatch(rule["regex"], values[rule["source_labels"][0]]) is not None)
+                == (rule["action"] == "keep")
+                for rule in rules
+            ]
+            if all(fits):
+                asked.setdefault(name, []).append(job.get("authorization"))
+    token = {"credentials_file": "/etc/callquake/admin-token"}
+    assert asked == {"agent": [token], **{name: [None] for name in ("coturn", "stt", "tts", "vllm")}}
+    spec = pods()["prometheus"]["spec"]["template"]["spec"]
+    (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["mountPath"] == "/etc/callquake"]
+    (volume,) = [v for v in spec["volumes"] if v["name"] == mount["name"]]
+    (agent,) = pods()["agent"]["spec"]["template"]["spec"]["containers"]
+    (secret,) = [e["valueFrom"]["secretKeyRef"] for e in agent["env"] if e["name"] == "CALLQUAKE_ADMIN_TOKEN"]
+    key = {"key": secret["key"], "path": "admin-token"}
+    assert volume["secret"] == {"secretName": secret["name"], "items": [key]}
+
+
 def test_roles_are_bound_within_the_namespace_that_is_made():
     (namespace,) = [d["metadata"]["name"] for d in documents() if d["kind"] == "Namespace"]
     accounts = {d["metadata"]["name"] for d in documents() if d["kind"] == "ServiceAccount"}

@@ -7,7 +7,7 @@ DELETE /admin/faults        -> {faults: [last states]}
 
 Without a token the routes are for this machine alone: the connection must come from and go to a loopback address, name
 a loopback host, and be no browser's (Origin) and no proxy's, whose own connection would be local. With a token every
-request needs it as `Authorization: Bearer TOKEN`.
+request needs it as `Authorization: Bearer TOKEN`. /metrics is read by this machine without, and from elsewhere with it.
 """
 
 import contextlib
@@ -111,9 +111,14 @@ def why_refused(request: web.Request, token: str) -> web.Response | None:
         return None
     return _error(
         403,
-        "without a token the admin API is for this machine alone, and neither for browsers nor through proxies; "
-        "legal: a request from and to a loopback address, or `callquake up --admin-token TOKEN`",
+        "without a token admin API and metrics are for this machine alone, and neither for browsers nor through "
+        "proxies; legal: a request from and to a loopback address, or `callquake up --admin-token TOKEN`",
     )
+
+
+def why_not_shown(request: web.Request, token: str) -> web.Response | None:
+    """Return the refusal of a request that may not read the metrics, None for one that may."""
+    return None if _is_local(request) else why_refused(request, token)
 
 
 def _is_local(request: web.Request) -> bool:

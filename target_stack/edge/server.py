@@ -65,7 +65,8 @@ class EdgeServer:
 
     `names`: shared with the other edges, where there are any. `behind`: callers come through a front. `webrtc`: what
     WebRTC calls are made of: aiortc's peer connection, a dozen calls a core, or our own, some hundreds.
-    `has_fallback`: answers name a WebSocket that a caller may take when its ICE fails.
+    `has_fallback`: answers name a WebSocket that a caller may take when its ICE fails. `why_no_metrics`: refuses
+    who may not read /metrics.
     """
 
     def __init__(
@@ -84,7 +85,9 @@ class EdgeServer:
         webrtc: WebRtc = "aiortc",
         has_fallback: bool = False,
         processes: Callable[[], list[dict[str, Any]]] | None = None,
+        why_no_metrics: Callable[[web.Request], web.Response | None] = lambda _request: None,
     ) -> None:
+        self._why_no_metrics = why_no_metrics
         self._has_fallback = has_fallback
         self._processes = processes
         self._webrtc = webrtc
@@ -295,7 +298,8 @@ class EdgeServer:
         )
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
-        del request
+        if (refused := self._why_no_metrics(request)) is not None:
+            return refused
         text = self._metrics() + render_edge(self.counts) + render_streams(self.media_streams.counts)
         return web.Response(body=text.encode(), headers={"Content-Type": _METRICS_TYPE})
 

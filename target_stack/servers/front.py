@@ -53,7 +53,13 @@ class Front:
             on_gone=self._gone,
         )
         self._overview = Overview(
-            self.registry, self._desk, self.counts, config.sip.retry_after_s, self._shared.metrics
+            self.registry,
+            self._desk,
+            self.counts,
+            config.sip.retry_after_s,
+            self._shared.metrics,
+            has_one_llm=bool(config.llm.url),
+            token=config.admin_token,
         )
         self._admin = Admin(
             self._desk, self._children, self._overview, drain_s=servers.drain_s, token=config.admin_token

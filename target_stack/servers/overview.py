@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from target_stack.chaos.admin import why_not_shown
 from target_stack.servers.counts import FrontCounts
 from target_stack.servers.front_metrics import render_front
 from target_stack.servers.merged_metrics import merged
@@ -28,8 +29,19 @@ class Overview:
     """Pages over all servers. `http_ports`: server -> where it can be asked; `cpu_s`: its CPU time so far."""
 
     def __init__(
-        self, registry: Registry, desk: Desk, counts: FrontCounts, retry_after_s: int, shared: Callable[[], str]
+        self,
+        registry: Registry,
+        desk: Desk,
+        counts: FrontCounts,
+        retry_after_s: int,
+        shared: Callable[[], str],
+        *,
+        has_one_llm: bool = False,
+        token: str = "",
     ) -> None:
+        """`has_one_llm`: all servers ask the same language model's server. `token`: of who reads from elsewhere."""
+        self._has_one_llm = has_one_llm
+        self._token = token
         self.http_ports: dict[str, int] = {}
         self.cpu_s: dict[str, float] = {}
         # What each server last said of its process, and of those it has begun.
@@ -129,12 +141,14 @@ class Overview:
         return web.json_response({**body, "error": why}, status=503, headers={"Retry-After": str(self._retry_after_s)})
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
-        del request
+        if (refused := why_not_shown(request, self._token)) is not None:
+            return refused
         pages = await self.ask_all("GET", "/metrics")
         text = render_front(self._registry, self._counts) + counter(
             "server_cpu_seconds", "CPU time of a media server's process.", by("server", self.cpu_s)
         )
-        text += merged([*(page for status, page in pages.values() if status == 200), self._shared()])
+        told = [*(page for status, page in pages.values() if status == 200), self._shared()]
+        text += merged(told, has_one_llm=self._has_one_llm)
         return web.Response(body=text.encode(), headers={"Content-Type": _METRICS_TYPE})
 
     async def _describe(self) -> None:

@@ -62,3 +62,27 @@ def test_what_is_no_number_does_not_break_the_page():
     assert merged(pages) == "# TYPE a gauge\na NaN\na_inf +Inf\n"
     worst = ["# TYPE wait_p95_ms gauge\nwait_p95_ms NaN\n", "# TYPE wait_p95_ms gauge\nwait_p95_ms 3\n"]
     assert merged(worst) == merged(reversed(worst)) == "# TYPE wait_p95_ms gauge\nwait_p95_ms 3\n"
+
+
+@pytest.mark.parametrize(
+    ("family", "pages", "together"),
+    [
+        # Every server reads the one machine's GPUs.
+        ("callquake_gpus", (2, 2, 2), 2),
+        ("callquake_gpu_busy_seconds_total", (10, 11, 10), 11),
+        ("callquake_gpu_memory_used_bytes", (5, 5, 6), 6),
+        ("callquake_gpu_power_watts", (70, 71, 70), 71),
+        ("callquake_gpu_utilisation_ratio", (0.5, 0.25, 0.5), 0.5),
+        # One whose model is gone, or whose callers hear no disclosure, is not hidden by the others.
+        ("callquake_llm_up", (1, 0, 1), 0),
+        ("callquake_llm_counted_by_server", (1, 1, 1), 1),
+        ("callquake_compliance_disclosure_ratio", (1, 0.5, 1), 0.5),
+        ("callquake_llm_server_kv_cache_ratio", (0.5, 0.75, 0.5), 0.75),
+        ("callquake_llm_check_seconds", (0.5, 2, 1), 2),
+        ("callquake_active_calls", (1, 2, 3), 6),
+        ("callquake_compliance_calls_total", (1, 2, 3), 6),
+    ],
+)
+def test_each_family_is_put_together_as_what_it_says(family, pages, together):
+    text = merged(f"# TYPE {family} gauge\n{family} {value}\n" for value in pages)
+    assert text == f"# TYPE {family} gauge\n{family} {together}\n"

@@ -1,18 +1,22 @@
 """The bundled agent's own metrics while a run goes: GPUs, rate limits, lost replies, into target.jsonl.
 
-Only an agent that says in its /healthz that it is ours is asked; no other is polled.
+Only an agent that says in its /healthz that it is ours is asked; no other is polled. One on another machine shows its
+metrics for its admin token: it is given CALLQUAKE_ADMIN_TOKEN, where that is set, once it has asked for it.
 """
 
 import contextlib
 import http.client
 import json
 import math
+import os
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from harness.faults.command_line import TOKEN_VARIABLE
 from harness.measure.target_series import CONTEXT_OVERFLOWS, GPU_UTILISATION, RATE_LIMIT_HITS
 from harness.model.clock import monotonic_ns
 from harness.model.codec import to_json
@@ -62,6 +66,7 @@ class TargetPoll:
         scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
         self._url = f"{scheme}://{parts.netloc}/metrics"
         self._path, self._every_s = run_dir / TARGET_FILE, every_s
+        self._headers: dict[str, str] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="target", daemon=True)
 
@@ -79,11 +84,26 @@ class TargetPoll:
         while True:
             # An agent that does not answer tells nothing: not measured.
             with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
-                with urllib.request.urlopen(self._url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (a target's origin)
-                    text = answer.read(_MOST_BYTES).decode("utf-8", "replace")
+                text = self._page()
                 rows = [json.dumps(to_json(sample)) + "\n" for sample in reader.read(text, monotonic_ns())]
                 if rows:
                     with self._path.open("a", encoding="utf-8") as file:
                         file.writelines(rows)
             if self._stop.wait(self._every_s):
                 return
+
+    def _page(self) -> str:
+        try:
+            return self._asked()
+        except urllib.error.HTTPError as error:
+            token = os.environ.get(TOKEN_VARIABLE, "")
+            if error.code != http.HTTPStatus.UNAUTHORIZED or not token or self._headers:
+                raise
+            self._headers = {"Authorization": f"Bearer {token}"}
+            return self._asked()
+
+    def _asked(self) -> str:
+        request = urllib.request.Request(self._url, headers=self._headers)  # noqa: S310 (a target's origin)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (the same)
+            text: bytes = answer.read(_MOST_BYTES)
+        return text.decode("utf-8", "replace")

@@ -125,15 +125,17 @@ NO_HTTP = b"220 mail.test ready\r\n"
 CUT = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{"
 
 
-def answering(*answers):
-    """Listen, and give each connection the next answer; returns the origin."""
+def answering(*answers, heard=None):
+    """Listen, and give each connection the next answer; returns the origin. `heard`: takes what was asked."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
         for answer in answers:
             peer, _ = listener.accept()
             with peer:
-                peer.recv(4096)
+                asked = peer.recv(4096)
+                if heard is not None:
+                    heard.append(asked)
                 peer.sendall(answer)
         listener.close()
 
@@ -159,6 +161,16 @@ def test_metrics_that_break_off_are_asked_for_again(tmp_path):
         time.sleep(0.01)
     poll.close()
     assert '"value": 0.5' in (tmp_path / TARGET_FILE).read_text()
+
+
+def test_metrics_behind_a_token_are_asked_for_with_it_and_only_then(tmp_path, monkeypatch):
+    monkeypatch.setenv("CALLQUAKE_ADMIN_TOKEN", "secret")
+    page = b"callquake_gpu_utilisation_ratio 0.5\n"
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page)
+    asked = []
+    poll = TargetPoll(answering(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", whole, heard=asked), tmp_path)
+    assert poll._page() == page.decode()
+    assert [b"Authorization: Bearer secret" in request for request in asked] == [False, True]
 
 
 def test_processes_that_the_user_names(tmp_path):

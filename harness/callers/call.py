@@ -189,16 +189,20 @@ class Call:
     @property
     def can_vanish(self) -> bool:
         """Whether it is on, over a transport that knows how."""
-        is_on = self._talk is not None and not self._talk.done()
-        return is_on and isinstance(self._caller, SipCaller | RtpCaller | WebRtcCaller)
+        return self._talk is not None and not self._talk.done() and self._vanishing is not None
+
+    @property
+    def _vanishing(self) -> SipCaller | RtpCaller | WebRtcCaller | None:
+        """Who carries the call and knows how to vanish."""
+        caller = self._caller.carrier if isinstance(self._caller, FallbackCaller) else self._caller
+        return caller if isinstance(caller, SipCaller | RtpCaller | WebRtcCaller) else None
 
     def vanish(self, detail: str) -> bool:
         """Fall silent for good on purpose, goodbye included; False where it is over, or of another transport.
 
         The call goes on until it notices, as the agent's may; its end is then nobody's fault.
         """
-        caller = self._caller
-        if not self.can_vanish or not isinstance(caller, SipCaller | RtpCaller | WebRtcCaller):
+        if not self.can_vanish or (caller := self._vanishing) is None:
             return False
         self.conduct.is_gone = True
         self._interrupted = HangUp(Outcome.INTERRUPTED, Cause.OPERATOR, detail)

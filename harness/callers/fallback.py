@@ -77,19 +77,19 @@ class FallbackCaller:
     # --- whichever carries the call --------------------------------------------------------------------------------
 
     @property
-    def _way(self) -> WebRtcCaller | MediaStreamCaller:
+    def carrier(self) -> WebRtcCaller | MediaStreamCaller:
         """The way that works; the first one until another does."""
         return self._second if self._second is not None and self._second.media is not None else self._first
 
     @property
     def transport(self) -> str:
         """What carries the audio, or was to carry it."""
-        return self._plan.target.transport if self._way is self._first else "media_stream"
+        return self._plan.target.transport if self.carrier is self._first else "media_stream"
 
     @property
     def codec(self) -> Codec | None:
         """What the call speaks now; None while that is what its plan says."""
-        return None if self._way is self._first else FALLBACK_CODEC
+        return None if self.carrier is self._first else FALLBACK_CODEC
 
     @property
     def setup(self) -> SetupTimes:
@@ -104,17 +104,17 @@ class FallbackCaller:
     @property
     def media(self) -> CallMedia | None:
         """The call's media, None before it is up."""
-        return self._way.media
+        return self.carrier.media
 
     @property
     def recorder(self) -> Recorder | None:
         """What keeps the call's audio, None where nothing does."""
-        return self._way.recorder
+        return self.carrier.recorder
 
     @property
     def relay(self) -> RelayUse | None:
         """How a TURN server relayed the call; None when none did."""
-        return self._first.relay if self._way is self._first else None
+        return self._first.relay if self.carrier is self._first else None
 
     @property
     def stream(self) -> StreamFacts | None:

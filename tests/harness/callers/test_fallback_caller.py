@@ -4,19 +4,22 @@ import asyncio
 import contextlib
 import re
 import socket
+from types import SimpleNamespace
 
 import pytest
 from sdp_agents import Bench as PeerBench
 from sdp_agents import JsonAgent, until
 from stream_agent import StreamAgent, voice
 
+from harness.callers.call import Call
+from harness.callers.conduct import Conduct
 from harness.callers.fallback import FALLBACK_CODEC, FallbackCaller, fallback_target
 from harness.callers.media_stream_host import StreamHost
 from harness.callers.setup_failure import SetupFailure
 from harness.callers.webrtc import WebRtcCaller
 from harness.media.events import AgentOnset
 from harness.media.hot.stream_ear import compile_stream_ears
-from harness.model.plan import CallLimits, CallPlan, IceServer, IceSpec, Patience, Persona, TargetSpec
+from harness.model.plan import PROPER, CallLimits, CallPlan, IceServer, IceSpec, Patience, Persona, TargetSpec
 from harness.model.records import Cause
 
 pytestmark = pytest.mark.loopback
@@ -235,3 +238,19 @@ def test_headers_go_to_the_agents_own_origin_only(url, agent, is_same):
     # The handshake's own headers are never taken from the scenario.
     assert found.headers == ({"Authorization": TOKEN["Authorization"]} if is_same else {})
     assert (found.transport, found.codec, found.name) == ("media_stream", "PCMU", "web")
+
+
+def test_a_call_that_may_fall_back_can_vanish_as_long_as_webrtc_carries_it():
+    async def main():
+        gone = []
+        first = WebRtcCaller.__new__(WebRtcCaller)
+        first.media, first.vanish = object(), lambda: gone.append("WebRTC")
+        call = Call.__new__(Call)
+        call._caller = FallbackCaller(None, first, None, None)
+        call._talk = asyncio.get_running_loop().create_future()
+        call.conduct = Conduct(PROPER, "1")
+        assert call.vanish("on purpose")
+        call._caller._second = SimpleNamespace(media=object())
+        return gone, call.conduct.is_gone, call.can_vanish
+
+    assert asyncio.run(main()) == (["WebRTC"], True, False)

@@ -12,7 +12,7 @@ from target_stack.routing.backoff import Backoff
 from target_stack.routing.billing import BillingTelemetry
 from target_stack.routing.failures import NoProviderError, ending_of, retry_after_of
 from target_stack.routing.prices import Price
-from target_stack.routing.router import Ending, NoRoute, Route, Router
+from target_stack.routing.router import PLACE_MS, Ending, NoRoute, Route, Router
 from target_stack.routing.routing_stats import RoutingStats
 
 
@@ -62,8 +62,8 @@ class Desk:
             if not isinstance(route, NoRoute):
                 tries.tried.add(route.provider.name)
                 return Place(route, tries)
-            delay_ms = max(route.retry_after_ms, self._patience.backoff.delay_ms(tries.rounds, self._rng))
             spent_ms = max(tries.waited_ms, ms_between(tries.began_ns, self._now()))
+            delay_ms = self._delay_ms(route.retry_after_ms, tries.rounds, self._patience.total_ms - spent_ms)
             if spent_ms + delay_ms > self._patience.total_ms:
                 self._stats.refused[self.stage] += 1
                 raise self._no_provider(tries.failure)
@@ -72,6 +72,13 @@ class Desk:
             tries.waited_ms += delay_ms
             tries.rounds += 1
             tries.tried.clear()
+
+    def _delay_ms(self, told_ms: float, rounds: int, left_ms: float) -> float:
+        backoff_ms = self._patience.backoff.delay_ms(rounds, self._rng)
+        if told_ms <= PLACE_MS:
+            return max(told_ms, backoff_ms)
+        # All who were told a time would come back at that moment; but nobody is to lose their patience by the jitter.
+        return max(told_ms, min(told_ms + backoff_ms, left_ms))
 
     def _no_provider(self, failure: Exception | None) -> Exception:
         if failure is not None and ending_of(failure) is Ending.FAILED:

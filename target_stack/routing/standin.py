@@ -95,6 +95,9 @@ class StandIn:
             try:
                 await asyncio.sleep(self.rules.latency_ms / 1000)
                 return await serve(request)
+            except ConnectionResetError:
+                # Who asked has gone, as at a barge-in or when a draft is superseded.
+                return web.Response()
             finally:
                 self._at_once[stage] -= 1
 

@@ -1,6 +1,7 @@
 """Calls over the router: scripted stages of our own, the stand-in provider over HTTP, load across the 80 % mark."""
 
 import asyncio
+import json
 
 import numpy as np
 import pytest
@@ -187,6 +188,30 @@ def test_a_missing_key_is_told_before_any_call(tmp_path):
     )
     with pytest.raises(ScenarioError, match="provider flash: its key is missing; set FLASH_KEY"):
         calling(lambda _: asyncio.sleep(0), routes)
+
+
+@pytest.mark.parametrize("is_answered", [False, True], ids=["before the answer", "in the answer"])
+def test_a_standin_whose_client_has_gone_says_nothing(caplog, is_answered):
+    """A reply that is interrupted closes its request: no error of the stand-in's."""
+    body = json.dumps({"messages": [{"role": "user", "content": "hello"}]}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+
+    async def main():
+        server = StandIn(StandInRules(latency_ms=50, word_ms=20))
+        url = await server.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(head % (len(body) + (not is_answered)) + body)
+        await writer.drain()
+        if is_answered:
+            await reader.readuntil(b"data:")
+        writer.transport.abort()
+        async with asyncio.timeout(5):
+            while not server.requests["llm"] or server._at_once["llm"]:
+                await asyncio.sleep(0.01)
+        await server.aclose()
+
+    asyncio.run(main())
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def with_standin(work, **rules):

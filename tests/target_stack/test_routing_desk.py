@@ -131,6 +131,30 @@ def test_a_limited_overflow_sends_to_the_reserve_then_waits_as_it_was_told():
     assert 'callquake_provider_in_flight{stage="tts",provider="api"} 0' in text
 
 
+def test_those_who_are_told_a_time_do_not_all_come_back_at_it():
+    async def main():
+        bench = Bench(own_places=50)
+        own, api = (Voice(limited(1.0), 0.01) for _ in range(2))
+        tts = bench.tts(own, api)
+        await asyncio.gather(*(tts.synthesise("x") for _ in range(10)))
+        return own.asked_at[1:]
+
+    back_at = run_virtually(main())
+    assert len(back_at) == len(set(back_at)) == 10
+    assert min(back_at) >= 1.0
+    assert max(back_at) - min(back_at) > 0.03
+
+
+def test_a_time_that_just_fits_the_patience_is_waited_for():
+    async def main():
+        bench = Bench(own_places=50, patience_ms=1000.0)
+        own, api = (Voice(limited(1.0), 0.01) for _ in range(2))
+        await bench.tts(own, api).synthesise("x")
+        return own.asked_at
+
+    assert run_virtually(main()) == [0.0, pytest.approx(1.0, abs=1e-3)]
+
+
 def test_a_429_without_a_time_backs_off_and_more_than_the_patience_is_an_error():
     async def main():
         bench = Bench(own_places=1, patience_ms=1000)

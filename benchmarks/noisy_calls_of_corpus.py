@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from harness.analyze.agent_side import hear_agent
-from harness.analyze.analyse import Settings, analyse
+from harness.analyze.agent_side import Speech, hear_agent
+from harness.analyze.analyse import QUIET_MS, Settings, analyse
 from harness.analyze.known_clips import KnownClips
 from harness.analyze.recording import Recording
 from harness.analyze.turns import Entry, Turn
@@ -112,7 +112,7 @@ class Bench:
         self.clips = [one for one in clean if one.duration_ms <= LONGEST_MS]
         self._beds = beds
         self.samples = cache(self._samples)
-        self.onset_ms = cache(self._onset_ms)
+        self.heard = cache(self._heard)
         self._bed = cache(self._decoded)
 
     def _samples(self, clip: Utterance, rate: int) -> Samples:
@@ -120,8 +120,12 @@ class Bench:
         gain = 10 ** ((LEVEL_DBFS - clip.speech_level_dbfs) / 20)
         return read_pcm(clip, rate) * gain
 
-    def _onset_ms(self, clip: Utterance, rate: int) -> float | None:
-        heard = hear_agent(np.clip(self.samples(clip, rate), -32768, 32767).astype(np.int16), rate, 900)
+    def _heard(self, clip: Utterance, rate: int) -> list[Speech]:
+        return hear_agent(np.clip(self.samples(clip, rate), -32768, 32767).astype(np.int16), rate, QUIET_MS)
+
+    def onset_ms(self, clip: Utterance, rate: int) -> float | None:
+        """Return where the detector of live calls hears a clip begin; None where it does not."""
+        heard = self.heard(clip, rate)
         return heard[0].start_ms if heard else None
 
     def _decoded(self, name: str, rate: int) -> Samples:
@@ -166,7 +170,7 @@ class Bench:
             begin_ms = start_ms - said.speech_start_ms
             sides["caller"].append((begin_ms, self.samples(said, rate)))
             end_ms = begin_ms + said.speech_end_ms
-            answer_clip = self._answer(picked, rate)
+            answer_clip = self._answer(picked, rate, is_barged_into=index + 1 == barged)
             onset_ms = self.onset_ms(answer_clip, rate)
             assert onset_ms is not None
             begin_ms = end_ms + float(gap_ms) - onset_ms
@@ -177,8 +181,17 @@ class Bench:
         caller, agent = (_laid(sides[side], length, rate) for side in ("caller", "agent"))
         return self._disturbed(case, rng, caller, agent), truth
 
-    def _answer(self, picked: Iterator[Utterance], rate: int) -> Utterance:
-        return next(clip for clip in picked if self.onset_ms(clip, rate) is not None)
+    def _answer(self, picked: Iterator[Utterance], rate: int, *, is_barged_into: bool = False) -> Utterance:
+        """Return the next clip that may be an answer.
+
+        An agent that is silent for QUIET_MS has stopped, by the definition of live calls, and cuts in when it goes on
+        while the caller speaks: an answer with such a pause is not barged into, for what is true of it goes by when.
+        """
+        return next(
+            clip
+            for clip in picked
+            if self.onset_ms(clip, rate) is not None and not (is_barged_into and len(self.heard(clip, rate)) > 1)
+        )
 
     def _disturbed(self, case: Case, rng: np.random.Generator, caller: Samples, agent: Samples) -> Recording:
         heard = [caller, agent]

@@ -118,6 +118,7 @@ class StreamMedia:
         """Fall silent at the next tick."""
         self._speech.stop()
         self._is_caller_speaking = False
+        self._cut_recording()
 
     def press(self, digits: str) -> None:
         """Press keys; the carrier tells each of them by a message."""
@@ -178,6 +179,11 @@ class StreamMedia:
     def _stop(self) -> None:
         self._is_over = True
         self._ticker.remove(self)
+        self._cut_recording()
+
+    def _cut_recording(self) -> None:
+        if self._spec.recorder is not None:
+            self._spec.recorder.cut(monotonic_ns())
 
     # --- the clock's tick ------------------------------------------------------------------------------------------
 

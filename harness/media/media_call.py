@@ -13,6 +13,7 @@ from harness.media.clips import Clip
 from harness.media.codecs import Codec
 from harness.media.hot.rare import MOST_DIGITS, digit_of
 from harness.media.spec import MediaSpec
+from harness.model.clock import monotonic_ns
 from harness.model.errors import GeneratorError, LocalProtocolError
 from harness.model.impairment import Direction, Impairment
 from harness.model.records import MediaStats
@@ -110,6 +111,7 @@ class MediaCall:
         """Fall silent at the next tick."""
         if not self._is_over:
             self._row.play(None, 0)
+            self._cut_recording()
 
     def listen(self, on: bool) -> None:
         """Tell whether an answer is awaited; while none is, the agent's audio is not decoded closely."""
@@ -252,12 +254,17 @@ class MediaCall:
         if not self._is_over:
             self._is_closing = True
             self._row.remove()
+            self._cut_recording()
         try:
             await asyncio.wait_for(self._gone.wait(), _CLOSE_TIMEOUT_S)
         except TimeoutError:
             # A loop that died sends no goodbye; the row stays taken, its counts readable.
             return self.stats()
         return self.stats()
+
+    def _cut_recording(self) -> None:
+        if self.spec.recorder is not None:
+            self.spec.recorder.cut(monotonic_ns())
 
     def digit_sent(self) -> None:
         """Take note that there is room for another digit."""

@@ -63,6 +63,8 @@ class Recorder:
         self._rate = codec.sample_rate
         self._longest = MAX_SECONDS * codec.sample_rate
         self._clips: list[tuple[int, Clip]] = []
+        # Where the caller was made to fall silent, or left: what was being spoken there went no further.
+        self._cuts: list[int] = []
         # What left while the caller was silent, packet by packet; decoded, it would be many times as large.
         self._echoes: list[tuple[int, bytes, Codec]] = []
         self._runs: list[_Run] = []
@@ -76,6 +78,10 @@ class Recorder:
     def clip_started(self, clip: Clip, at_ns: int) -> None:
         """Take note that the first packet of `clip` left at `at_ns`."""
         self._clips.append((max(0, self._position(at_ns)), clip))
+
+    def cut(self, at_ns: int) -> None:
+        """Take note that nothing of a clip leaves from about `at_ns` on, until another one begins."""
+        self._cuts.append(max(0, self._position(at_ns)))
 
     def echoed(self, payload: bytes, codec: Codec, at_ns: int) -> None:
         """Take note of one packet that left about at `at_ns` and is no clip's. Decoded by `write`."""
@@ -138,8 +144,7 @@ class Recorder:
     def write(self, path: Path) -> Sides:
         """Write a 16 kHz stereo FLAC file; return what is in it."""
         pieces = self._agent_pieces()
-        spoken = [self._spoken(*clip) for clip in self._clips]
-        spoken += self._echoed()
+        spoken = [*self._spoken(), *self._echoed()]
         ends = [start + len(samples) for start, samples in spoken]
         end = max([*ends, *(position + len(samples) for position, samples, _ in pieces)], default=0)
         stereo = np.zeros((2, min(end, self._longest)), np.int16)
@@ -151,10 +156,15 @@ class Recorder:
         _write_flac(path, stereo, self._rate, log)
         return Sides(stereo[0], stereo[1], self._rate, log)
 
-    def _spoken(self, start: int, clip: Clip) -> tuple[int, Pcm]:
-        """Return where a clip's samples lie: as its packets have them, which is later than in the clip."""
-        delay = clip.codec.delay * self._rate // clip.codec.sample_rate
-        return start + delay, at_rate(clip.read_samples(), clip.codec.sample_rate, self._rate)
+    def _spoken(self) -> Iterator[tuple[int, Pcm]]:
+        """Yield where each clip lies, as far as it left: as its packets have it, which is later than in the clip."""
+        for index, (start, clip) in enumerate(self._clips):
+            delay = clip.codec.delay * self._rate // clip.codec.sample_rate
+            samples = at_rate(clip.read_samples(), clip.codec.sample_rate, self._rate)
+            begins_next = [other for other, _ in self._clips[index + 1 : index + 2]]
+            # What the codec still held back then had not left.
+            left = (at - start - delay for at in [*self._cuts, *begins_next] if at > start)
+            yield start + delay, samples[: max(0, min(left, default=len(samples)))]
 
     def _echoed(self) -> Iterator[tuple[int, Pcm]]:
         """Yield where each packet that is no clip's lies, and its samples."""

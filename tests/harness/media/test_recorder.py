@@ -91,6 +91,24 @@ def test_what_was_sent_back_lies_where_it_left_and_is_kept_as_small_as_it_was_se
     assert np.sqrt(np.mean(caller[2 * rate + rate // 20 :] ** 2)) == pytest.approx(8000 / np.sqrt(2), rel=0.1)
 
 
+@pytest.mark.parametrize("codec", [OPUS, PCMU])
+@pytest.mark.parametrize(("cuts_ms", "until_ms"), [([], 1500), ([1700], 1500), ([900, 1200], 1200)])
+def test_of_an_utterance_that_is_cut_off_only_what_left_is_in_the_file(codec, cuts_ms, until_ms, tmp_path):
+    clip = encode_clip("one", tone(500, codec.sample_rate), 0, 500, codec)
+    recorder = Recorder(BEGAN_NS, codec)
+    recorder.clip_started(clip, BEGAN_NS + 1_000 * MS)
+    for at in cuts_ms:
+        recorder.cut(BEGAN_NS + at * MS)
+    recorder.clip_started(clip, BEGAN_NS + 2_000 * MS)
+    recorder.write(tmp_path / "call.flac")
+    call = read_recording([tmp_path / "call.flac"])
+    loud = np.flatnonzero(np.abs(call.caller.astype(int)) > 1000) * 1000 / call.rate
+    delay_ms = codec.delay * 1000 / codec.sample_rate
+    # A decoder hears what left before the cut: of an utterance that is not cut off also what the codec held back.
+    assert loud[loud < 1900][-1] == pytest.approx(until_ms + (0 if until_ms == 1200 else delay_ms), abs=3)
+    assert loud[-1] == pytest.approx(2500 + delay_ms, abs=3)
+
+
 def test_an_utterance_that_was_cut_off_is_not_in_the_log_as_said():
     recorder = Recorder(BEGAN_NS, PCMU)
     clips = [encode_clip(name, tone(500, 8000), 0, 500, PCMU) for name in ("one", "two")]

@@ -16,14 +16,25 @@ from harness.measure.audit_series import Series
 from harness.measure.injections import Injection
 from harness.model.audit_sample import AuditSample, Side
 from harness.model.clock import NS_PER_S
-from harness.model.fault import Where
 
 # The process that samples, and so lives until the end.
 RUN_PROCESS = "callquake run"
 # A process that a fault ended is missed so long after it, at most, and a sample's interval.
 _NOTICED_S = 15.0
-# Who could have ended a process.
-_ENDING = frozenset({Where.TARGET, Where.INFRASTRUCTURE})
+# Kinds of faults that end processes, or may; of a hook, a command of the user's, nobody knows.
+ENDING = frozenset(
+    {
+        "coturn.stop",
+        "gpu.loss",
+        "hook.command",
+        "hook.http",
+        "hook.kubectl",
+        "media_server.kill",
+        "process.kill",
+        "stage.worker_kill",
+        "target.memory_growth",
+    }
+)
 _ALIVE = "process"
 
 
@@ -91,7 +102,7 @@ def _cause(at_ns: int, rules: AuditRules, faults: Iterable[Injection]) -> str:
     """Return the fault that may have ended a process which was last seen at `at_ns`; "" = none."""
     noticed_ns = (_NOTICED_S + rules.every_s) * NS_PER_S
     for one in faults:
-        if one.fault.where not in _ENDING or one.started_at_ns is None or not one.is_injected:
+        if one.fault.kind not in ENDING or one.started_at_ns is None or not one.is_injected:
             continue
         over_ns = one.started_at_ns if one.stopped_at_ns is None else one.stopped_at_ns
         if one.started_at_ns - noticed_ns <= at_ns <= over_ns + noticed_ns:

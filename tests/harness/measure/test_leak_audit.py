@@ -6,7 +6,9 @@ import random
 import pytest
 from scipy import stats
 
+from harness.faults.catalogue import KINDS
 from harness.measure import leak_audit
+from harness.measure.audit_after import ENDING
 from harness.measure.audit_rows import Check, Load
 from harness.measure.audit_rules import AuditRules, rules_of
 from harness.measure.generator_health import HealthPoint
@@ -130,8 +132,8 @@ def test_too_short_to_tell_is_undecided_and_never_a_pass():
     ]
 
 
-def killed(at):
-    fault = Fault("worker-killed", "media_server.kill", Where.INFRASTRUCTURE)
+def killed(at, kind="media_server.kill"):
+    fault = Fault("worker-killed", kind, Where.INFRASTRUCTURE)
     return Injection(fault, at, at + 20 * S, Evidence(1, "media servers killed"))
 
 
@@ -151,8 +153,16 @@ def test_killed_process_is_reported_and_its_successor_held_against_its_first_sam
     assert "no process of the target's was there throughout the load" in alone.undecided[0]
 
 
+def test_kinds_that_end_processes_are_kinds():
+    assert set(KINDS) >= ENDING
+
+
 def test_process_that_ends_by_itself_or_for_good_fails():
     half = BEGUN + 900 * S
+    slowed = audit(
+        Process(end=half), Process(pid=12, begin=half + 5 * S), faults=[killed(half - 2 * S, "toxiproxy.latency")]
+    )
+    assert "and no fault was to end it" in slowed.broken[0], "a hop that is slow ends no process"
     alone = audit(Process(end=half), Process(pid=12, begin=half + 5 * S))
     assert "and no fault was to end it" in alone.broken[0]
     gone = audit(Process(end=half), Process(name="s2", pid=13), faults=[killed(half)])

@@ -98,7 +98,7 @@ class Admin:
     async def _post_drain(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         text = await request.read()
-        body = Fields("body", load_object(text, "body") if text.strip() else {})
+        body = _fields(text, "deadline_s", "replace")
         deadline_s = body.number("deadline_s") if body.get("deadline_s") is not None else self._drain_s
         if not 0 <= deadline_s <= _LONGEST_S:
             raise RemoteProtocolError(f"body.deadline_s is {deadline_s:g}; legal: 0 to {_LONGEST_S:g}")
@@ -122,7 +122,7 @@ class Admin:
     async def _post_kill(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         text = await request.read()
-        stays_down = Fields("body", load_object(text, "body") if text.strip() else {}).flag("stays_down", False)
+        stays_down = _fields(text, "stays_down").flag("stays_down", False)
         told = self._told(name)
         self._children.crash(name, stays_down=stays_down)
         return web.json_response(told)
@@ -160,6 +160,15 @@ class Admin:
             "deaths": server.deaths,
             "drained_in_s": None if drain is None else max(0.0, round(drain.until - time.monotonic(), 1)),
         }
+
+
+def _fields(text: bytes, *legal: str) -> Fields:
+    """Return an order's fields; no text is none. Raises RemoteProtocolError."""
+    fields = Fields("body", load_object(text, "body") if text.strip() else {})
+    unknown = sorted(set(fields.values) - set(legal))
+    if unknown:
+        raise RemoteProtocolError(f"body.{unknown[0]}: unknown; legal: {', '.join(legal)}")
+    return fields
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -168,6 +168,10 @@ async def _drain(up, sip, calls):
     assert status == 200
     await until(lambda: up.front.registry["s2"].state is State.READY, "ready again", 60)
     await sip.call()
+    status, told, _ = await up.post("/admin/servers/s1/drain", deadline=60)
+    assert (status, told["error"]) == (400, "body.deadline: unknown; legal: deadline_s, replace")
+    status, told, _ = await up.post("/admin/servers/s1/kill", deadline_s=60)
+    assert (status, told["error"]) == (400, "body.deadline_s: unknown; legal: stays_down")
     status, told, _ = await up.post("/admin/servers/s9/drain")
     assert (status, told["error"]) == (404, "no media server 's9'; legal: s1, s2, s3")
 

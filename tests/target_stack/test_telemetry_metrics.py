@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from target_stack.edge.counts import EdgeCounts
@@ -69,3 +71,11 @@ def test_rate_limits_are_told_by_provider_and_nothing_else_is():
     assert [line for line in lines if line.startswith("callquake_rate_limited_total")] == [
         'callquake_rate_limited_total{stage="tts",provider="flash"} 4'
     ]
+
+
+def test_the_page_on_the_stack_lists_what_an_operator_looks_at():
+    page = (Path(__file__).parents[2] / "docs" / "target-stack.md").read_text(encoding="utf-8")
+    section = page.partition("## Metrics\n")[2].partition("\n## ")[0]
+    text = render_stats(Stats()) + render_service(Stats(), {}, {}, RoutingStats())
+    families = [line.split()[2].removeprefix("callquake_") for line in text.splitlines() if line.startswith("# TYPE")]
+    assert [family for family in families if f"`{family}`" not in section] == []

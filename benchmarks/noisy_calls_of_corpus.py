@@ -272,10 +272,12 @@ def told(title: str, found: Sequence[Outcome]) -> str:
     """Return one line."""
     late = [abs(one.late_ms) for one in found if one.late_ms is not None]
     held = sum(one.holds for one in found)
-    worst = f"worst {max(late):.0f} ms" if late else "none found"
-    return (
-        f"{title:>14}  {held} of {len(found)} turns to 20 ms; {len(found) - len(late)} not found as answered; {worst}"
-    )
+    line = f"{title:>14}  {held} of {len(found)} turns to 20 ms; {len(found) - len(late)} not found as answered"
+    if not late:
+        return line
+    ends, onsets = zip(*(one.parts() for one in found if one.late_ms is not None), strict=True)
+    worst = [max(map(abs, side)) for side in (late, ends, onsets)]
+    return f"{line}; at most {worst[0]:.0f} ms off, ends {worst[1]:.0f}, onsets {worst[2]:.0f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -110,6 +110,10 @@ class Router:
         """All of them, our own first."""
         return [*([self.own] if self.own else []), *self.others]
 
+    def is_overflowing(self) -> bool:
+        """Tell whether our own is nearly full now; the last request may be long ago."""
+        return self.own is not None and not self._own_is_open(self.own)
+
     def choose(self, now_ns: int, complexity: str = "simple", tried: frozenset[str] = frozenset()) -> Route | NoRoute:
         """Take a place, not at those who were `tried` already."""
         own = self.own if self.own is not None and complexity in self.own.complexities else None
@@ -141,7 +145,7 @@ class Router:
                 provider.breaker.withdrew()
 
     def _own_is_open(self, own: Provider | None) -> bool:
-        """Ask the gate at every choice, so that it hears of every load."""
+        """Ask the gate at every choice, so that it hears of every load that a request met."""
         if own is None:
             return False
         return self.gate.admits(max(own.load, self._load() if self._load is not None else 0.0))

@@ -42,7 +42,7 @@ def render_routing(stats: RoutingStats, routers: Mapping[str, Router], now_ns: i
     level = {BreakerState.CLOSED: 0.0, BreakerState.HALF_OPEN: 0.5, BreakerState.OPEN: 1.0}
     breakers = {(stage, provider.name): level[provider.breaker.state(now_ns)] for stage, provider in providers}
     blocked = {(stage, p.name): p.bucket.wait_ns(now_ns) / NS_PER_MS / 1000 for stage, p in providers}
-    overflowing = {(stage,): float(router.gate.is_overflowing) for stage, router in routers.items()}
+    overflowing = {(stage,): float(router.is_overflowing()) for stage, router in routers.items()}
     of = ("stage", "provider")
     return "".join(
         (

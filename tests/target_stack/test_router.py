@@ -42,6 +42,18 @@ def test_overflow_begins_at_eighty_per_cent_and_ends_below_seventy():
     assert names([desk.choose(0) for _ in range(3)]) == ["own", "own", "api"]
 
 
+def test_overflow_is_over_when_the_last_requests_are_done_though_none_comes():
+    desk = router(Provider("api", 100))
+    assert not desk.is_overflowing()
+    routes = [desk.choose(0) for _ in range(9)]
+    assert desk.is_overflowing()
+    desk.release(routes[0], Ending.OK, 0)
+    assert desk.is_overflowing()
+    for route in routes[1:]:
+        desk.release(route, Ending.OK, 0)
+    assert not desk.is_overflowing()
+
+
 def test_the_last_fifth_is_used_when_nobody_else_has_room():
     desk = router(Provider("api", 1))
     routes = [desk.choose(0) for _ in range(12)]

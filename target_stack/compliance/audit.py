@@ -13,7 +13,7 @@ from typing import Any
 from target_stack.compliance.recording.folders import CallFolders
 from target_stack.compliance.rules import RuleTable, strictest_need
 from target_stack.compliance.store import ConsentStore, KeptCall
-from target_stack.compliance.trail import TrailRow, What
+from target_stack.compliance.trail import CONSENTS, TrailRow, What
 from target_stack.compliance.words import Activity, Direction, Form, Need, Notice
 
 _CONSENTS = {What.GIVEN, What.REFUSED, What.WITHDRAWN}
@@ -65,7 +65,7 @@ def look_up(store: ConsentStore, folders: CallFolders, day: date, now: datetime)
     end = begin + timedelta(days=1)
     # A call may have begun the day before; what was made due early is rare.
     before = [
-        *store.trail(None, begin, {*_CONSENTS, What.DUE}),
+        *store.trail(None, begin, {*_CONSENTS, What.DUE, What.DELETED}),
         *store.trail(begin - timedelta(days=1), begin, [What.PLAYED]),
         *(row for row in store.trail_due(begin, end) if row.at < begin),
     ]
@@ -150,6 +150,9 @@ def _in_calls(facts: Facts, table: RuleTable) -> list[str]:
     for row in sorted((*facts.before, *facts.rows), key=lambda row: row.at):
         if row.what in _CONSENTS:
             consents[row.caller, row.about] = row
+        elif row.what is What.DELETED and row.about == CONSENTS:
+            # Who asked for deletion is unknown from then on: an earlier yes is none any more.
+            consents = {key: consent for key, consent in consents.items() if key[0] != row.caller}
         elif row.what is What.PLAYED:
             played[row.call].add(row.about)
         elif row.what is What.BEGAN:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from target_stack.compliance.consent import Consent, ConsentError, Evidence, State, Step
 from target_stack.compliance.database import Database, Row
 from target_stack.compliance.schema import PERSONAL, statements
-from target_stack.compliance.trail import TrailRow, What, detail_text, from_ms, to_ms
+from target_stack.compliance.trail import CONSENTS, TrailRow, What, detail_text, from_ms, to_ms
 from target_stack.compliance.words import Activity, Form
 
 _TRAIL = "at_ms, what, caller, call, region, direction, about, due_ms, detail"
@@ -234,7 +234,7 @@ class ConsentStore:
                 count += row[0]
             if count:
                 detail: dict[str, str | int] = {"reason": reason, "rows": count}
-                self._write_trail(TrailRow(at, What.DELETED, caller=caller, about="consents", detail=detail))
+                self._write_trail(TrailRow(at, What.DELETED, caller=caller, about=CONSENTS, detail=detail))
         return count
 
     def callers_past(self, before: datetime) -> list[str]:

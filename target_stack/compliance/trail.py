@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+# What a deletion is about that takes all of a caller's consents, and no call.
+CONSENTS = "consents"
+
 
 class What(StrEnum):
     """What is recorded in the trail."""

@@ -130,6 +130,26 @@ def test_a_consent_that_does_not_hold_here_or_now_is_none(tmp_path, region, age)
     assert len(violations) == 1
 
 
+@pytest.mark.parametrize("days_ago", [0, 1])
+@pytest.mark.parametrize(
+    ("region", "before", "after"),
+    [
+        # Whose yes was deleted is to be asked anew; whose no was deleted is unknown, and told as everybody is.
+        ("US-CA", yes("record"), 1),
+        ("US-TX", [(What.WITHDRAWN, "record")], 0),
+    ],
+)
+def test_consents_that_were_deleted_are_none(tmp_path, region, before, after, days_ago):
+    then = NOW - timedelta(days=days_ago)
+    deleted = [TrailRow(then + MINUTE, What.DELETED, "anna", about="consents")]
+    earlier = [call("c0", *before, region=region, at=then), deleted]
+    later = call("c1", *heard(), *began("record"), region=region, at=NOW + 2 * MINUTE)
+    assert len(report(tmp_path, later, before=earlier).violations) == after
+    others = [TrailRow(then + MINUTE, What.DELETED, "ben", about="consents")]
+    with_others = report(tmp_path / "other", later, before=[earlier[0], others])
+    assert len(with_others.violations) == 1 - after
+
+
 def test_another_callers_consent_is_none(tmp_path):
     before = [call("c0", *heard(), *yes("record"), at=NOW - timedelta(days=1), caller="ben")]
     assert len(report(tmp_path, call("c1", *heard(), *began("record")), before=before).violations) == 1

@@ -21,7 +21,7 @@ LEAST_LIKENESS = 0.5
 # Two places of one clip lie further apart.
 APART_MS = 500
 _BLOCK = 1 << 17
-# So many blocks are transformed at once.
+# So many blocks are looked at at once.
 _AT_ONCE = 8
 Samples = npt.NDArray[np.float64]
 
@@ -36,9 +36,17 @@ class Place:
 
 
 def lowered(signal: npt.NDArray[np.generic], rate: int) -> npt.NDArray[np.float32]:
-    """Return what of `signal`, at a multiple of RATE, lies in BAND_HZ, at RATE."""
-    if not len(signal):
-        return np.zeros(0, np.float32)
+    """Return what of `signal`, at a multiple of RATE, lies in BAND_HZ, at RATE; minute by minute, for memory's sake."""
+    minute, margin, step = 60 * rate, rate, rate // RATE
+    parts = [np.zeros(0, np.float32)]
+    for at in range(0, len(signal), minute):
+        before = min(at, margin)
+        low = _lowered(signal[at - before : at + minute + margin], rate)
+        parts.append(low[before // step : (before + minute) // step])
+    return np.concatenate(parts)[: -(-len(signal) // step)]
+
+
+def _lowered(signal: npt.NDArray[np.generic], rate: int) -> npt.NDArray[np.float32]:
     # A whole number of samples, and an even one: else the lower rate would be none exactly, and drift.
     step = 2 * rate // RATE
     padded = np.pad(signal.astype(np.float32), (0, -len(signal) % step))
@@ -51,30 +59,31 @@ def lowered(signal: npt.NDArray[np.generic], rate: int) -> npt.NDArray[np.float3
 
 def places(channel: npt.NDArray[np.float32], clips: int, head: Callable[[int], npt.NDArray[np.float32]]) -> list[Place]:
     """Return where in the lowered `channel` any of so many clips may begin; `head` gives a clip's, lowered."""
-    total = np.concatenate([[0.0], np.cumsum(channel.astype(np.float64) ** 2)])
     longest = HEAD_MS * RATE // 1000
-    step = _BLOCK - longest
-    starts = range(0, max(1, len(channel) - longest), step)
-    blocks = np.stack([_filled(channel[at : at + _BLOCK]) for at in starts])
-    spectra = np.fft.rfft(blocks, axis=1)
+    span = _AT_ONCE * (_BLOCK - longest)
     found: list[Place] = []
-    for clip in range(clips):
-        wanted = head(clip)
-        energy = float(np.dot(wanted, wanted))
-        if energy <= 0 or len(wanted) > len(channel):
-            continue
-        conjugate = np.conj(np.fft.rfft(_filled(wanted)))
-        parts = [
-            row[:step]
-            for at in range(0, len(spectra), _AT_ONCE)
-            for row in np.fft.irfft(spectra[at : at + _AT_ONCE] * conjugate, _BLOCK, axis=1)
-        ]
-        correlation = np.concatenate(parts)[: len(channel) - len(wanted) + 1]
-        powers = total[len(wanted) :] - total[: -len(wanted)]
-        powers = powers[: len(correlation)]
-        likeness = correlation / np.sqrt(np.maximum(powers, 1e-3 * energy) * energy)
-        found += [Place(clip, at * 1000 / RATE, float(likeness[at])) for at in _peaks(likeness)]
+    for begin in range(0, max(1, len(channel) - longest), span):
+        part = channel[begin : begin + span + longest]
+        total = np.concatenate([[0.0], np.cumsum(part.astype(np.float64) ** 2)])
+        starts = range(0, max(1, len(part) - longest), _BLOCK - longest)
+        spectra = np.fft.rfft(np.stack([_filled(part[at : at + _BLOCK]) for at in starts]), axis=1)
+        for clip in range(clips):
+            likeness = _likeness(spectra, total, head(clip), longest)
+            found += [Place(clip, (begin + at) * 1000 / RATE, float(likeness[at])) for at in _peaks(likeness)]
     return found
+
+
+def _likeness(
+    spectra: npt.NDArray[np.complexfloating], total: Samples, wanted: npt.NDArray[np.float32], longest: int
+) -> Samples:
+    """Correlation coefficient of `wanted` with every part of the blocks that `total` is the energy up to."""
+    energy, places = float(np.dot(wanted, wanted)), len(total) - len(wanted)
+    if energy <= 0 or places <= 0:
+        return np.zeros(0)
+    rows = np.fft.irfft(spectra * np.conj(np.fft.rfft(_filled(wanted))), _BLOCK, axis=1)
+    correlation = rows[:, : _BLOCK - longest].reshape(-1)[:places]
+    powers = (total[len(wanted) :] - total[: -len(wanted)])[: len(correlation)]
+    return np.asarray(correlation / np.sqrt(np.maximum(powers, 1e-3 * energy) * energy))
 
 
 def _filled(signal: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -122,8 +122,8 @@ class KnownClips:
         low = clip_search.lowered(channel, rate)
         if len(low) < clip_search.RATE // 2:
             return []
-        heard = _telephone(channel if rate == RATE else resample(channel, rate, RATE))
-        looked_at = [self._looked_at(heard, place) for place in clip_search.places(low, len(self._clips), self._head)]
+        places = clip_search.places(low, len(self._clips), self._head)
+        looked_at = [self._looked_at(channel, rate, place) for place in places]
         likely = sorted((one for one in looked_at if one is not None), key=lambda one: -one.likeness)
         loudest_db = max((one.level_db for one in likely), default=0.0)
         found: list[Said] = []
@@ -140,11 +140,12 @@ class KnownClips:
             self._heads[clip.id] = clip_search.lowered(speech[: clip_search.HEAD_MS * RATE // 1000], RATE)
         return self._heads[clip.id]
 
-    def _looked_at(self, heard: Samples, place: clip_search.Place) -> Said | None:
+    def _looked_at(self, channel: Pcm, rate: int, place: clip_search.Place) -> Said | None:
         """Return what is said at a place, if it is its clip or something that was made of it."""
         clip = self._clips[place.clip]
         first = max(0, round((place.start_ms - AROUND_MS) * RATE / 1000))
-        around = heard[first : round((place.start_ms + AROUND_MS + _length_ms(clip)) * RATE / 1000)]
+        last = round((place.start_ms + AROUND_MS + _length_ms(clip)) * RATE / 1000)
+        around = _heard(channel, rate, first, last)
         head = self._speech(clip)[: clip_search.HEAD_MS * RATE // 1000]
         likeness, at = _likeness(around[: len(head) + 2 * AROUND_MS * RATE // 1000], head)
         if likeness < LEAST_LIKELY:
@@ -235,6 +236,13 @@ def _pcm(clip: Utterance, rate: int) -> Pcm:
 
 def _length_ms(clip: Utterance) -> float:
     return clip.speech_end_ms - clip.speech_start_ms
+
+
+def _heard(channel: Pcm, rate: int, first: int, last: int) -> Samples:
+    """Return the samples from `first` to `last`, at RATE, of the channel's telephone band."""
+    before, step = min(first, RATE // 4), rate // RATE
+    piece = channel[(first - before) * step : (last + RATE // 4) * step]
+    return _telephone(piece if step == 1 else resample(piece, rate, RATE))[before : before + last - first]
 
 
 def _overlap_ms(one: Speech, other: Speech) -> float:

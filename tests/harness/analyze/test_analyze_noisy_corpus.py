@@ -94,6 +94,19 @@ def _alone(bench, clip, until_ms, rate):
 
 
 @pytest.mark.unit
+def test_nothing_is_lost_where_the_pieces_of_a_long_call_meet(few):
+    rate = 8_000
+    bench, settings = few
+    clip = bench.clips[2]
+    channel = noisy(_alone(bench, clip, clip.duration_ms, rate), 10, rate).astype(np.int16)
+    said = settings.clips.search(np.tile(channel, 40), rate)
+    lasts_ms = len(channel) * 1000 / rate
+    assert len(said) == 40
+    for number, one in enumerate(said):
+        assert one.speech.start_ms == pytest.approx(number * lasts_ms + 1_000 + clip.speech_start_ms, abs=1)
+
+
+@pytest.mark.unit
 def test_what_a_corpus_has_not_stays_as_it_was_heard(few):
     # The clip that is said is none of those that are looked for.
     rate = 16_000

@@ -1,6 +1,7 @@
 """`--llm scripted`: an OpenAI-compatible streaming server with fixed replies, so that the same client code runs."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
@@ -107,10 +108,12 @@ class ScriptedLlmServer:
         self.longest_prompt = max(self.longest_prompt, asked)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        async for word in self._words(self._replies[(turn - 1) % len(self._replies)]):
-            chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, **choice(word)}]}
-            await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
-        await response.write(b"data: [DONE]\n\n")
+        # Who asked goes in the middle at a barge-in, and when a draft is superseded.
+        with contextlib.suppress(ConnectionResetError):
+            async for word in self._words(self._replies[(turn - 1) % len(self._replies)]):
+                chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, **choice(word)}]}
+                await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+            await response.write(b"data: [DONE]\n\n")
         return response
 
     def _too_long(self, asked: int, reply: int) -> web.Response:

@@ -1,4 +1,5 @@
 import asyncio
+import json
 from contextlib import aclosing
 
 import pytest
@@ -168,3 +169,24 @@ def test_a_prompt_beyond_the_context_is_told_with_the_servers_numbers():
     assert refused.value.limit == 40
     assert refused.value.asked > 200
     assert refused.value.status == 400
+
+
+def test_a_scripted_reply_whose_asker_has_gone_is_no_error(caplog):
+    body = json.dumps({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 60}).encode()
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    )
+
+    async def main():
+        server = ScriptedLlmServer(["word " * 50], first_token_s=0, token_s=0.01)
+        url = await server.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(head % len(body) + body)
+        await reader.readuntil(b"data:")
+        writer.transport.abort()
+        # More words than are left to say.
+        await asyncio.sleep(0.7)
+        await server.aclose()
+
+    asyncio.run(main())
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -66,7 +66,8 @@ class TargetPoll:
         scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
         self._url = f"{scheme}://{parts.netloc}/metrics"
         self._path, self._every_s = run_dir / TARGET_FILE, every_s
-        self._headers: dict[str, str] = {}
+        # Once it was asked for.
+        self._token = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="target", daemon=True)
 
@@ -97,13 +98,16 @@ class TargetPoll:
             return self._asked()
         except urllib.error.HTTPError as error:
             token = os.environ.get(TOKEN_VARIABLE, "")
-            if error.code != http.HTTPStatus.UNAUTHORIZED or not token or self._headers:
+            if error.code != http.HTTPStatus.UNAUTHORIZED or not token or self._token:
                 raise
-            self._headers = {"Authorization": f"Bearer {token}"}
+            self._token = token
             return self._asked()
 
     def _asked(self) -> str:
-        request = urllib.request.Request(self._url, headers=self._headers)  # noqa: S310 (a target's origin)
+        request = urllib.request.Request(self._url)  # noqa: S310 (a target's origin)
+        if self._token:
+            # For the target alone: wherever it sends us on to gets none.
+            request.add_unredirected_header("Authorization", f"Bearer {self._token}")
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (the same)
             text: bytes = answer.read(_MOST_BYTES)
         return text.decode("utf-8", "replace")

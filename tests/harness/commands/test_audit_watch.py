@@ -173,6 +173,16 @@ def test_metrics_behind_a_token_are_asked_for_with_it_and_only_then(tmp_path, mo
     assert [b"Authorization: Bearer secret" in request for request in asked] == [False, True]
 
 
+def test_the_token_does_not_follow_the_target_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("CALLQUAKE_ADMIN_TOKEN", "secret")
+    asked, elsewhere = [], []
+    other = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", heard=elsewhere)
+    sent_on = b"HTTP/1.1 302 Found\r\nLocation: %s/\r\nContent-Length: 0\r\n\r\n" % other.encode()
+    poll = TargetPoll(answering(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", sent_on, heard=asked), tmp_path)
+    poll._page()
+    assert [b"Bearer secret" in request for request in (*asked, *elsewhere)] == [False, True, False]
+
+
 def test_processes_that_the_user_names(tmp_path):
     (tmp_path / "agent.pid").write_text("4711\n")
     blocks = [ProcessBlock(name="a", pid_file="agent.pid"), ProcessBlock(name="b", pid_file="none.pid")]

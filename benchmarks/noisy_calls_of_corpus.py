@@ -24,12 +24,15 @@ import numpy.typing as npt
 from harness.analyze.agent_side import Speech, hear_agent
 from harness.analyze.analyse import QUIET_MS, Settings, analyse
 from harness.analyze.known_clips import KnownClips
-from harness.analyze.recording import Recording
+from harness.analyze.recording import Pcm, Recording
 from harness.analyze.turns import Entry, Turn
 from harness.corpus.audio import decode_file, read_pcm
 from harness.corpus.entry import Utterance
 from harness.corpus.levels import active_speech_level
 from harness.corpus.manifest import Corpus, default_corpus_dir, load_corpus
+from harness.media.codecs import PCMU
+from harness.media.payload_decoder import PayloadDecoder
+from harness.media.payload_encoder import PayloadEncoder
 
 NOISES = ("none", "white", "pink", "speech-shaped", "babble", "car", "street", "office", "music")
 GRID = ("white", "pink", "speech-shaped", "babble", "car", "street")
@@ -204,10 +207,11 @@ class Bench:
                 level = active_speech_level(clean.astype(np.int16), case.rate).active_dbfs
                 noise = self.noise(case.noise, len(clean), case.rate, rng)
                 heard[index] = heard[index] + noise * 32768 * 10 ** ((level - SNR_DB) / 20)
-        if case.rate == 8_000:
-            heard = [_ulaw(side) for side in heard]
         pcm = [np.clip(np.round(side), -32768, 32767).astype(np.int16) for side in heard]
-        return Recording(str(case), pcm[0], pcm[1], case.rate)
+        caller_pcm, agent_pcm = pcm
+        if case.rate == PCMU.sample_rate:
+            caller_pcm, agent_pcm = map(_through_g711, pcm)
+        return Recording(str(case), caller_pcm, agent_pcm, case.rate)
 
 
 def _laid(said: Sequence[tuple[float, Samples]], length: int, rate: int) -> Samples:
@@ -233,11 +237,10 @@ def _leak(source: Samples, rng: np.random.Generator, rate: int) -> Samples:
     return np.concatenate([np.zeros(shift), source[: len(source) - shift]]) * quiet
 
 
-def _ulaw(channel: Samples) -> Samples:
-    """Through G.711's companding, 8 bits."""
-    x = np.clip(channel / 32768, -1, 1)
-    coded = np.round(np.sign(x) * np.log1p(255 * np.abs(x)) / np.log(256) * 127) / 127
-    return np.asarray(np.sign(coded) * (256 ** np.abs(coded) - 1) / 255 * 32767)
+def _through_g711(channel: Pcm) -> Pcm:
+    encoder, decoder, size = PayloadEncoder(PCMU), PayloadDecoder(PCMU), PCMU.packet_samples
+    whole = np.pad(channel, (0, -len(channel) % size)).reshape(-1, size)
+    return np.concatenate([decoder.decode(encoder.encode(packet) or b"") for packet in whole])[: len(channel)]
 
 
 def outcomes(bench: Bench, case: Case, settings: Settings) -> list[Outcome]:
